@@ -1,0 +1,91 @@
+"""The ball that an attack lives in, and what an attack returns."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+NORMS = {"linf": math.inf, "l2": 2.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What an attack found on N samples.
+
+    worst (N, C, H, W): the point of highest loss seen (the clean point counts); loss (N,): its cross-entropy;
+    robust (N,): True where no point that was looked at was misclassified.
+    """
+
+    worst: Tensor
+    loss: Tensor
+    robust: Tensor
+
+
+def lengths(delta: Tensor, norm: str) -> Tensor:
+    """The norm of each sample's perturbation, (N, ...) -> (N,)."""
+    return torch.linalg.vector_norm(delta.flatten(1), ord=NORMS[norm], dim=1)
+
+
+def project(delta: Tensor, eps: float, norm: str) -> Tensor:
+    """The nearest perturbation inside the ball of radius eps, sample by sample."""
+    if norm == "linf":
+        return delta.clamp(-eps, eps)
+    factor = (eps / lengths(delta, norm).clamp_min(1e-12)).clamp_max(1.0)
+    return delta * factor.view(-1, *[1] * (delta.ndim - 1))
+
+
+def into_box(x: Tensor, delta: Tensor, eps: float, norm: str) -> Tensor:
+    """x + delta inside ball and box. Clipping to [0, 1] only shortens a perturbation of x in [0, 1]."""
+    return (x + project(delta, eps, norm)).clamp(0.0, 1.0)
+
+
+def random_delta(x: Tensor, eps: float, norm: str, generator: torch.Generator) -> Tensor:
+    """A uniform draw from the l_inf cube, or a direction of uniform radius in the l_2 ball, on the CPU's stream."""
+    if norm == "linf":
+        return ((torch.rand(x.shape, generator=generator) * 2 - 1) * eps).to(x.device)
+    delta = torch.randn(x.shape, generator=generator)
+    radius = torch.rand(len(x), generator=generator) * eps / lengths(delta, norm).clamp_min(1e-12)
+    return (delta * radius.view(-1, *[1] * (x.ndim - 1))).to(x.device)
+
+
+def check(x: Tensor, y: Tensor, eps: float, norm: str) -> None:
+    """ValueError naming the argument when an attack's input is out of range."""
+    if norm not in NORMS:
+        raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
+    if not (isinstance(eps, (int, float)) and 0 <= eps < math.inf):
+        raise ValueError(f"eps must be a finite number of at least 0, got {eps!r}")
+    if len(x) == 0 or len(x) != len(y):
+        raise ValueError(f"x and y must be of one non-zero length, got {len(x)} and {len(y)}")
+    if float(x.min()) < 0 or float(x.max()) > 1:
+        raise ValueError(f"x must lie in [0, 1], got {float(x.min())} to {float(x.max())}")
+
+
+@torch.no_grad()
+def temperature(model: nn.Module, x: Tensor) -> float:
+    """max(1, largest logit margin on x / 15): dividing the logits by it keeps float32 cross-entropy from being 0.
+
+    Above a margin of about 17 the loss underflows and its gradient with it, which looks like robustness. The
+    division changes no prediction.
+    """
+    top = model(x).topk(2, dim=1).values
+    return max(1.0, float((top[:, 0] - top[:, 1]).max()) / 15.0)
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode without parameter gradients; modes, flags and gradients are put back as found."""
+    modes = {module: module.training for module in model.modules()}
+    flags = {p: p.requires_grad for p in model.parameters()}
+    try:
+        model.eval()
+        for p in flags:
+            p.requires_grad_(False)
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for p, flag in flags.items():
+            p.requires_grad_(flag)

@@ -1,0 +1,1 @@
+"""Compression: a model goes in, a new model comes out; the argument is never changed."""

@@ -1,0 +1,153 @@
+"""What a trial is made of: frozen configurations, their identity, and the seeds drawn from them.
+
+Imports nothing heavy, so that the command line can plan and refuse without torch.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class UsageError(Exception):
+    """Bad input: shown as one message, exit status 2, before anything is started or written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """Stage: a data set, split for one seed. Sizes 0 mean all of the canonical split."""
+
+    data: str = "digits"
+    digest: str = ""
+    train_size: int = 0
+    test_size: int = 0
+    validation: float = 0.0
+    root: str = field(default="", metadata={"identity": False})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """Stage: an untrained network. `source` is the digest of a user-given function's source."""
+
+    model: str = "fcn"
+    width: int = 200
+    depth: int = 4
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factorize:
+    """Stage: every hidden layer becomes a product of two factors of inner dimension `rank`."""
+
+    rank: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Stage: the training loop. Every default of a penalty, a projection or early stopping means "off"."""
+
+    epochs: int = 40
+    batch_size: int = 100
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    penalty: str = ""
+    alpha: float = 0.0
+    frobenius: float = 0.0
+    patience: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plant:
+    """Stage, positive control: move hidden weights towards few rows or rank one at the same Frobenius norm."""
+
+    structure: str
+    strength: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """Measure: clean accuracy and loss on the train and test split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robustness:
+    """Measure: robust accuracy by ART's AutoPGD and the worst-point loss gap by native PGD, in one norm."""
+
+    norm: str
+    eps: tuple[float, ...]
+    iterations: int = 20
+    restarts: int = 1
+    gap_eps: tuple[float, ...] = ()
+    gap_iterations: int = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Structure:
+    """Measure: compressibility, operator norms and their bounds of every hidden layer."""
+
+    share: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prunability:
+    """Measure: accuracy after keeping a share of the rows of every hidden layer."""
+
+    kept: tuple[float, ...] = (0.5, 0.2, 0.1, 0.05)
+
+
+Stage = Load | Build | Factorize | Train | Plant
+Measure = Accuracy | Robustness | Structure | Prunability
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One experiment: the same trial gives the same deterministic rows, in this process or in a worker."""
+
+    seed: int
+    stages: tuple[Stage, ...]
+    measures: tuple[Measure, ...]
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON knows it: tuples as lists, NumPy scalars as Python numbers, whole floats kept as floats."""
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        value = value.item()
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value
+
+
+def canonical(config: Any) -> dict[str, Any]:
+    """A configuration as a JSON-able dict with its type and only the fields that differ from their defaults."""
+    out: dict[str, Any] = {"type": type(config).__name__}
+    for f in dataclasses.fields(config):
+        value = plain(getattr(config, f.name))
+        if f.metadata.get("identity", True) and (f.default is dataclasses.MISSING or value != plain(f.default)):
+            out[f.name] = value
+    return out
+
+
+def canonical_trial(trial: Trial) -> dict[str, Any]:
+    """The whole trial as a JSON-able dict: what the fingerprint is taken of."""
+    return {
+        "seed": plain(trial.seed),
+        "stages": [canonical(s) for s in trial.stages],
+        "measures": [canonical(m) for m in trial.measures],
+    }
+
+
+def digest_of(value: Any) -> str:
+    """sha256 of a JSON-able value in canonical form, hexadecimal."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fingerprint(trial: Trial) -> str:
+    """The trial's identity: 16 hexadecimal digits of the hash of its non-default configuration."""
+    return digest_of(canonical_trial(trial))[:16]
+
+
+def seed_for(seed: int, purpose: str) -> int:
+    """An independent seed in [0, 2^63) for each purpose of a trial's seed."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:8], "big") >> 1

@@ -1,0 +1,39 @@
+"""Robust accuracy, its ratio to clean accuracy, and the loss gap, in one norm at several budgets."""
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from study.attacks.art import auto_pgd
+from study.attacks.pgd import pgd
+from study.config import Robustness, seed_for
+from study.state import Row, State, row
+
+
+def robustness(state: State, config: Robustness) -> list[Row]:
+    """robust_accuracy, relative_robust_accuracy (RA/SA), loss_gap (worst point seen) and loss_gap_art, per eps.
+
+    A gap is the mean adversarial minus the mean clean cross-entropy on the test split. It is measured at the judged
+    budgets (config.gap_eps) only.
+    """
+    assert state.net is not None and state.data is not None
+    x, y = state.data.test.x.to(state.device), state.data.test.y.to(state.device)
+    net = state.net.eval()
+    with torch.no_grad():
+        logits = net(x)
+        clean = float((logits.argmax(1) == y).double().mean())
+        loss = float(cross_entropy(logits, y))
+    rows = []
+    for eps in config.eps:
+        where = {"norm": config.norm, "eps": eps, "split": "test", "n": len(y)}
+        generator = torch.Generator().manual_seed(seed_for(state.seed, f"attack {config.norm} {eps!r}"))
+        found = auto_pgd(
+            net, x, y, eps, config.norm, iterations=config.iterations, restarts=config.restarts, generator=generator
+        )
+        robust = float(found.robust.double().mean())
+        rows.append(row("robust_accuracy", robust, **where))
+        rows.append(row("relative_robust_accuracy", robust / clean if clean > 0 else 0.0, **where))
+        rows.append(row("loss_gap_art", float(found.loss.double().mean()) - loss, **where))
+        if eps in config.gap_eps:
+            worst = pgd(net, x, y, eps, config.norm, iterations=config.gap_iterations, generator=generator)
+            rows.append(row("loss_gap", float(worst.loss.double().mean()) - loss, **where))
+    return rows

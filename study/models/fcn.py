@@ -1,0 +1,18 @@
+"""Fully connected networks without bias, ReLU between the layers (paper A, C.2)."""
+
+import math
+
+from torch import nn
+
+
+def fcn(shape: tuple[int, int, int], classes: int, width: int, depth: int) -> tuple[nn.Module, list[str]]:
+    """`depth` hidden layers of `width`, then the head; returns the body and its hidden layers' names."""
+    sizes = [math.prod(shape)] + [width] * depth
+    body = nn.Sequential(nn.Flatten())
+    hidden = []
+    for i, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
+        body.add_module(f"layer{i}", nn.Linear(n, m, bias=False))
+        body.add_module(f"relu{i}", nn.ReLU())
+        hidden.append(f"layer{i}")
+    body.add_module("head", nn.Linear(sizes[-1], classes, bias=False))
+    return body, hidden

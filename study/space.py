@@ -1,0 +1,204 @@
+"""Axes, settings, presets and studies, and their expansion to points. Declarative: no torch, no Ray."""
+
+import difflib
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+from study.config import UsageError
+
+Value = float | int | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knob:
+    """One named number (or word) of an experiment: its kind, valid range, default, and whether it takes several values.
+
+    An axis makes one trial per value; a setting holds for the whole sweep. A default means "off" where there is one.
+    """
+
+    kind: type
+    default: Any
+    help: str
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    several: bool = False
+    words: Mapping[str, Value] = field(default_factory=dict)
+
+    def range_text(self) -> str:
+        """The valid values in words."""
+        noun = {int: "whole numbers", float: "numbers"}[self.kind]
+        least = f" {'above' if self.open_low else 'from'} {self.low:g}" if self.low > -math.inf else ""
+        most = f" to {self.high:g}" if self.high < math.inf else ""
+        words = "".join(f", or {w}" for w in self.words)
+        return f"{noun}{least}{most} (8/255 is a number){words}" if self.kind is float else f"{noun}{least}{most}{words}"
+
+
+AXES: dict[str, Knob] = {
+    "alpha": Knob(kind=float, default=0.0, low=0, help="strength of the penalty (group lasso, nuclear norm)"),
+    "rank": Knob(kind=int, default=0, low=0, words={"full": 0}, help="inner dimension of every hidden layer; 0 = full"),
+    "frobenius": Knob(
+        kind=float, default=1.0, low=0, help="hidden layers held at this multiple of their initial norm; 0 = free"
+    ),
+    "plant_rows": Knob(kind=float, default=0.0, low=0, help="control: strength of a planted row concentration"),
+    "plant_spectrum": Knob(kind=float, default=0.0, low=0, help="control: strength of a planted spectral concentration"),
+}
+
+SETTINGS: dict[str, Knob] = {
+    "width": Knob(kind=int, default=200, low=1, help="units of a hidden layer"),
+    "depth": Knob(kind=int, default=4, low=1, help="hidden layers"),
+    "train_size": Knob(kind=int, default=0, low=0, help="training images; 0 = all"),
+    "test_size": Knob(kind=int, default=0, low=0, help="test images; 0 = all"),
+    "validation": Knob(kind=float, default=0.0, low=0, high=0.5, help="share of the training images kept for validation"),
+    "epochs": Knob(kind=int, default=40, low=1, help="passes over the training images, at most"),
+    "patience": Knob(kind=int, default=0, low=0, help="epochs without a better validation loss; 0 = no early stopping"),
+    "batch_size": Knob(kind=int, default=100, low=1, help="images per step"),
+    "learning_rate": Knob(kind=float, default=1e-3, low=0, open_low=True, help="AdamW's learning rate"),
+    "weight_decay": Knob(kind=float, default=0.01, low=0, help="AdamW's weight decay"),
+    "eps_linf": Knob(kind=float, default=(16 / 255,), low=0, several=True, help="l_inf budgets in pixel units"),
+    "eps_l2": Knob(kind=float, default=(0.5,), low=0, several=True, help="l_2 budgets in pixel units"),
+    "judged_linf": Knob(kind=float, default=16 / 255, low=0, help="the l_inf budget that claims are judged at"),
+    "judged_l2": Knob(kind=float, default=0.5, low=0, help="the l_2 budget that claims are judged at"),
+    "attack_iterations": Knob(kind=int, default=20, low=1, help="AutoPGD's iterations"),
+    "attack_restarts": Knob(kind=int, default=1, low=1, help="AutoPGD's random starts"),
+    "gap_iterations": Knob(kind=int, default=50, low=1, help="PGD's iterations for the loss gap"),
+}
+
+
+def closest(word: str, words: Iterable[str]) -> str:
+    """`; did you mean X?` when a known word is near, else nothing."""
+    near = difflib.get_close_matches(word, list(words), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def parse_number(text: str) -> float:
+    """A finite number, written plainly or as a fraction (8/255); ValueError otherwise."""
+    number = float(Fraction(text.replace(" ", ""))) if "/" in text else float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"not finite: {text}")
+    return number
+
+
+def parse_value(name: str, knob: Knob, text: str) -> Value:
+    """One value of an axis or setting, checked against its range; UsageError naming what would be accepted."""
+    refusal = UsageError(f"--set {name}: {text!r} is not accepted; give {knob.range_text()}")
+    if text in knob.words:
+        return knob.words[text]
+    try:
+        number = parse_number(text)
+    except (ValueError, ZeroDivisionError):
+        raise refusal from None
+    if number < knob.low or number > knob.high or (knob.open_low and number == knob.low):
+        raise refusal
+    if knob.kind is int:
+        if number != int(number):
+            raise refusal
+        return int(number)
+    return number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One family's grid: the product of its axes' values. `question` names the effect that the arm is for."""
+
+    name: str
+    family: str
+    axes: Mapping[str, tuple[Value, ...]]
+    question: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """One scale of a study: arms, seeds and settings; `by_data` overrides settings where another data set is named."""
+
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    data: str = "digits"
+    model: str = "fcn"
+    by_data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    gpus_per_trial: float = 0.0
+    instance: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A named study: what it asks, the rows of the protocol that its paper preset covers, and its presets."""
+
+    name: str
+    question: str
+    figure: str
+    covers: tuple[str, ...]
+    presets: Mapping[str, Preset]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One trial of a study before it is built: family, seed, every axis, every setting."""
+
+    family: str
+    arms: tuple[str, ...]
+    seed: int
+    axes: Mapping[str, Value]
+    settings: Mapping[str, Any]
+
+
+def settings_for(preset: Preset, data: str) -> dict[str, Any]:
+    """The preset's settings on a data set, over the defaults."""
+    out = {name: knob.default for name, knob in SETTINGS.items()} | dict(preset.settings)
+    if data != preset.data:
+        out |= dict(preset.by_data.get(data, preset.by_data.get("*", {})))
+    return out
+
+
+def with_overrides(preset: Preset, overrides: Mapping[str, str], data: str) -> tuple[Preset, dict[str, Any]]:
+    """The preset and its settings after `--set NAME=V1,V2`; UsageError for an unknown name or value."""
+    settings = settings_for(preset, data)
+    known = sorted({axis for arm in preset.arms for axis in arm.axes})
+    for name, text in overrides.items():
+        parts = [p.strip() for p in text.split(",") if p.strip()]
+        if not parts:
+            raise UsageError(f"--set {name}=: no value given; write --set {name}=V1,V2")
+        if name in known:
+            values = tuple(dict.fromkeys(parse_value(name, AXES[name], p) for p in parts))
+            arms = tuple(
+                replace(arm, axes={**arm.axes, name: values}) if name in arm.axes else arm for arm in preset.arms
+            )
+            preset = replace(preset, arms=arms)
+        elif name in SETTINGS:
+            knob = SETTINGS[name]
+            numbers = tuple(parse_value(name, knob, p) for p in parts)
+            if not knob.several and len(numbers) > 1:
+                raise UsageError(f"--set {name}: one value is accepted, {len(numbers)} were given; it is not an axis")
+            settings[name] = numbers if knob.several else numbers[0]
+        else:
+            names = [*known, *SETTINGS]
+            raise UsageError(
+                f"--set {name}: no such axis or setting{closest(name, names)} "
+                f"Axes: {', '.join(known)}. Settings: {', '.join(SETTINGS)}."
+            )
+    for norm in ("linf", "l2"):
+        if settings[f"judged_{norm}"] not in settings[f"eps_{norm}"]:
+            settings[f"judged_{norm}"] = settings[f"eps_{norm}"][len(settings[f"eps_{norm}"]) // 2]
+    if settings["patience"] and not settings["validation"]:
+        raise UsageError("--set patience: early stopping needs a validation share; add --set validation=0.05")
+    return preset, settings
+
+
+def expand(preset: Preset, settings: Mapping[str, Any], seeds: Iterable[int]) -> list[Point]:
+    """Every point of every arm for every seed, seeds outermost; a point that two arms share stands once."""
+    points: dict[tuple[Any, ...], Point] = {}
+    for seed in seeds:
+        for arm in preset.arms:
+            for values in itertools.product(*arm.axes.values()):
+                axes = {name: knob.default for name, knob in AXES.items()} | dict(zip(arm.axes, values, strict=True))
+                key = (seed, *axes.values())
+                if key in points:
+                    points[key] = replace(points[key], arms=(*points[key].arms, arm.name))
+                else:
+                    points[key] = Point(family=arm.family, arms=(arm.name,), seed=seed, axes=axes, settings=settings)
+    return list(points.values())

@@ -1,0 +1,101 @@
+"""What each stage does to the state of a trial: generators that yield whenever the trial could pause."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from study import train as training
+from study.compression import factorize as factors
+from study.compression import prune
+from study.config import Build, Factorize, Load, Plant, Train, seed_for
+from study.data import load
+from study.models import build
+from study.state import StageFunction, State
+
+
+def _load(state: State, config: Load) -> Iterator[State]:
+    state.data = load(config, state.seed)
+    yield state
+
+
+def _build(state: State, config: Build) -> Iterator[State]:
+    assert state.data is not None
+    statistics = (state.data.mean, state.data.std)
+    state.net = build(config, state.data.shape, state.data.classes, statistics, seed_for(state.seed, "weights"))
+    state.net.to(state.device)
+    yield state
+
+
+def _factorize(state: State, config: Factorize) -> Iterator[State]:
+    assert state.net is not None
+    state.net = factors.factorize(state.net, config.rank, seed_for(state.seed, "factors")).to(state.device)
+    yield state
+
+
+def _train(state: State, config: Train) -> Iterator[State]:
+    assert state.net is not None and state.data is not None
+    state.progress = training.start(state.net, config)
+    if state.resume is not None and state.resume["stage"] == state.stage:
+        _restore(state, state.resume)
+    for progress in training.epochs(state.net, state.data, config, seed_for(state.seed, "training"), state.progress):
+        state.diverged = progress.diverged
+        yield state
+
+
+def _plant(state: State, config: Plant) -> Iterator[State]:
+    assert state.net is not None
+    state.net = prune.plant(state.net, config.structure, config.strength)
+    yield state
+
+
+STAGES: dict[type, StageFunction] = {
+    Load: _load,
+    Build: _build,
+    Factorize: _factorize,
+    Train: _train,
+    Plant: _plant,
+}
+
+
+def snapshot(state: State) -> dict[str, Any] | None:
+    """A training stage's state as plain tensors, numbers and strings (safe to load with weights_only), else None.
+
+    Random streams need no room in it: each epoch draws its own from the seed.
+    """
+    if state.progress is None or state.net is None:
+        return None
+    p = state.progress
+    return {
+        "stage": state.stage,
+        "weights": state.net.state_dict(),
+        "optimizer": p.optimizer.state_dict(),
+        "epoch": p.epoch,
+        "curves": p.curves,
+        "best": [p.best_loss, p.best_epoch],
+        "best_weights": p.best_weights,
+        "norms": p.norms,
+        "seconds": dict(state.seconds),
+    }
+
+
+def _restore(state: State, saved: dict[str, Any]) -> None:
+    assert state.net is not None and state.progress is not None
+    p = state.progress
+    state.net.load_state_dict(saved["weights"])
+    p.optimizer.load_state_dict(saved["optimizer"])
+    p.epoch, p.curves, p.norms = saved["epoch"], [tuple(c) for c in saved["curves"]], list(saved["norms"])
+    p.best_loss, p.best_epoch = saved["best"]
+    p.best_weights = saved["best_weights"]
+    for kind, seconds in saved["seconds"].items():
+        state.seconds[kind] = state.seconds.get(kind, 0.0) + seconds
+
+
+def save(saved: dict[str, Any], path: str) -> None:
+    """Write a snapshot with torch.save (the caller makes it appear at its final name)."""
+    torch.save(saved, path)
+
+
+def read(path: str) -> dict[str, Any]:
+    """Read a snapshot; only tensors and plain values are accepted."""
+    return torch.load(path, map_location="cpu", weights_only=True)

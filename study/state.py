@@ -1,0 +1,47 @@
+"""What a trial carries from stage to stage and hands to its measures."""
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Iterator
+
+import torch
+
+from study.data import Dataset
+from study.models.net import Net
+from study.train import Progress
+
+
+@dataclass
+class State:
+    """A trial under way. `stage` is the index of the running stage; `seconds` adds up wall time by kind."""
+
+    seed: int
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    data: Dataset | None = None
+    net: Net | None = None
+    stage: int = 0
+    progress: Progress | None = None
+    resume: dict[str, Any] | None = None
+    diverged: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, kind: str) -> Iterator[None]:
+        """Add the wall seconds of the block to `seconds[kind]`."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[kind] = self.seconds.get(kind, 0.0) + perf_counter() - start
+
+
+Row = dict[str, Any]
+StageFunction = Callable[[State, Any], Iterator[State]]
+MeasureFunction = Callable[[State, Any], list[Row]]
+
+
+def row(measure: str, value: float, **coordinates: Any) -> Row:
+    """One tidy row; coordinates among layer, norm, eps, kept, split, step, n, deterministic."""
+    return {"measure": measure, "value": float(value), "deterministic": True} | coordinates

@@ -1,0 +1,1 @@
+"""Pure mathematics: tensors in, tensors or floats out. Imports torch and nothing of ours."""

@@ -1,0 +1,122 @@
+"""The training loop: batches and penalty, an optimiser step, then the projection to a fixed Frobenius norm."""
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from study.config import Train, seed_for
+from study.data import Dataset, Split
+from study.models import net as nets
+from study.models.net import Net
+from study.penalties import PENALTIES
+
+
+@dataclass
+class Progress:
+    """Where training stands after an epoch; `curves` holds one row (epoch, name, value) per logged value."""
+
+    epoch: int
+    optimizer: torch.optim.Optimizer
+    norms: list[float]
+    curves: list[tuple[int, str, float]] = field(default_factory=list)
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] | None = None
+    diverged: bool = False
+
+
+@torch.no_grad()
+def evaluate(net: Net, split: Split, batch_size: int = 1000) -> tuple[float, float]:
+    """Accuracy in [0, 1] and mean cross-entropy of a net (in eval mode) on a split."""
+    was_training = net.training
+    net.eval()
+    correct, loss = 0, 0.0
+    device = net.mean.device
+    for x, y in zip(split.x.split(batch_size), split.y.split(batch_size), strict=True):
+        logits, y = net(x.to(device)), y.to(device)
+        correct += int((logits.argmax(1) == y).sum())
+        loss += float(cross_entropy(logits, y, reduction="sum"))
+    net.train(was_training)
+    return correct / len(split.y), loss / len(split.y)
+
+
+def _optimizer(net: Net, config: Train) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+
+
+def _epoch(net: Net, split: Split, config: Train, progress: Progress, order: Tensor) -> float:
+    """One pass over the training split; the mean training loss (penalty included), NaN once it is not finite."""
+    net.train()
+    layers = list(nets.layers(net).values())
+    device = net.mean.device
+    total = torch.zeros((), device=device)
+    for index in order.split(config.batch_size):
+        x, y = split.x[index].to(device), split.y[index].to(device)
+        loss = cross_entropy(net(x), y)
+        if config.alpha > 0:
+            loss = loss + config.alpha * PENALTIES[config.penalty](nets.weight_matrices(net).values())
+        progress.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        progress.optimizer.step()
+        _project(layers, progress.norms)
+        total += loss.detach() * len(index)
+    mean = float(total) / len(order)
+    return mean if math.isfinite(mean) else math.nan
+
+
+def _project(layers: list[Any], norms: list[float]) -> None:
+    for layer, norm in zip(layers, norms, strict=False):
+        current = nets.frobenius(layer)
+        if current > 0:
+            nets.scale(layer, norm / current)
+
+
+def start(net: Net, config: Train) -> Progress:
+    """The state before the first epoch: optimiser, and the Frobenius norms that the hidden layers are held at.
+
+    With config.frobenius = c > 0 each hidden layer is held at c times the norm it has now; 0 leaves it free.
+    """
+    norms = [config.frobenius * nets.frobenius(layer) for layer in nets.layers(net).values()] if config.frobenius else []
+    _project(list(nets.layers(net).values()), norms)
+    return Progress(epoch=0, optimizer=_optimizer(net, config), norms=norms)
+
+
+def epochs(net: Net, data: Dataset, config: Train, seed: int, progress: Progress) -> Iterator[Progress]:
+    """Train `net` in place from progress.epoch on, yielding after each epoch, with early stopping where configured.
+
+    Each epoch draws its own random streams from (seed, epoch), so a run that goes on from a checkpoint equals one
+    that was never interrupted. A loss that is not finite ends training with progress.diverged set. With patience,
+    the weights of the best validation loss are put back at the end (paper A, C.1).
+    """
+    while progress.epoch < config.epochs and not progress.diverged:
+        if config.patience and progress.epoch - progress.best_epoch >= config.patience:
+            break
+        with torch.random.fork_rng():
+            torch.manual_seed(seed_for(seed, f"epoch {progress.epoch}"))
+            order = torch.randperm(len(data.train.y))
+            loss = _epoch(net, data.train, config, progress, order)
+        progress.epoch += 1
+        progress.diverged = not math.isfinite(loss)
+        progress.curves.append((progress.epoch, "train_loss", loss))
+        if len(data.validation.y) and not progress.diverged:
+            _validate(net, data, config, progress)
+        yield progress
+    if progress.best_weights is not None and not progress.diverged:
+        net.load_state_dict(progress.best_weights)
+
+
+def _validate(net: Net, data: Dataset, config: Train, progress: Progress) -> None:
+    accuracy, loss = evaluate(net, data.validation)
+    progress.curves.append((progress.epoch, "validation_loss", loss))
+    progress.curves.append((progress.epoch, "validation_accuracy", accuracy))
+    if config.patience and loss < progress.best_loss:
+        progress.best_loss, progress.best_epoch = loss, progress.epoch
+        progress.best_weights = copy.deepcopy(net.state_dict())

@@ -1,0 +1,14 @@
+"""Experiment families: each maps a point of its space to a trial. `base` wraps them for Ray Tune."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from study.config import Trial
+from study.trainables import low_rank, regularization
+
+Family = Callable[[Mapping[str, Any]], Trial]
+
+FAMILIES: dict[str, Family] = {
+    "regularization": regularization.trial,
+    "low_rank": low_rank.trial,
+}

@@ -1,0 +1,57 @@
+"""What every family's trial shares: the data stage, the model stage, the measures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from study.config import Accuracy, Build, Load, Measure, Plant, Prunability, Robustness, Stage, Structure, Train
+
+
+def load_and_build(point: Mapping[str, Any]) -> tuple[Stage, ...]:
+    """Data and untrained model of a point."""
+    return (
+        Load(
+            data=point["data"],
+            digest=point["data_digest"],
+            root=point["data_dir"],
+            train_size=point["train_size"],
+            test_size=point["test_size"],
+            validation=point["validation"],
+        ),
+        Build(model=point["model"], width=point["width"], depth=point["depth"], source=point["model_digest"]),
+    )
+
+
+def train(point: Mapping[str, Any], penalty: str = "") -> Train:
+    """The training stage of a point; without a strength there is no penalty."""
+    return Train(
+        epochs=point["epochs"],
+        batch_size=point["batch_size"],
+        learning_rate=point["learning_rate"],
+        weight_decay=point["weight_decay"],
+        penalty=penalty if point["alpha"] > 0 else "",
+        alpha=point["alpha"],
+        frobenius=point["frobenius"],
+        patience=point["patience"],
+    )
+
+
+def plants(point: Mapping[str, Any]) -> tuple[Stage, ...]:
+    """The positive controls of a point, none by default."""
+    strengths = {"rows": point["plant_rows"], "spectrum": point["plant_spectrum"]}
+    return tuple(Plant(structure=s, strength=v) for s, v in strengths.items() if v > 0)
+
+
+def measures(point: Mapping[str, Any]) -> tuple[Measure, ...]:
+    """What is measured on every net of a sweep."""
+    attacks = tuple(
+        Robustness(
+            norm=norm,
+            eps=tuple(point[f"eps_{norm}"]),
+            iterations=point["attack_iterations"],
+            restarts=point["attack_restarts"],
+            gap_eps=(point[f"judged_{norm}"],),
+            gap_iterations=point["gap_iterations"],
+        )
+        for norm in ("linf", "l2")
+    )
+    return (Accuracy(), *attacks, Structure(), Prunability())

@@ -1,0 +1,13 @@
+"""The regularization family: group lasso of strength alpha, hidden layers held at `frobenius` times their initial norm."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from study.config import Trial
+from study.trainables.common import load_and_build, measures, plants, train
+
+
+def trial(point: Mapping[str, Any]) -> Trial:
+    """Axes: alpha, frobenius, plant_rows, plant_spectrum (paper A, Figure 5)."""
+    stages = (*load_and_build(point), train(point, "group_lasso"), *plants(point))
+    return Trial(seed=point["seed"], stages=stages, measures=measures(point))
