@@ -121,7 +121,7 @@ def arrays(name: str, root: str, digest: str) -> Arrays:
             datasets.paths(name, root)
             parts = _torchvision(TORCHVISION[name], root)
         elif name.startswith("imagefolder:"):
-            parts = _image_folder(name.partition(":")[2])
+            parts = _image_folder(root)
         else:
             parts = _user_arrays(name)
         _check(parts)
@@ -129,7 +129,7 @@ def arrays(name: str, root: str, digest: str) -> Arrays:
         raise
     except Exception as error:  # a data set's file formats raise many kinds; all of them mean damaged input
         logging.getLogger(__name__).debug("data %s", name, exc_info=True)
-        where = f" in {root}" if name in TORCHVISION else ""
+        where = f" in {root}" if root else ""
         raise UsageError(f"data {name}{where} cannot be read, it seems damaged: {error}") from None
     return parts
 

@@ -112,6 +112,13 @@ def digest(name: str, root: str) -> str:
     return whole.hexdigest()[:16]
 
 
+def folder(name: str, root: str) -> str:
+    """The folder to read a data set from: the data folder, an image folder's own path, or none."""
+    if name.startswith("imagefolder:"):
+        return str(Path(name.partition(":")[2]).resolve())
+    return str(Path(root).resolve()) if name in DATASETS and name != "digits" else ""
+
+
 def label(name: str) -> str:
     """The data set's name without a path: what stands in tables and figures."""
     return f"imagefolder:{Path(name.partition(':')[2]).name}" if name.startswith("imagefolder:") else name

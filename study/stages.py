@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-
 from study import train as training
 from study.compression import factorize as factors
 from study.compression import prune
@@ -89,13 +87,3 @@ def _restore(state: State, saved: dict[str, Any]) -> None:
     p.best_weights = saved["best_weights"]
     for kind, seconds in saved["seconds"].items():
         state.seconds[kind] = state.seconds.get(kind, 0.0) + seconds
-
-
-def save(saved: dict[str, Any], path: str) -> None:
-    """Write a snapshot with torch.save (the caller makes it appear at its final name)."""
-    torch.save(saved, path)
-
-
-def read(path: str) -> dict[str, Any]:
-    """Read a snapshot; only tensors and plain values are accepted."""
-    return torch.load(path, map_location="cpu", weights_only=True)

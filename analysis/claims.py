@@ -1,0 +1,230 @@
+"""The registry of claims, and the one pipeline that judges them and their planted controls.
+
+A claim is an expected sign of a rank correlation between two measures over the trials of an arm. It is judged only
+where the protocol's conditions hold; "not supported" is said only where the planted control of the same pipeline is
+detected.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.correlation import spearman
+from analysis.intervals import MIN_SEEDS, Interval, mean_t
+from analysis.tables import arm_trials, per_trial
+
+SUPPORTED, NOT_SUPPORTED, OPPOSITE, NOT_REACHED = "supported", "not supported", "opposite", "regime not reached"
+MIN_CLEAN = {"digits": 0.9, "mnist": 0.9, "fashion_mnist": 0.8}
+OTHER_MIN_CLEAN = 0.45
+BASELINE_RA = (0.3, 0.9)
+KEEPS_CLEAN = 0.8
+MOVES_EPS = 0.3
+POINTS_BETWEEN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One claim: where it stands, what is correlated over which arm, and the sign that the paper expects."""
+
+    id: str
+    source: str
+    statement: str
+    arm: str
+    control: str
+    axis: str
+    compressibility: str
+    outcome: str
+    norm: str = ""
+    kept: float | None = None
+    expected: int = -1
+    bound: bool = False
+
+
+CLAIMS = (
+    Claim(
+        id="A-i-neuron", source="A, section 4 (i), Figure 5 top left", arm="neuron", control="control_neuron",
+        axis="alpha", compressibility="compress_eps_nu", outcome="relative_robust_accuracy", norm="linf",
+        statement="Neuron compressibility lowers robustness to l_inf attacks (RA/SA).",
+    ),
+    Claim(
+        id="A-i-spectral", source="A, section 4 (i), Figure 5 top right", arm="spectral", control="control_spectral",
+        axis="rank", compressibility="compress_eps_sigma", outcome="relative_robust_accuracy", norm="l2",
+        statement="Spectral compressibility lowers robustness to l_2 attacks (RA/SA).",
+    ),
+    Claim(
+        id="A-cross-neuron", source="A, section 3 and Figure 15", arm="neuron", control="control_neuron",
+        axis="alpha", compressibility="compress_eps_nu", outcome="relative_robust_accuracy", norm="l2",
+        statement="Neuron compressibility lowers robustness to l_2 attacks as well (RA/SA).",
+    ),
+    Claim(
+        id="A-cross-spectral", source="A, section 3 and Figure 15", arm="spectral", control="control_spectral",
+        axis="rank", compressibility="compress_eps_sigma", outcome="relative_robust_accuracy", norm="linf",
+        statement="Spectral compressibility lowers robustness to l_inf attacks as well (RA/SA).",
+    ),
+    Claim(
+        id="A-prunability", source="A, section 4, Figure 4 center left", arm="neuron", control="control_neuron",
+        axis="alpha", compressibility="compress_eps_nu", outcome="pruned_accuracy", kept=0.2, expected=1,
+        statement="Compressible nets keep more accuracy when few rows are kept (20 %).",
+    ),
+    Claim(
+        id="A-bound-neuron", source="A, Theorem 3.1 and Figure 3", arm="neuron", control="control_neuron",
+        axis="alpha", compressibility="operator_norm_bound", outcome="loss_gap", norm="linf", expected=1, bound=True,
+        statement="A larger product of Theorem 3.1's l_inf bounds goes with a larger l_inf loss gap.",
+    ),
+    Claim(
+        id="A-bound-spectral", source="A, Theorem 3.1 and Figure 3", arm="spectral", control="control_spectral",
+        axis="rank", compressibility="operator_norm_bound", outcome="loss_gap", norm="l2", expected=1, bound=True,
+        statement="A larger product of Theorem 3.1's l_2 bounds goes with a larger l_2 loss gap.",
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """A claim with its verdict, its statistic, its control's, and why the regime was not reached where it was not."""
+
+    claim: Claim
+    verdict: str
+    rho: Interval
+    control: Interval
+    control_detected: bool
+    points: int
+    unjudged: tuple[float, ...] = ()
+    reasons: tuple[str, ...] = field(default=())
+
+    def number(self) -> str:
+        """The statistic in words."""
+        if not math.isfinite(self.rho.value):
+            return "no correlation could be taken"
+        return f"Spearman's rho {self.rho.text()}"
+
+    def sentence(self) -> str:
+        """The claim and its verdict in one sentence."""
+        why = f" because {'; '.join(self.reasons)}" if self.reasons else ""
+        shown = f"; shown and not judged: {self.claim.axis} {', '.join(f'{v:g}' for v in self.unjudged)}"
+        control = "detected" if self.control_detected else "not detected"
+        return (
+            f"{self.claim.statement} {self.verdict.capitalize()}{why}: {self.number()} over {self.points} nets; planted control "
+            f"{control}{shown if self.unjudged else ''}."
+        )
+
+
+def pairs(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim, arm: str) -> pd.DataFrame:
+    """One row per finished trial of an arm: seed, axes, x (more compressible is larger), y, clean accuracy."""
+    found = next((a for a in study["arms"] if a["name"] == arm), None)
+    if found is None:
+        return pd.DataFrame()
+    table = arm_trials(frame, found, study["axes_off"])
+    settings = study["configuration"]["settings"]
+    eps = settings[f"judged_{claim.norm}"] if claim.norm else None
+    if claim.bound:
+        x = np.log(per_trial(frame, claim.compressibility, layer="product", norm=claim.norm))
+    else:
+        x = 1.0 - per_trial(frame, claim.compressibility, layer="mean")
+    where: dict[str, Any] = {"split": "test"}
+    where |= {"norm": claim.norm, "eps": float(eps)} if eps is not None else {}
+    where |= {"kept": claim.kept} if claim.kept is not None else {}
+    table["x"], table["y"] = x, per_trial(frame, claim.outcome, **where)
+    table["clean"] = per_trial(frame, "clean_accuracy", split="test")
+    structure = "compress_eps_nu" if claim.axis == "alpha" else "compress_eps_sigma"
+    table["eps"] = per_trial(frame, structure, layer="mean")
+    if eps is not None:
+        table["robust"] = per_trial(frame, "robust_accuracy", norm=claim.norm, eps=float(eps), split="test")
+    return table[table["status"] == "ok"].dropna(subset=["x", "y"])
+
+
+def judged_values(table: pd.DataFrame, axis: str) -> tuple[list[float], list[float]]:
+    """The axis values that count, and those only shown: past the turning point of compressibility, or with clean
+    accuracy at or below KEEPS_CLEAN of the baseline's."""
+    means = table.groupby(axis)[["eps", "clean"]].mean()
+    order = sorted(means.index, key=lambda v: (v != 0, v if axis == "alpha" else -v))
+    least = min(range(len(order)), key=lambda i: means.loc[order[i], "eps"])
+    baseline = means.loc[order[0], "clean"]
+    good = [v for i, v in enumerate(order) if i <= least and means.loc[v, "clean"] > KEEPS_CLEAN * baseline]
+    return good, [v for v in order if v not in good]
+
+
+def _conditions(table: pd.DataFrame, claim: Claim, data: str) -> list[str]:
+    """Why the claim cannot be judged here, in words; empty when the protocol's conditions hold."""
+    reasons = []
+    seeds = table["seed"].nunique()
+    if seeds < MIN_SEEDS:
+        reasons.append(f"{seeds} seeds are too few for an interval ({MIN_SEEDS} are needed)")
+    base = table[table[claim.axis] == 0]
+    if base.empty:
+        return [*reasons, "the arm has no baseline"]
+    low = MIN_CLEAN.get(data, OTHER_MIN_CLEAN)
+    if base["clean"].mean() < low:
+        reasons.append(f"the baseline's clean accuracy is {base['clean'].mean():.2f}, below {low:g}")
+    if "robust" in base and not BASELINE_RA[0] <= base["robust"].mean() <= BASELINE_RA[1]:
+        reasons.append(
+            f"the baseline's robust accuracy is {base['robust'].mean():.2f}, outside {BASELINE_RA[0]:g} to {BASELINE_RA[1]:g}"
+        )
+    means = table.groupby(claim.axis)["eps"].mean()
+    moved = float(means.max() - means.min())
+    between = int(((means > means.min()) & (means < means.max())).sum())
+    if moved < MOVES_EPS or between < POINTS_BETWEEN:
+        reasons.append(
+            f"compressibility moved by {moved:.2f} with {between} points between ({MOVES_EPS:g} and {POINTS_BETWEEN} are needed)"
+        )
+    return reasons
+
+
+def _rho(table: pd.DataFrame) -> Interval:
+    if table.empty:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    return spearman(table["x"].to_numpy(), table["y"].to_numpy(), table["seed"].to_numpy())
+
+
+def _sign(rho: Interval) -> int:
+    """+1 or -1 where the interval lies on one side of 0, else 0."""
+    return int(rho.low > 0) - int(rho.high < 0)
+
+
+def judge(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim) -> Judgement | None:
+    """The judgement of a claim on a table, or None where the study has no such arm."""
+    table = pairs(frame, study, claim, claim.arm)
+    if table.empty:
+        return None
+    good, shown = judged_values(table, claim.axis)
+    judged = table[table[claim.axis].isin(good)]
+    rho, control = _rho(judged), _rho(pairs(frame, study, claim, claim.control))
+    detected = _sign(control) == claim.expected
+    reasons = _conditions(judged, claim, study["configuration"]["data"])
+    if reasons:
+        verdict = NOT_REACHED
+    elif _sign(rho) == claim.expected:
+        verdict = SUPPORTED
+    elif _sign(rho) == -claim.expected:
+        verdict = OPPOSITE
+    elif detected:
+        verdict = NOT_SUPPORTED
+    else:
+        verdict, reasons = NOT_REACHED, ["no correlation was found, and the planted control was not detected either"]
+    return Judgement(
+        claim=claim, verdict=verdict, rho=rho, control=control, control_detected=detected, points=len(judged),
+        unjudged=tuple(shown), reasons=tuple(reasons),
+    )  # fmt: skip
+
+
+def judge_all(frame: pd.DataFrame, study: Mapping[str, Any]) -> list[Judgement]:
+    """Every claim that the study's arms can be asked about."""
+    return [j for j in (judge(frame, study, c) for c in CLAIMS) if j is not None]
+
+
+def against_baseline(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim) -> list[tuple[float, float, Interval]]:
+    """Per axis value: mean compressibility residual, and the paired difference of the outcome to the baseline over seeds."""
+    table = pairs(frame, study, claim, claim.arm)
+    if table.empty or not (table[claim.axis] == 0).any():
+        return []
+    base = table[table[claim.axis] == 0].set_index("seed")["y"]
+    order = sorted(table[claim.axis].unique(), key=lambda v: (v != 0, v if claim.axis == "alpha" else -v))
+    out = []
+    for value in order:
+        rows = table[table[claim.axis] == value].set_index("seed")
+        out.append((value, float(rows["eps"].mean()), mean_t((rows["y"] - base).dropna().to_numpy())))
+    return out

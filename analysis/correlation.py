@@ -1,0 +1,27 @@
+"""Rank correlation with an interval over seeds as clusters."""
+
+import math
+
+import numpy as np
+from scipy import stats
+
+from analysis.intervals import Interval, cluster_bootstrap
+
+
+def spearman(x: np.ndarray, y: np.ndarray, seeds: np.ndarray, resamples: int = 2000) -> Interval:
+    """Spearman's rho of (N,) pairs, with the bootstrap interval over their seeds; NaN where a side is constant.
+
+    Ranks are taken anew in every resample. Pairs with a NaN are left out; infinities rank last or first.
+    """
+    x, y, seeds = np.asarray(x, float), np.asarray(y, float), np.asarray(seeds)
+    kept = ~(np.isnan(x) | np.isnan(y))
+    x, y, seeds = x[kept], y[kept], seeds[kept]
+
+    def rho(index: np.ndarray) -> float:
+        a, b = stats.rankdata(x[index]), stats.rankdata(y[index])
+        if len(index) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+            return math.nan
+        a, b = a - a.mean(), b - b.mean()
+        return float((a * b).sum() / math.sqrt(float((a * a).sum() * (b * b).sum())))
+
+    return cluster_bootstrap(rho, seeds, resamples=resamples)

@@ -1,0 +1,162 @@
+"""The figures of a sweep: each takes the tidy table and returns a matplotlib figure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.claims import Judgement, pairs
+from analysis.intervals import mean_t
+from analysis.tables import arm_trials, per_trial
+
+BLUE, ORANGE, GREEN, GREY = "#2a5d9f", "#d1662b", "#3b8553", "#8a8a8a"
+SHADES = ("#9bbbe0", "#2a5d9f", "#12294a")
+NORM = {"linf": "l∞", "l2": "l2"}
+matplotlib.rcParams.update(
+    {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110, "axes.grid": True,
+     "grid.alpha": 0.25, "legend.frameon": False, "axes.titlesize": 10}
+)  # fmt: skip
+
+ARMS = {"neuron": ("alpha", "compress_eps_nu", "linf"), "spectral": ("rank", "compress_eps_sigma", "l2")}
+
+
+def budget(eps: float) -> str:
+    """A budget as people write it: 16/255, 0.5."""
+    whole = eps * 255
+    return f"{round(whole)}/255" if abs(whole - round(whole)) < 1e-6 and round(whole) else f"{eps:g}"
+
+
+def level(axis: str, value: float) -> str:
+    """An axis value as a tick: `full` for rank 0."""
+    return "full" if axis == "rank" and value == 0 else f"{value:g}"
+
+
+def _ordered(values: Sequence[float], axis: str) -> list[float]:
+    return sorted(set(values), key=lambda v: (v != 0, v if axis == "alpha" else -v))
+
+
+def _curve(ax: Axes, table: pd.DataFrame, column: pd.Series, axis: str, color: str, label: str) -> None:
+    """Mean with t intervals over seeds at each axis value (points alone where seeds are too few)."""
+    order = _ordered(table[axis], axis)
+    means, lows, highs = [], [], []
+    for value in order:
+        interval = mean_t(column.reindex(table.index[table[axis] == value]).dropna().to_numpy())
+        means.append(interval.value)
+        lows.append(interval.value - interval.low)
+        highs.append(interval.high - interval.value)
+    errors = None if any(math.isnan(v) for v in lows) else np.array([lows, highs])
+    ax.errorbar(range(len(order)), means, yerr=errors, color=color, marker="o", ms=3.5, capsize=2.5, lw=1.4, label=label)
+    ax.set_xticks(range(len(order)), [level(axis, v) for v in order])
+    ax.set_xlabel({"alpha": "group lasso strength α", "rank": "rank of the hidden layers"}[axis])
+
+
+def robustness(frame: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
+    """Robust accuracy, RA/SA and compressibility against alpha and rank, at every budget of both norms."""
+    arms = [a for a in study["arms"] if a["name"] in ARMS]
+    fig = Figure(figsize=(10.5, 2.9 * len(arms)), layout="constrained")
+    grid = np.atleast_2d(fig.subplots(len(arms), 3, squeeze=False))
+    settings = study["configuration"]["settings"]
+    for row, arm in zip(grid, arms, strict=True):
+        axis, structure, norm = ARMS[arm["name"]]
+        table = arm_trials(frame, arm, study["axes_off"])
+        clean = per_trial(frame, "clean_accuracy", split="test")
+        _curve(row[0], table, clean, axis, GREY, "clean (SA)")
+        for shade, eps in zip(SHADES, settings[f"eps_{norm}"], strict=False):
+            judged = " (judged)" if abs(eps - settings[f"judged_{norm}"]) < 1e-9 else ""
+            name = f"{NORM[norm]} {budget(eps)}{judged}"
+            where = {"norm": norm, "eps": float(eps), "split": "test"}
+            _curve(row[0], table, per_trial(frame, "robust_accuracy", **where), axis, shade, name)
+            _curve(row[1], table, per_trial(frame, "relative_robust_accuracy", **where), axis, shade, name)
+        _curve(row[2], table, per_trial(frame, "compress_eps_nu", layer="mean"), axis, ORANGE, "ε of ν (rows)")
+        _curve(row[2], table, per_trial(frame, "compress_eps_sigma", layer="mean"), axis, GREEN, "ε of σ (spectrum)")
+        for ax, title in zip(row, ("accuracy", "RA / SA", "residual ε at k = 10 % (low = compressible)"), strict=True):
+            ax.set_title(title)
+            ax.set_ylim(0, 1.02)
+            ax.legend(fontsize=7.5)
+        row[0].set_ylabel(f"{arm['name']} arm", fontweight="bold")
+    return fig
+
+
+def compressibility(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+    """RA/SA against measured compressibility, one point per net, with rho, its interval, and the planted control."""
+    chosen = [j for j in judgements if j.claim.outcome == "relative_robust_accuracy"]
+    fig = Figure(figsize=(10.5, 3.6 * math.ceil(len(chosen) / 2)), layout="constrained")
+    for place, judgement in enumerate(chosen, start=1):
+        claim = judgement.claim
+        ax = fig.add_subplot(math.ceil(len(chosen) / 2), 2, place)
+        control = pairs(frame, study, claim, claim.control)
+        if len(control):
+            ax.scatter(control["x"], control["y"], s=16, marker="x", color=GREY, lw=1, label="planted control")
+        table = pairs(frame, study, claim, claim.arm)
+        order = _ordered(table[claim.axis], claim.axis)
+        colors = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.9, len(order)))
+        for color, value in zip(colors, order, strict=True):
+            rows = table[table[claim.axis] == value]
+            hollow = value in judgement.unjudged
+            ax.scatter(
+                rows["x"], rows["y"], s=22, facecolors="none" if hollow else [color], edgecolors=[color],
+                label=f"{level(claim.axis, value)}{' (not judged)' if hollow else ''}",
+            )  # fmt: skip
+        structure = "rows, 1 − ε of ν" if claim.axis == "alpha" else "spectrum, 1 − ε of σ"
+        settings = study["configuration"]["settings"]
+        ax.set_xlabel(f"compressibility ({structure} at k = 10 %)")
+        ax.set_ylabel(f"RA / SA, {NORM[claim.norm]} {budget(settings[f'judged_{claim.norm}'])}")
+        ax.set_title(f"{claim.arm} arm: ρ = {judgement.rho.text()}\n{judgement.verdict}")
+        ax.set_ylim(bottom=0)
+        ax.legend(fontsize=7, title=claim.axis, title_fontsize=7.5, ncols=2)
+    return fig
+
+
+def bounds(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+    """The product of Theorem 3.1's bounds over the hidden layers against the worst-point loss gap."""
+    chosen = [j for j in judgements if j.claim.bound]
+    fig = Figure(figsize=(10.5, 3.6), layout="constrained")
+    for place, judgement in enumerate(chosen, start=1):
+        claim = judgement.claim
+        ax = fig.add_subplot(1, max(1, len(chosen)), place)
+        for arm, marker, color in ((claim.arm, "o", BLUE), (claim.control, "x", GREY)):
+            table = pairs(frame, study, claim, arm)
+            if len(table):
+                finite = table[np.isfinite(table["x"])]
+                ax.scatter(np.exp(finite["x"]), finite["y"], s=20, marker=marker, color=color, label=arm.replace("_", " "))
+        eps = budget(study["configuration"]["settings"][f"judged_{claim.norm}"])
+        ax.set_xscale("log")
+        ax.set_xlabel(f"product of Theorem 3.1's {NORM[claim.norm]} bounds")
+        ax.set_ylabel(f"loss gap, {NORM[claim.norm]} {eps}")
+        ax.set_title(f"{claim.arm} arm: ρ = {judgement.rho.text()}\n{judgement.verdict}")
+        ax.legend(fontsize=7.5)
+    return fig
+
+
+def prunability(frame: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
+    """Accuracy after keeping a share of the rows of every hidden layer, per axis value."""
+    arms = [a for a in study["arms"] if a["name"] in ARMS]
+    fig = Figure(figsize=(10.5, 3.4), layout="constrained")
+    kept = sorted(frame["kept"].dropna().unique(), reverse=True)
+    for place, arm in enumerate(arms, start=1):
+        axis = ARMS[arm["name"]][0]
+        ax = fig.add_subplot(1, len(arms), place)
+        table = arm_trials(frame, arm, study["axes_off"])
+        order = _ordered(table[axis], axis)
+        colors = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.9, len(order)))
+        clean = per_trial(frame, "clean_accuracy", split="test")
+        curves = [clean, *(per_trial(frame, "pruned_accuracy", kept=float(k), split="test") for k in kept)]
+        for color, value in zip(colors, order, strict=True):
+            index = table.index[table[axis] == value]
+            means = [c.reindex(index).mean() for c in curves]
+            ax.plot(range(len(curves)), means, marker="o", ms=3.5, color=color, label=level(axis, value))
+        ax.set_xticks(range(len(curves)), ["all", *(f"{100 * k:g} %" for k in kept)])
+        ax.set_xlabel("rows kept in every hidden layer (largest l1 norm)")
+        ax.set_ylabel("clean accuracy (mean over seeds)")
+        ax.set_title(f"{arm['name']} arm")
+        ax.set_ylim(0, 1.02)
+        ax.legend(fontsize=7.5, title=axis, title_fontsize=7.5)
+    return fig

@@ -1,0 +1,131 @@
+"""One attempt at one trial, with everything that the pure trial has not: files, clocks, threads, devices.
+
+Both back ends run this same class, step by step, so their rows are the same.
+"""
+
+import hashlib
+import io
+import platform
+import resource
+import sys
+import time
+import traceback
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from study import results, stages
+from study.config import canonical_trial
+from study.job import Job
+from study.monitor import Monitor
+from study.names import summary
+from study.trial import Outcome, run
+
+VERSIONS = ("torch", "torchvision", "numpy", "adversarial-robustness-toolbox", "ray", "scikit-learn")
+
+
+class Attempt:
+    """Runs a job in steps; finished trials are published, failures noted, long training checkpointed by epoch."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.folder = Path(job.folder)
+        self.started, self.cpu_started = time.monotonic(), time.process_time()
+        self.saved_at = time.monotonic()
+        self.checkpoint = self.folder / "checkpoints" / f"{job.fingerprint}.pt"
+        torch.set_num_threads(job.threads)
+        if job.search_path and job.search_path not in sys.path:
+            sys.path.insert(0, job.search_path)
+        if job.device == "cuda" and 0 < job.gpu_fraction < 1:
+            torch.cuda.set_per_process_memory_fraction(job.gpu_fraction)
+        self.monitor = Monitor().start()
+        self.steps = run(job.trial, resume=self._read_checkpoint(), device=job.device)
+
+    def step(self) -> dict[str, Any]:
+        """Go on until the next report is due; the report, with `done` set after the last step.
+
+        An exception of the trial is noted as a failure with its traceback, not raised: it would fail again.
+        """
+        try:
+            return self._step()
+        except Exception as error:  # whatever a user's model or data raises belongs to this trial alone
+            self.close()
+            note = {
+                "identity": self.job.identity(),
+                "cause": f"{type(error).__name__}: {error}".splitlines()[0],
+                "log": traceback.format_exc(),
+            }
+            if isinstance(error, OSError) and error.errno == 28:
+                raise
+            results.note_failure(self.folder, self.job.fingerprint, note)
+            return {"done": True, "status": "failed", "cause": note["cause"]}
+
+    def close(self) -> None:
+        """Stop sampling; the attempt is over or given up."""
+        self.monitor.stop()
+
+    def _step(self) -> dict[str, Any]:
+        due = time.monotonic() + self.job.report_seconds
+        for outcome in self.steps:
+            if outcome.done:
+                return self._finish(outcome)
+            if outcome.phase == "train":
+                self._maybe_save(outcome)
+            if time.monotonic() >= due:
+                return _report(outcome) | {"done": False}
+        raise AssertionError("a trial ended without an outcome")
+
+    def _finish(self, outcome: Outcome) -> dict[str, Any]:
+        rows = [*outcome.rows, *self.monitor.rows()]
+        identity = self.job.identity() | {"status": outcome.status}
+        results.publish_trial(
+            self.folder, self.job.fingerprint, [identity | r for r in rows], self._provenance(outcome)
+        )
+        self.checkpoint.unlink(missing_ok=True)
+        return _report(outcome) | summary(outcome.rows) | {"done": True, "status": outcome.status}
+
+    def _provenance(self, outcome: Outcome) -> dict[str, Any]:
+        return {
+            "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
+            "commit": self.job.commit,
+            "configuration": canonical_trial(self.job.trial),
+            "threads": self.job.threads,
+            "device": torch.cuda.get_device_name() if self.job.device == "cuda" else "cpu",
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "wall_seconds": time.monotonic() - self.started,
+            "cpu_seconds": time.process_time() - self.cpu_started,
+            "estimated_seconds": self.job.estimated_seconds,
+            "peak_memory_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+            "finished": time.time(),
+        }
+
+    def _maybe_save(self, outcome: Outcome) -> None:
+        if time.monotonic() - self.saved_at < self.job.checkpoint_seconds:
+            return
+        saved = stages.snapshot(outcome.state)
+        if saved is not None:
+            buffer = io.BytesIO()
+            torch.save(saved, buffer)
+            content = buffer.getvalue()
+            results.replace(self.checkpoint, hashlib.sha256(content).hexdigest().encode() + content)
+            self.saved_at = time.monotonic()
+
+    def _read_checkpoint(self) -> dict[str, Any] | None:
+        """The trial's own checkpoint; None (start from the beginning) when there is none or it is damaged."""
+        if not self.checkpoint.is_file():
+            return None
+        whole = self.checkpoint.read_bytes()
+        if hashlib.sha256(whole[64:]).hexdigest().encode() != whole[:64]:
+            results.log.warning("checkpoint %s is damaged; the trial starts from the beginning", self.checkpoint)
+            return None
+        return torch.load(io.BytesIO(whole[64:]), map_location="cpu", weights_only=True)
+
+
+def _report(outcome: Outcome) -> dict[str, Any]:
+    """The live numbers: phase, epoch and newest training loss."""
+    progress = outcome.state.progress
+    losses = [value for _, name, value in progress.curves if name == "train_loss"] if progress else []
+    report: dict[str, Any] = {"phase": outcome.phase, "epoch": progress.epoch if progress else 0}
+    return report | ({"train_loss": losses[-1]} if losses else {})

@@ -1,0 +1,220 @@
+"""The command line: `python -m study.launch STUDY`, `status DIR`, `report DIR...`.
+
+Imports neither torch nor Ray until a sweep really starts.
+"""
+
+import json
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+
+from study import __version__, costs, datasets, listing, results, runner
+from study import plan as plans
+from study.config import UsageError
+from study.listener import Options
+
+OK, UNEXPECTED, USAGE, FAILED_TRIALS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+
+app = App(
+    name="study",
+    help="Sweeps that find out what compression does to adversarial robustness.",
+    version=__version__,
+    default_parameter=Parameter(show_default=False, negative=""),
+    help_on_error=False,
+    result_action="return_value",
+)
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+@app.default
+def sweep(
+    study: Annotated[str, Parameter(help=f"Study to run: {', '.join(plans.study_names())}.")] = "",
+    *,
+    list_: Annotated[bool, Parameter(name="--list", help="Show the studies: question, rows, cost.")] = False,
+    preset: Annotated[str, Parameter(help="Scale: smoke, laptop or paper.")] = "laptop",
+    set_: Annotated[
+        tuple[str, ...], Parameter(name=["--set", "-S"], help="AXIS=V1,V2 or SETTING=V; may be repeated.")
+    ] = (),
+    seeds: Annotated[str, Parameter(help="How many seeds (5), or which ones (0,3,7).")] = "",
+    data: Annotated[str, Parameter(help=f"Data set: {datasets.ACCEPTED}.")] = "",
+    data_dir: Annotated[str, Parameter(help="Folder of the data sets, in torchvision's layout.")] = "",
+    download: Annotated[bool, Parameter(help="Fetch the data set into --data-dir first.")] = False,
+    model: Annotated[str, Parameter(help="Model: fcn, resnet18, vit or package:function.")] = "",
+    output: Annotated[str, Parameter(help="Results folder; default results/STUDY-PRESET.")] = "",
+    dry_run: Annotated[bool, Parameter(help="Show the trials, time, disk and cost; start nothing.")] = False,
+    resume: Annotated[bool, Parameter(help="Go on in the output folder; extends its seeds and axes.")] = False,
+    retry_failed: Annotated[bool, Parameter(help="Run the failed trials again.")] = False,
+    in_process: Annotated[bool, Parameter(help="Run in this process, without Ray.")] = False,
+    address: Annotated[str, Parameter(help="Ray cluster; default RAY_ADDRESS, else a local Ray.")] = "",
+    cpus_per_trial: Annotated[float, Parameter(help="CPUs of a trial; fractions are fine.")] = 1.0,
+    gpus_per_trial: Annotated[float | None, Parameter(help="GPUs of a trial; default by preset.")] = None,
+    max_concurrent: Annotated[int, Parameter(help="Most trials at once; 0 = as many as fit.")] = 0,
+    time_budget: Annotated[str, Parameter(help="Stop cleanly after 90s, 10m or 2h.")] = "",
+    tracking_uri: Annotated[str, Parameter(help="MLflow store; default sqlite:///mlflow.db here.")] = "",
+    json_: Annotated[bool, Parameter(name="--json", help="Data as JSON on stdout, the rest on stderr.")] = False,
+) -> int:
+    """Run a study: train, attack and measure every point, track it in MLflow, and write a report."""
+    if list_:
+        listing.show(out, json_)
+        return OK
+    if not study:
+        raise UsageError(f"which study? Studies: {', '.join(plans.study_names())}. Or --list, or --help.")
+    options = Options(
+        cpus_per_trial=_positive("--cpus-per-trial", cpus_per_trial),
+        max_concurrent=int(_positive("--max-concurrent", max_concurrent, zero=True)),
+        time_budget=_duration(time_budget),
+    )
+    request = plans.Request(
+        study=study,
+        preset=preset,
+        overrides=_overrides(set_),
+        seeds=_seeds(seeds),
+        data=data,
+        data_dir=data_dir or os.environ.get("STUDY_DATA", "data"),
+        model=model,
+        output=output,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=None if gpus_per_trial is None else _positive("--gpus-per-trial", gpus_per_trial, zero=True),
+    )
+    if download:
+        _download(request)
+    plan = plans.make(request, need_data=not dry_run)
+    if dry_run:
+        listing.show_plan(out, plan, json_, points=True)
+        return OK
+    from study import sweep as sweeps
+
+    return sweeps.go(
+        plan,
+        options,
+        sweeps.Switches(
+            resume=resume,
+            retry_failed=retry_failed,
+            in_process=in_process,
+            address=address or os.environ.get("RAY_ADDRESS", ""),
+            tracking_uri=tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", ""),
+            json=json_,
+        ),
+        again(sys.argv[1:]),
+        out,
+        err,
+    )
+
+
+@app.command
+def status(directory: Path, *, json_: Annotated[bool, Parameter(name="--json")] = False) -> int:
+    """What is done, running, failed (with its cause and log) and left in a results folder."""
+    found = plans.read_manifest(directory)
+    if found is None:
+        raise UsageError(f"{directory} is not a folder of results: it has no study.json")
+    listing.show_status(out, directory, found, json_)
+    return OK
+
+
+@app.command
+def report(
+    *directories: Path,
+    csv: Annotated[Path | None, Parameter(help="Also write the tidy table of all folders to this CSV file.")] = None,
+) -> int:
+    """Write report.html of each results folder again from its table; compare several folders in one table."""
+    if not directories:
+        raise UsageError("which folder? give one or more results folders")
+    for directory in directories:
+        if plans.read_manifest(directory) is None:
+            raise UsageError(f"{directory} is not a folder of results: it has no study.json")
+    from analysis import report as reports
+
+    for directory in directories:
+        summary = reports.write(directory)
+        out.print(summary.text(), markup=False)
+        out.print(f"Report: {directory / 'report.html'}", markup=False)
+    if csv:
+        results.to_csv(results.read(*directories), csv)
+        out.print(f"Table:  {csv}", markup=False)
+    return OK
+
+
+def again(argv: list[str]) -> str:
+    """The command that goes on with an interrupted sweep."""
+    words = [w for w in argv if w != "--retry-failed"]
+    return shlex.join(["python", "-m", "study.launch", *words, *([] if "--resume" in words else ["--resume"])])
+
+
+def _positive(name: str, number: float, zero: bool = False) -> float:
+    if not (number > 0 or (zero and number == 0)) or number == float("inf"):
+        raise UsageError(f"{name} must be {'at least' if zero else 'above'} 0, got {number}")
+    return number
+
+
+def _overrides(items: tuple[str, ...]) -> dict[str, str]:
+    parts = dict(item.partition("=")[::2] for item in items)
+    for item in items:
+        if "=" not in item:
+            raise UsageError(f"--set {item!r} is not accepted; write --set AXIS=V1,V2")
+    return parts
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        numbers = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        numbers = [-1]
+    if any(n < 0 for n in numbers) or (len(numbers) == 1 and numbers[0] == 0 and "," not in text):
+        raise UsageError(f"--seeds {text!r} is not accepted; give how many (5) or which ones (0,3,7)")
+    return tuple(range(numbers[0])) if len(numbers) == 1 and "," not in text else tuple(dict.fromkeys(numbers))
+
+
+def _duration(text: str) -> float:
+    if not text:
+        return 0.0
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1].lower())
+    try:
+        seconds = float(text[:-1] if unit else text) * (unit or 1)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"--time-budget {text!r} is not accepted; give 90s, 10m or 2h")
+    return seconds
+
+
+def _download(request: plans.Request) -> None:
+    study = plans.find_study(request.study)
+    name = request.data or study.presets.get(request.preset, study.presets["laptop"]).data
+    from study.data import download
+
+    download(name, request.data_dir)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status (0, 1, 2, 3, 130 or 143)."""
+    try:
+        return int(app(argv, exit_on_error=False, print_error=False, console=out) or 0)
+    except CycloptsError as error:
+        err.print(f"study: {_usage_text(error)}", markup=False, style="red" if err.is_terminal else None)
+    except UsageError as error:
+        err.print(f"study: {error}", markup=False, style="red" if err.is_terminal else None)
+    except runner.DiskFull as error:
+        err.print(f"study: the disk of {error} is full; free some space and go on with: {again(sys.argv[1:])}", markup=False)
+        return UNEXPECTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except runner.Terminated:
+        return TERMINATED
+    return USAGE
+
+
+def _usage_text(error: CycloptsError) -> str:
+    error.console = err
+    return " ".join(str(error).split()) + " See --help."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

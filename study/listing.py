@@ -1,0 +1,137 @@
+"""What the command line prints about studies, plans and folders, as text and as JSON."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from study import costs, results
+from study import plan as plans
+from study.plan import Plan
+
+
+def facts(plan: Plan, workers: int = 2) -> dict[str, Any]:
+    """Trials, seconds, disk and cost of a plan. Seconds are on `workers` workers, or one GPU's worth of fractions."""
+    trials = len(plan.jobs)
+    parallel = workers if plan.gpus_per_trial == 0 else max(1, int(1 / plan.gpus_per_trial + 1e-9))
+    start = costs.SECONDS["gpu" if plan.gpus_per_trial else "cpu"]["start"]
+    work = trials * plan.estimated_trial_seconds
+    return {
+        "trials": trials,
+        "seconds": start + work / parallel,
+        "workers": parallel,
+        "megabytes": trials * costs.BYTES_PER_TRIAL / 1e6,
+        "dollars": costs.dollars(work, plan.gpus_per_trial, plan.preset.instance),
+        "past_trials": plan.past_trials,
+    }
+
+
+def cost_text(f: dict[str, Any], plan: Plan) -> str:
+    """A plan's cost in a line."""
+    where = f"{f['workers']} workers" if not plan.gpus_per_trial else f"1 GPU, {plan.gpus_per_trial:g} per trial"
+    price = f", about ${f['dollars']:.0f} on {plan.preset.instance}" if f["dollars"] else ""
+    return f"about {costs.duration(f['seconds'])} on {where}, {f['megabytes']:.0f} MB{price}"
+
+
+def show(out: Console, as_json: bool) -> None:
+    """Every study: what it asks, the rows it covers, trials and cost per preset."""
+    records = []
+    for name in plans.study_names():
+        study = plans.find_study(name)
+        presets = {}
+        for preset in study.presets:
+            plan = plans.make(plans.Request(study=name, preset=preset), need_data=False)
+            presets[preset] = facts(plan) | {"text": cost_text(facts(plan), plan)}
+        records.append(
+            {
+                "name": name,
+                "question": study.question,
+                "figure": study.figure,
+                "covers": list(study.covers),
+                "presets": presets,
+            }
+        )
+    if as_json:
+        print(json.dumps(records, indent=1))
+        return
+    for record in records:
+        out.print(f"[bold]{record['name']}[/bold]  ({record['figure']}; rows {', '.join(record['covers'])})")
+        out.print(f"  {record['question']}")
+        for preset, f in record["presets"].items():
+            out.print(f"  {preset:7} {f['trials']:4} trials, {f['text']}", markup=False)
+    out.print("\nRun one with: python -m study.launch NAME [--preset PRESET]; its points: add --dry-run", markup=False)
+
+
+def show_plan(out: Console, plan: Plan, as_json: bool, points: bool = False, pending: int | None = None) -> None:
+    """A plan: trials, time, disk, cost; with `points`, every trial."""
+    f = facts(plan)
+    if as_json:
+        rows = [{"trial": n, "family": j.family, "seed": j.trial.seed, **j.axes} for n, j in plan.jobs.items()]
+        print(json.dumps({"configuration": plan.configuration(), **f, "points": rows}, indent=1))
+        return
+    configuration = plan.configuration()
+    source = f"scaled by {plan.past_trials} past trials" if plan.past_trials else "from the table of stage times"
+    out.print(f"{plan.study.name} ({plan.preset_name}): {plan.study.question}", markup=False)
+    out.print(f"  data {configuration['data']}, model {plan.model}, {len(plan.seeds)} seeds", markup=False)
+    for arm in plan.preset.arms:
+        axes = "; ".join(f"{k} {', '.join(f'{v:g}' for v in vs)}" for k, vs in arm.axes.items())
+        out.print(f"  {arm.name:17} {arm.family}: {axes}", markup=False)
+    left = "" if pending is None or pending == f["trials"] else f", {pending} of them left"
+    out.print(f"  {f['trials']} trials{left}: {cost_text(f, plan)} ({source})", markup=False)
+    out.print(f"  results in {plan.folder}", markup=False)
+    if points:
+        arms = {(p.seed, *p.axes.values()): p.arms for p in plan.points}
+        lines = [["trial", "family", "arms", "seed", *_moving(plan)]]
+        for name, job in plan.jobs.items():
+            where = arms[(job.trial.seed, *job.axes.values())]
+            lines.append([name, job.family, "+".join(where), str(job.trial.seed)])
+            lines[-1] += [f"{job.axes[a]:g}" for a in _moving(plan)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+        for line in lines:
+            out.print("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip(), markup=False)
+
+
+def _moving(plan: Plan) -> list[str]:
+    return list(dict.fromkeys(axis for arm in plan.preset.arms for axis in arm.axes))
+
+
+def show_status(out: Console, folder: Path, found: dict[str, Any], as_json: bool) -> None:
+    """Done, failed and missing trials of a folder, with causes and logs."""
+    done = set(results.scan(folder)) & set(found["trials"])
+    failed = {n: f for n, f in results.failures(folder).items() if n not in done}
+    running = in_use(folder)
+    missing = [t for t in found["trials"] if t not in done and t not in failed]
+    record = {
+        "study": found["configuration"]["study"],
+        "trials": len(found["trials"]),
+        "done": len(done),
+        "failed": {n: {k: f[k] for k in ("cause", "attempts", "log")} for n, f in failed.items()},
+        "left": len(missing),
+        "running": running,
+    }
+    if as_json:
+        print(json.dumps(record, indent=1))
+        return
+    state = f"being run by {running}" if running else "nothing is running"
+    out.print(f"{record['study']} in {folder}: {len(done)} of {record['trials']} trials done, "
+              f"{len(failed)} failed, {len(missing)} left; {state}", markup=False)  # fmt: skip
+    for name, f in failed.items():
+        out.print(f"  {name}: {f['cause']} ({f['attempts']} attempts); log: {folder / 'failed' / name}.json", markup=False)
+    if failed:
+        out.print("  run them again with --retry-failed", markup=False)
+
+
+def in_use(folder: Path) -> str:
+    """Who holds the folder's lock, or nothing."""
+    import fcntl
+
+    path = folder / ".lock"
+    if not path.exists():
+        return ""
+    with path.open("r") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return stream.read().strip()
+    return ""

@@ -1,0 +1,246 @@
+"""The tidy table: one Parquet file per finished trial, complete or absent, and the reading of many.
+
+A folder of results holds study.json (what was asked), trials/ (one file per finished trial; the file is the
+done-marker), failed/ (one JSON per trial that failed), damaged/ (files that did not match their digest).
+"""
+
+import hashlib
+import io
+import json
+import logging
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from study.space import AXES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+IDENTITY = [
+    ("study", pa.string()),
+    ("family", pa.string()),
+    ("trial", pa.string()),
+    ("seed", pa.int64()),
+    ("status", pa.string()),
+    ("data", pa.string()),
+    ("model", pa.string()),
+    *((name, pa.int64() if knob.kind is int else pa.float64()) for name, knob in AXES.items()),
+]
+COORDINATES = [
+    ("measure", pa.string()),
+    ("layer", pa.string()),
+    ("norm", pa.string()),
+    ("eps", pa.float64()),
+    ("kept", pa.float64()),
+    ("split", pa.string()),
+    ("step", pa.float64()),
+    ("n", pa.int64()),
+    ("value", pa.float64()),
+    ("deterministic", pa.bool_()),
+]
+SCHEMA = pa.schema([*IDENTITY, *COORDINATES])
+COLUMNS = SCHEMA.names
+
+
+class Damaged(Exception):
+    """A result file that cannot be read or does not match its own digest."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One trial as published: its rows and its provenance."""
+
+    rows: list[dict[str, Any]]
+    provenance: dict[str, Any]
+
+
+def _text(value: Any) -> Any:
+    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def rows_digest(rows: Iterable[Mapping[str, Any]], deterministic_only: bool = False) -> str:
+    """sha256 over the decoded rows (over the deterministic ones alone where two runs are compared)."""
+    whole = hashlib.sha256()
+    for row in rows:
+        if not deterministic_only or row["deterministic"]:
+            whole.update(json.dumps([_text(row.get(c)) for c in COLUMNS]).encode() + b"\n")
+    return whole.hexdigest()
+
+
+def encode(rows: list[dict[str, Any]], provenance: Mapping[str, Any]) -> bytes:
+    """A trial's table as Parquet bytes, the digest of its decoded rows and its provenance in the footer."""
+    table = pa.Table.from_pylist([{c: r.get(c) for c in COLUMNS} for r in rows], schema=SCHEMA)
+    footer = json.dumps(dict(provenance), sort_keys=True)
+    metadata = {
+        "rows_sha256": rows_digest(table.to_pylist()),
+        "provenance": footer,
+        "provenance_sha256": hashlib.sha256(footer.encode()).hexdigest(),
+    }
+    buffer = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata(metadata), buffer, write_page_checksum=True)
+    return buffer.getvalue()
+
+
+def decode(content: bytes) -> Finished:
+    """The trial in Parquet bytes; Damaged when they do not match their digests."""
+    try:
+        table = pq.read_table(io.BytesIO(content), page_checksum_verification=True)
+        metadata = table.schema.metadata or {}
+        rows, footer = table.to_pylist(), metadata[b"provenance"]
+        good = metadata[b"rows_sha256"].decode() == rows_digest(rows)
+        good &= metadata[b"provenance_sha256"].decode() == hashlib.sha256(footer).hexdigest()
+    except Exception as error:  # a torn Parquet file raises OSError, ArrowInvalid, KeyError and more
+        raise Damaged(f"cannot be read: {error}") from error
+    if not good or table.schema.names != COLUMNS:
+        raise Damaged("its rows do not match the digest in its footer")
+    return Finished(rows, json.loads(footer))
+
+
+def trial_path(folder: Path, trial: str) -> Path:
+    """Where a trial's table lies in a folder of results."""
+    return folder / "trials" / f"{trial}.parquet"
+
+
+def publish(path: Path, content: bytes) -> bool:
+    """Make `content` appear at `path`, complete or not at all; False when a file was there first (it stays).
+
+    Temporary name, fsync, link to the final name, fsync of the folder: the first publication wins.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        _sync_folder(path.parent)
+        return True
+    finally:
+        os.unlink(temporary)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """As publish, but the newest wins: for notes that are rewritten (study.json, failures, checkpoints)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def publish_trial(folder: Path, trial: str, rows: list[dict[str, Any]], provenance: Mapping[str, Any]) -> None:
+    """Publish a finished trial; a differing second publication is reported, and the first one stays."""
+    path = trial_path(folder, trial)
+    if not publish(path, encode(rows, provenance)):
+        first = read_trial(path)
+        again = decode(encode(rows, provenance))
+        if rows_digest(first.rows, True) != rows_digest(again.rows, True):
+            log.warning("trial %s was published before with other deterministic rows; the first stays", trial)
+    (folder / "failed" / f"{trial}.json").unlink(missing_ok=True)
+
+
+def read_trial(path: Path) -> Finished:
+    """One published trial; Damaged when it does not match its digest."""
+    return decode(path.read_bytes())
+
+
+def scan(folder: Path, *, set_aside: bool = False) -> dict[str, Finished]:
+    """Every sound trial of a folder by fingerprint. Damaged files are named in a warning and, on request, moved to
+    damaged/ so that their trials run again; leftovers of interrupted publications are removed with them."""
+    out: dict[str, Finished] = {}
+    for path in sorted((folder / "trials").glob("*.parquet")):
+        try:
+            out[path.stem] = read_trial(path)
+        except Damaged as error:
+            log.warning("%s is damaged and not used: %s", path, error)
+            if set_aside:
+                (folder / "damaged").mkdir(exist_ok=True)
+                os.replace(path, folder / "damaged" / path.name)
+    if set_aside:
+        for leftover in folder.glob("*/.tmp-*"):
+            leftover.unlink()
+    return out
+
+
+def failures(folder: Path) -> dict[str, dict[str, Any]]:
+    """The failure notes of a folder by fingerprint: point, cause, traceback, attempts."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted((folder / "failed").glob("*.json"))}
+
+
+def note_failure(folder: Path, trial: str, note: Mapping[str, Any]) -> None:
+    """Write or rewrite a trial's failure note, counting attempts."""
+    path = folder / "failed" / f"{trial}.json"
+    attempts = json.loads(path.read_text())["attempts"] + 1 if path.exists() else 1
+    replace(path, json.dumps({**note, "attempts": attempts}, indent=1).encode())
+
+
+def read_study(folder: str | Path) -> dict[str, Any]:
+    """study.json of a folder: configuration, arms, seeds, trials. ValueError when it lacks one of them."""
+    found = json.loads((Path(folder) / "study.json").read_text())
+    lacking = [k for k in ("configuration", "arms", "seeds", "trials") if not isinstance(found, dict) or k not in found]
+    if lacking or "settings" not in found["configuration"]:
+        raise ValueError(f"it lacks {', '.join(lacking) or 'settings'}")
+    return found
+
+
+def read(*folders: str | Path) -> "pd.DataFrame":
+    """The tidy table of one or more results folders as a pandas DataFrame, failed trials included.
+
+    Columns: study, family, trial, seed, status (ok, diverged, failed), data, model, the axes, then measure, layer,
+    norm, eps, kept, split, step, n, value, deterministic. A failed trial has one row with measure `failed`.
+    Raises FileNotFoundError for a folder without study.json.
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for folder in map(Path, folders):
+        if not (folder / "study.json").is_file():
+            raise FileNotFoundError(f"{folder} is not a folder of results: it has no study.json")
+        finished = scan(folder)
+        for trial in finished.values():
+            rows += trial.rows
+        for name, note in failures(folder).items():
+            if name not in finished:
+                rows.append({**note["identity"], "status": "failed", "measure": "failed", "value": math.nan})
+    table = pa.Table.from_pylist([{c: r.get(c) for c in COLUMNS} for r in rows], schema=SCHEMA)
+    frame = table.to_pandas()
+    frame["deterministic"] = frame["deterministic"].fillna(False).astype(bool)
+    return pd.DataFrame(frame)
+
+
+def to_csv(frame: "pd.DataFrame", path: str | Path) -> None:
+    """The table as CSV; text that a spreadsheet would run as a formula is prefixed with an apostrophe."""
+    text = [c for c in frame.columns if frame[c].map(lambda v: isinstance(v, str)).any()]
+    safe = frame.copy()
+    for column in text:
+        safe[column] = safe[column].map(lambda v: "'" + v if isinstance(v, str) and v[:1] in "=+-@" else v)
+    safe.to_csv(path, index=False)

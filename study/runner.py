@@ -1,0 +1,183 @@
+"""Runs a plan: the in-process back end and the Ray back end of equal standing, one lock, one listener."""
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from study import results
+from study.config import UsageError
+from study.console import Display, headline
+from study.job import Job
+from study.listener import Listener, Options
+from study.plan import Plan, manifest
+
+if TYPE_CHECKING:
+    from study.tracking import Tracker
+
+
+class DiskFull(Exception):
+    """The results folder's disk has no room; what is finished stays."""
+
+
+class Terminated(BaseException):
+    """SIGTERM: leave cleanly with status 143."""
+
+
+@dataclass
+class Report:
+    """How a run of a sweep ended."""
+
+    total: int
+    finished: int = 0
+    diverged: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    out_of_time: bool = False
+    seconds: float = 0.0
+
+
+class _Relay:
+    """The driver's listener: display, failure notes, tracking. Results themselves are published by the workers."""
+
+    def __init__(self, folder: Path, display: Display, tracker: "Tracker | None") -> None:
+        self.folder, self.display, self.tracker = folder, display, tracker
+        self.disk_full = False
+
+    def started(self, job: Job) -> None:
+        self.display.started(job)
+
+    def reported(self, job: Job, report: dict[str, Any]) -> None:
+        """Progress inside a trial changes nothing that is shown."""
+
+    def finished(self, job: Job, report: dict[str, Any]) -> None:
+        status = str(report["status"])
+        self.display.ended(job, status, headline(report))
+        if self.tracker:
+            self.tracker.trial(job, status)
+
+    def died(self, job: Job, cause: str, log: str) -> None:
+        full = "No space left on device" in log
+        self.disk_full |= full
+        if not full:
+            results.note_failure(self.folder, job.fingerprint, {"identity": job.identity(), "cause": cause, "log": log})
+        self.display.ended(job, "failed", cause)
+        if self.tracker:
+            self.tracker.trial(job, "failed")
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """The folder for this driver alone; UsageError naming the process that holds it. The kernel frees it on death."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            stream.seek(0)
+            raise UsageError(f"{folder} is in use by another sweep ({stream.read().strip() or 'unknown'})") from None
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {os.uname().nodename}")
+        stream.flush()
+        yield
+
+
+def in_process(jobs: Mapping[str, Job], options: Options, listener: Listener) -> None:
+    """Run every job in this process, one after another."""
+    from study.attempt import Attempt
+
+    end = time.monotonic() + options.time_budget if options.time_budget else float("inf")
+    for job in jobs.values():
+        listener.started(job)
+        attempt = Attempt(job)
+        try:
+            while not (report := attempt.step())["done"]:
+                listener.reported(job, report)
+                if time.monotonic() > end:
+                    return
+        finally:
+            attempt.close()
+        listener.finished(job, report)
+        if time.monotonic() > end:
+            return
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    def leave(number: int, frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def pending(plan: Plan, retry_failed: bool) -> dict[str, Job]:
+    """The jobs that have no sound result yet; failed ones only on request. Damaged files are set aside."""
+    finished = results.scan(plan.folder, set_aside=True)
+    failed = {} if retry_failed else results.failures(plan.folder)
+    return {name: job for name, job in plan.jobs.items() if name not in finished and name not in failed}
+
+
+def write_manifest(plan: Plan, found: Mapping[str, Any] | None) -> dict[str, Any]:
+    """study.json, written or extended."""
+    content = manifest(plan, found)
+    results.replace(plan.folder / "study.json", json.dumps(content, indent=1).encode())
+    return content
+
+
+def run(
+    plan: Plan,
+    jobs: Mapping[str, Job],
+    options: Options,
+    console: Console,
+    *,
+    ray_backend: bool,
+    workers: int,
+    tracker: "Tracker | None" = None,
+) -> Report:
+    """Run the jobs and say how it ended. KeyboardInterrupt and Terminated pass through after the back end stopped.
+
+    Raises DiskFull when a worker could not publish for want of space.
+    """
+    began = time.monotonic()
+    with Display(console, len(jobs), workers, plan.estimated_trial_seconds) as display, _sigterm_raises():
+        listener = _Relay(plan.folder, display, tracker)
+        try:
+            if ray_backend:
+                from study.trainables import backend
+
+                backend.run(jobs, options, listener)
+            else:
+                in_process(jobs, options, listener)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise DiskFull(str(plan.folder)) from error
+            raise
+        if listener.disk_full:
+            raise DiskFull(str(plan.folder))
+    return outcome(plan, time.monotonic() - began, bool(options.time_budget))
+
+
+def outcome(plan: Plan, seconds: float = 0.0, had_budget: bool = False) -> Report:
+    """What stands in the folder, counted."""
+    finished = {name: trial for name, trial in results.scan(plan.folder).items() if name in plan.jobs}
+    failed = {n: f["cause"] for n, f in results.failures(plan.folder).items() if n in plan.jobs and n not in finished}
+    return Report(
+        total=len(plan.jobs),
+        finished=len(finished),
+        diverged=sum(trial.rows[0]["status"] == "diverged" for trial in finished.values() if trial.rows),
+        failed=failed,
+        out_of_time=had_budget and len(finished) + len(failed) < len(plan.jobs),
+        seconds=seconds,
+    )

@@ -1,0 +1,187 @@
+"""One sweep from start to end: pre-flight checks, back end, tracking, report, exit status."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from study import datasets, listing, results, runner
+from study import plan as plans
+from study.config import UsageError
+from study.costs import duration
+from study.job import Job
+from study.listener import Options
+from study.monitor import gpu_count
+from study.plan import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Switches:
+    """How the sweep runs, where it does not change what it finds."""
+
+    resume: bool = False
+    retry_failed: bool = False
+    in_process: bool = False
+    address: str = ""
+    tracking_uri: str = ""
+    json: bool = False
+
+
+def go(plan: Plan, options: Options, switches: Switches, again: str, out: Console, err: Console) -> int:
+    """Run a sweep and return its exit status; UsageError before anything is started or written."""
+    plan, found = plans.against_folder(plan, switches.resume, switches.retry_failed)
+    options = replace(options, gpus_per_trial=plan.gpus_per_trial)
+    from study import tracking
+
+    uri = switches.tracking_uri or tracking.default_uri()
+    preflight(plan, switches, uri)
+    left = set(plan.jobs) - set(plans.done(plan.folder))
+    left -= set() if switches.retry_failed else set(results.failures(plan.folder))
+    listing.show_plan(err, plan, False, pending=len(left))
+    with runner.lock(plan.folder) if found else _nothing():
+        if found and not runner.pending(plan, switches.retry_failed):
+            err.print("Nothing left to run.")
+            return finish(plan, runner.outcome(plan), uri, switches, again, out, None)
+    return _run(plan, found, options, switches, again, uri, out, err)
+
+
+def _run(
+    plan: Plan,
+    found: Mapping[str, Any] | None,
+    options: Options,
+    switches: Switches,
+    again: str,
+    uri: str,
+    out: Console,
+    err: Console,
+) -> int:
+    from study import tracking
+
+    leave: Callable[[], None] = _nothing_to_leave
+    workers = 1
+    if switches.in_process:
+        err.print("In this process, one trial after another.")
+    else:
+        from study.trainables import backend
+
+        err.print(backend.connect(switches.address), markup=False)
+        leave = backend.disconnect
+    tracker = None
+    status = "KILLED"
+    try:
+        if not switches.in_process:
+            workers = backend.concurrency(options)
+        spare = gpu_count()
+        if spare and not plan.gpus_per_trial:
+            err.print(f"Note: {spare} GPU(s) here stay unused; give --gpus-per-trial 0.25 to use them.")
+        with runner.lock(plan.folder):
+            manifest = runner.write_manifest(plan, found)
+            jobs = runner.pending(plan, switches.retry_failed)
+            tracker = tracking.Tracker(uri, plan, manifest)
+            for name in set(plan.jobs) - set(jobs):
+                tracker.trial(plan.jobs[name], trial_status(plan.folder, name))
+            report = runner.run(
+                plan, jobs, options, err, ray_backend=not switches.in_process, workers=workers, tracker=tracker
+            )
+            status = "FAILED" if report.failed else "KILLED" if report.out_of_time else "FINISHED"
+            code = finish(plan, report, uri, switches, again, out, tracker)
+    except (KeyboardInterrupt, runner.Terminated):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        count = len(plans.done(plan.folder))
+        err.print(f"\nInterrupted: {count} of {len(plan.jobs)} trials are finished and kept. Go on with:\n  {again}")
+        raise
+    finally:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if tracker:
+            artifacts = plan.folder if status != "KILLED" or plan.folder.joinpath("report.html").exists() else None
+            problem = tracker.close(status, artifacts)
+            if problem:
+                err.print(f"MLflow did not take everything ({problem}); the results folder is complete.", markup=False)
+        leave()
+        signal.signal(signal.SIGINT, before)
+    return code
+
+
+class _nothing:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+
+def _nothing_to_leave() -> None:
+    """The in-process back end has nothing to end."""
+
+
+def trial_status(folder: Path, trial: str) -> str:
+    """A finished or failed trial's status, from its file."""
+    path = results.trial_path(folder, trial)
+    return results.read_trial(path).rows[0]["status"] if path.exists() else "failed"
+
+
+def preflight(plan: Plan, switches: Switches, uri: str) -> None:
+    """UsageError for all that would otherwise fail later: data, model, GPU, tracking store, output folder."""
+    from study import tracking
+
+    tracking.check_uri(uri)
+    if plan.gpus_per_trial > 0 and (switches.in_process or not switches.address) and gpu_count() == 0:
+        raise UsageError(
+            f"this sweep wants {plan.gpus_per_trial:g} GPU per trial and there is no GPU here; "
+            "give --address of a cluster that has some, or --gpus-per-trial 0"
+        )
+    if plan.data != "digits" or plan.model != "fcn":  # digits come with scikit-learn; torch is slow to import
+        from study.check import check_data_and_model
+
+        check_data_and_model(plan.data, plan.data_dir, plan.data_digest, next(iter(plan.jobs.values())).trial)
+    parent = plan.folder
+    while not parent.exists():
+        parent = parent.parent
+    if not os.access(parent, os.W_OK):
+        raise UsageError(f"--output {plan.folder}: {parent} cannot be written")
+
+
+def finish(
+    plan: Plan, report: runner.Report, uri: str, switches: Switches, again: str, out: Console, tracker: Any
+) -> int:
+    """Write the report, print the summary and say what to type next; the exit status."""
+    from analysis import report as reports
+
+    from study.tracking import ui_command
+
+    summary = reports.write(plan.folder)
+    if switches.json:
+        record = {
+            "folder": str(plan.folder),
+            "trials": report.total,
+            "finished": report.finished,
+            "diverged": report.diverged,
+            "failed": report.failed,
+            "out_of_time": report.out_of_time,
+            "seconds": round(report.seconds, 1),
+            "claims": summary.claims,
+            "tracking_uri": uri,
+        }
+        print(json.dumps(record, indent=1))
+    else:
+        out.print()
+        out.print(summary.text(), markup=False)
+        counts = f"{report.finished} of {report.total} trials finished"
+        counts += f" ({report.diverged} diverged)" if report.diverged else ""
+        counts += f", {len(report.failed)} failed" if report.failed else ""
+        out.print(f"\n{counts}{f' in {duration(report.seconds)}' if report.seconds else ''}.", markup=False)
+        for name, cause in list(report.failed.items())[:5]:
+            out.print(f"  {name}: {cause}; log: {plan.folder / 'failed' / name}.json", markup=False)
+        if report.failed:
+            out.print(f"  run them again with: {again.replace(' --resume', '')} --retry-failed", markup=False)
+        if report.out_of_time:
+            out.print(f"The time budget is used up; go on with: {again}", markup=False)
+        out.print(f"Report:  {_short(plan.folder / 'report.html')}", markup=False)
+        out.print(f"Compare: {ui_command(uri)}", markup=False)
+    return 3 if report.failed else 0
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

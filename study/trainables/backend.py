@@ -1,0 +1,159 @@
+"""The Ray back end: starts or joins a Ray cluster and runs a sweep's jobs through Ray Tune."""
+
+import logging
+import os
+import shutil
+import socket
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+# Every listener of a local run on loopback; must stand before ray is imported (see SECURITY.md).
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "60")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import ray
+    from ray import tune
+    from ray.tune.logger import JsonLoggerCallback
+    from ray.tune.search import BasicVariantGenerator
+
+from study.config import UsageError
+from study.job import Job
+from study.listener import Listener, Options
+from study.trainables.base import FamilyTrainable
+
+MAX_WORKER_DEATHS = 3
+
+
+def connect(address: str) -> str:
+    """Join the cluster at `address`, or start a local Ray; a sentence that says which. UsageError when unreachable."""
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    for name in ("ray", "ray.tune", "ray._private"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if not address:
+        ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+        return f"Ray: a local one, {os.cpu_count()} CPUs"
+    check_reachable(address)
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UsageError(f"--address {address}: no Ray answers there ({str(error).splitlines()[0]})") from None
+    resources = ray.cluster_resources()
+    return f"Ray: the cluster at {address}, {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
+
+
+def check_reachable(address: str) -> None:
+    """UsageError unless something listens at host:port of a Ray address; `auto` and `local` are left to Ray."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host:
+        if address in ("auto", "local"):
+            return
+        raise UsageError(f"--address {address!r} is not accepted; give host:port, ray://host:port or auto")
+    try:
+        with socket.create_connection((host, int(port)), timeout=3):
+            return
+    except (OSError, ValueError, OverflowError) as error:
+        raise UsageError(f"--address {address}: no Ray answers there ({error})") from None
+
+
+class _Relay(tune.Callback):
+    """Tells the sweep's listener what happens to Tune's trials."""
+
+    def __init__(self, jobs: Mapping[str, Job], listener: Listener) -> None:
+        self.jobs, self.listener = jobs, listener
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Tune pickles its run configuration for a restore that is never asked for; the listener stays here."""
+        return _Relay, ({}, None)
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.listener.started(self.jobs[trial.config["trial"]])
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        job = self.jobs[trial.config["trial"]]
+        if result.get("done"):
+            self.listener.finished(job, result)
+        else:
+            self.listener.reported(job, result)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        job = self.jobs[trial.config["trial"]]
+        cause = f"the worker died {MAX_WORKER_DEATHS + 1} times (killed, or out of memory)"
+        log = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
+        self.listener.died(job, cause, log)
+
+
+def param_space(jobs: Mapping[str, Job]) -> dict[str, Any]:
+    """Tune's search space of a sweep: each axis by name with the values that occur in it."""
+    configs = [config(job) for job in jobs.values()]
+    return {key: tune.choice(list(dict.fromkeys(c[key] for c in configs))) for key in configs[0]}
+
+
+def config(job: Job) -> dict[str, Any]:
+    """A job's Tune configuration: fingerprint, family, seed and every axis by name."""
+    return {"trial": job.fingerprint, "family": job.family, "seed": job.trial.seed, **job.axes}
+
+
+def concurrency(options: Options) -> int:
+    """How many trials the cluster holds at once; UsageError when it cannot hold one."""
+    have = ray.cluster_resources()
+    fits = int(have.get("CPU", 0) / options.cpus_per_trial + 1e-9) if options.cpus_per_trial else 10**6
+    if options.gpus_per_trial > 0:
+        gpus = have.get("GPU", 0)
+        per_gpu = int(1 / options.gpus_per_trial + 1e-9) if options.gpus_per_trial <= 1 else 1 / options.gpus_per_trial
+        fits = min(fits, int(gpus * per_gpu + 1e-9))
+    if fits < 1:
+        raise UsageError(
+            f"a trial wants {options.cpus_per_trial:g} CPUs and {options.gpus_per_trial:g} GPUs, the cluster has "
+            f"{have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs; change --cpus-per-trial or --gpus-per-trial"
+        )
+    return min(fits, options.max_concurrent or fits)
+
+
+def run(jobs: Mapping[str, Job], options: Options, listener: Listener) -> Any:
+    """Run every job on the connected Ray; returns Tune's result grid. A second Ctrl-C is not needed to stop it."""
+    storage = options.storage or tempfile.mkdtemp(prefix="study-tune-")
+    trainable = tune.with_resources(
+        tune.with_parameters(FamilyTrainable, jobs=dict(jobs)),
+        {"cpu": options.cpus_per_trial, "gpu": options.gpus_per_trial},
+    )
+    generator = BasicVariantGenerator(
+        points_to_evaluate=[config(job) for job in jobs.values()], max_concurrent=concurrency(options)
+    )
+    tuner = tune.Tuner(
+        trainable,
+        param_space=param_space(jobs),
+        tune_config=tune.TuneConfig(
+            search_alg=generator,
+            num_samples=len(jobs),
+            reuse_actors=True,
+            time_budget_s=options.time_budget or None,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=storage,
+            verbose=0,
+            callbacks=[_Relay(jobs, listener), JsonLoggerCallback()],
+            failure_config=tune.FailureConfig(max_failures=MAX_WORKER_DEATHS),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )
+    try:
+        return tuner.fit()
+    finally:
+        if not options.storage:
+            shutil.rmtree(storage, ignore_errors=True)
+
+
+def disconnect() -> None:
+    """End the local Ray, or leave the joined one."""
+    ray.shutdown()

@@ -1,0 +1,91 @@
+"""Ray Tune trainables: one per experiment family, on one base that reuses its actor, reports and checkpoints by epoch.
+
+In a sweep the driver hands over ready jobs, found by the trial's fingerprint. On its own a family is a plain Tune
+trainable whose configuration carries the axes by name:
+
+    tune.Tuner(Regularization, param_space={"alpha": tune.grid_search([0.0, 0.01]), "seed": 0}).fit()
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from study import datasets
+from study.config import UsageError
+from study.job import Job
+from study.space import AXES, SETTINGS, closest
+from study.trainables import FAMILIES
+
+
+class FamilyTrainable(tune.Trainable):
+    """Runs jobs one after another in one process; `reset_config` starts the next one with nothing of the last."""
+
+    family = ""
+
+    def setup(self, config: dict[str, Any], jobs: Mapping[str, Job] | None = None) -> None:
+        self.jobs = jobs or {}
+        self._begin(config)
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        from study.attempt import Attempt  # in the worker: the driver of a sweep does without torch
+
+        job = self.jobs.get(config.get("trial", ""))
+        self.attempt = Attempt(job or standalone_job(self.family, config, str(Path(self.logdir).resolve())))
+
+    def step(self) -> dict[str, Any]:
+        return self.attempt.step()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.attempt.close()
+        self._begin(new_config)
+        return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Nothing for Tune to keep: the attempt checkpoints by epoch under its own fingerprint."""
+        return {}
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing to load: the attempt has looked for its own checkpoint already."""
+
+    def cleanup(self) -> None:
+        self.attempt.close()
+
+
+class Regularization(FamilyTrainable):
+    """Axes alpha, frobenius, plant_rows, plant_spectrum."""
+
+    family = "regularization"
+
+
+class LowRank(FamilyTrainable):
+    """Axes rank, frobenius."""
+
+    family = "low_rank"
+
+
+def standalone_job(family: str, config: Mapping[str, Any], folder: str) -> Job:
+    """The job of a Tune configuration: its axes and settings over the defaults; UsageError for an unknown key."""
+    defaults = {name: knob.default for name, knob in (AXES | SETTINGS).items()}
+    sources = {"data": "digits", "data_dir": "", "model": "fcn", "seed": 0}
+    unknown = sorted(set(config) - set(defaults) - set(sources) - {"trial", "family"})
+    if unknown:
+        known = [*defaults, *sources]
+        raise UsageError(f"unknown configuration {unknown[0]!r}{closest(unknown[0], known)} Known: {', '.join(known)}")
+    point = defaults | sources | dict(config)
+    point["data_digest"] = datasets.digest(point["data"], point["data_dir"])
+    user_model = datasets.is_user_function(point["model"])
+    point["model_digest"] = (
+        datasets.source_digest(datasets.user_function(point["model"], "model")) if user_model else ""
+    )
+    return Job(
+        study="standalone",
+        family=family,
+        axes={name: point[name] for name in AXES},
+        trial=FAMILIES[family](point),
+        folder=folder,
+        data=point["data"],
+        model=point["model"],
+        report_seconds=0.0,
+    )
