@@ -61,7 +61,7 @@ def _curve(ax: Axes, table: pd.DataFrame, column: pd.Series, axis: str, color: s
 def robustness(frame: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     """Robust accuracy, RA/SA and compressibility against alpha and rank, at every budget of both norms."""
     arms = [a for a in study["arms"] if a["name"] in ARMS]
-    fig = Figure(figsize=(10.5, 2.9 * len(arms)), layout="constrained")
+    fig = Figure(figsize=(10.5, 2.9 * len(arms)), layout="tight")
     grid = np.atleast_2d(fig.subplots(len(arms), 3, squeeze=False))
     settings = study["configuration"]["settings"]
     for row, arm in zip(grid, arms, strict=True):
@@ -88,7 +88,7 @@ def robustness(frame: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
 def compressibility(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
     """RA/SA against measured compressibility, one point per net, with rho, its interval, and the planted control."""
     chosen = [j for j in judgements if j.claim.outcome == "relative_robust_accuracy"]
-    fig = Figure(figsize=(10.5, 3.6 * math.ceil(len(chosen) / 2)), layout="constrained")
+    fig = Figure(figsize=(10.5, 3.6 * math.ceil(len(chosen) / 2)), layout="tight")
     for place, judgement in enumerate(chosen, start=1):
         claim = judgement.claim
         ax = fig.add_subplot(math.ceil(len(chosen) / 2), 2, place)
@@ -118,7 +118,7 @@ def compressibility(frame: pd.DataFrame, study: Mapping[str, Any], judgements: S
 def bounds(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
     """The product of Theorem 3.1's bounds over the hidden layers against the worst-point loss gap."""
     chosen = [j for j in judgements if j.claim.bound]
-    fig = Figure(figsize=(10.5, 3.6), layout="constrained")
+    fig = Figure(figsize=(10.5, 3.6), layout="tight")
     for place, judgement in enumerate(chosen, start=1):
         claim = judgement.claim
         ax = fig.add_subplot(1, max(1, len(chosen)), place)
@@ -139,7 +139,7 @@ def bounds(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[J
 def prunability(frame: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     """Accuracy after keeping a share of the rows of every hidden layer, per axis value."""
     arms = [a for a in study["arms"] if a["name"] in ARMS]
-    fig = Figure(figsize=(10.5, 3.4), layout="constrained")
+    fig = Figure(figsize=(10.5, 3.4), layout="tight")
     kept = sorted(frame["kept"].dropna().unique(), reverse=True)
     for place, arm in enumerate(arms, start=1):
         axis = ARMS[arm["name"]][0]

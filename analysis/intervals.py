@@ -56,11 +56,13 @@ def cluster_bootstrap(
     value = statistic(np.arange(len(clusters)))
     if len(labels) < MIN_SEEDS:
         return Interval(value, math.nan, math.nan, len(labels))
-    random = np.random.default_rng(seed)
-    draws = [
-        statistic(np.concatenate([rows[i] for i in random.integers(len(labels), size=len(labels))]))
-        for _ in range(resamples)
+    n = len(labels)
+    counts = np.random.default_rng(seed).multinomial(n, [1 / n] * n, size=resamples)
+    distinct, times = np.unique(counts, axis=0, return_counts=True)  # few: the order of the clusters does not matter
+    values = [
+        statistic(np.concatenate([np.tile(r, c) for r, c in zip(rows, count, strict=True)])) for count in distinct
     ]
+    draws = np.repeat(values, times)
     finite = [d for d in draws if math.isfinite(d)]
     if not finite:
         return Interval(value, math.nan, math.nan, len(labels))

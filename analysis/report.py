@@ -106,6 +106,7 @@ def write(folder: str | Path) -> Summary:
     folder = Path(folder)
     study = results.read_study(folder)
     frame = results.read(folder)
+    frame = frame[frame["step"].isna()]  # curves and samples are for MLflow
     judgements = judge_all(frame, study)
     pictures: dict[str, bytes] = {}
     if (frame["status"] == "ok").any() and any(a["name"] in figures.ARMS for a in study["arms"]):

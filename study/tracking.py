@@ -167,8 +167,7 @@ class _Store:
         dataset = Dataset(
             name=configuration["data"], digest=configuration["data_digest"], source_type="local", source="{}"
         )
-        for context in ("training", "eval"):
-            self.client.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+        self.client.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
     def trial(self, job: Job, status: str) -> None:
         """One child run with parameters, metrics, curves and system metrics; a trial already there is left alone."""
