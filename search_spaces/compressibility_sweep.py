@@ -34,7 +34,7 @@ LAPTOP = Preset(
         *CONTROLS,
     ),
     seeds=(0, 1, 2, 3, 4),
-    settings={"eps_linf": (8 / 255, 16 / 255, 24 / 255), "eps_l2": (0.25, 0.5)},
+    settings={"epochs": 30, "eps_linf": (8 / 255, 16 / 255, 24 / 255), "eps_l2": (0.25, 0.5)},
     by_data={
         "mnist": {
             "width": 400,

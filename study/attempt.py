@@ -3,6 +3,7 @@
 Both back ends run this same class, step by step, so their rows are the same.
 """
 
+import functools
 import hashlib
 import io
 import platform
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 
 from study import results, stages
-from study.config import canonical_trial
+from study.config import Train, canonical_trial
 from study.job import Job
 from study.monitor import Monitor
 from study.names import summary
@@ -41,7 +42,9 @@ class Attempt:
         if job.device == "cuda" and 0 < job.gpu_fraction < 1:
             torch.cuda.set_per_process_memory_fraction(job.gpu_fraction)
         self.monitor = Monitor().start()
-        self.steps = run(job.trial, resume=self._read_checkpoint(), device=job.device)
+        self.base = self.folder / "bases" / f"{job.base}-{code_version()}.pt" if job.base else None
+        resume = _read_snapshot(self.checkpoint) or (_read_snapshot(self.base) if self.base else None)
+        self.steps = run(job.trial, resume=resume, device=job.device)
 
     def step(self) -> dict[str, Any]:
         """Go on until the next report is due; the report, with `done` set after the last step.
@@ -71,8 +74,7 @@ class Attempt:
         for outcome in self.steps:
             if outcome.done:
                 return self._finish(outcome)
-            if outcome.phase == "train":
-                self._maybe_save(outcome)
+            self._maybe_save(outcome)
             if time.monotonic() >= due:
                 return _report(outcome) | {"done": False}
         raise AssertionError("a trial ended without an outcome")
@@ -102,25 +104,43 @@ class Attempt:
         }
 
     def _maybe_save(self, outcome: Outcome) -> None:
-        if time.monotonic() - self.saved_at < self.job.checkpoint_seconds:
-            return
-        saved = stages.snapshot(outcome.state)
-        if saved is not None:
-            buffer = io.BytesIO()
-            torch.save(saved, buffer)
-            content = buffer.getvalue()
-            results.replace(self.checkpoint, hashlib.sha256(content).hexdigest().encode() + content)
+        """Checkpoint a long training now and then; keep a base that others share once it is trained."""
+        training = outcome.phase == "train"
+        trained = not training and outcome.state.stage == len(self.job.trial.stages) - 1 and not outcome.state.diverged
+        if self.base and trained and isinstance(self.job.trial.stages[-1], Train) and not self.base.exists():
+            _write_snapshot(self.base, stages.snapshot(outcome.state))
+        if training and time.monotonic() - self.saved_at >= self.job.checkpoint_seconds:
+            _write_snapshot(self.checkpoint, stages.snapshot(outcome.state))
             self.saved_at = time.monotonic()
 
-    def _read_checkpoint(self) -> dict[str, Any] | None:
-        """The trial's own checkpoint; None (start from the beginning) when there is none or it is damaged."""
-        if not self.checkpoint.is_file():
-            return None
-        whole = self.checkpoint.read_bytes()
-        if hashlib.sha256(whole[64:]).hexdigest().encode() != whole[:64]:
-            results.log.warning("checkpoint %s is damaged; the trial starts from the beginning", self.checkpoint)
-            return None
-        return torch.load(io.BytesIO(whole[64:]), map_location="cpu", weights_only=True)
+
+@functools.cache
+def code_version() -> str:
+    """8 hexadecimal digits of the source of everything that a trained base depends on."""
+    here = Path(__file__).parent
+    files = [here / f"{n}.py" for n in ("data", "penalties", "stages", "train", "config")]
+    files += sorted([*here.glob("models/*.py"), *here.glob("compression/*.py")])
+    return hashlib.sha256(b"\0".join(f.read_bytes() for f in files)).hexdigest()[:8]
+
+
+def _write_snapshot(path: Path, saved: dict[str, Any] | None) -> None:
+    """A snapshot behind its own sha256, complete or absent."""
+    if saved is not None:
+        buffer = io.BytesIO()
+        torch.save(saved, buffer)
+        content = buffer.getvalue()
+        results.replace(path, hashlib.sha256(content).hexdigest().encode() + content)
+
+
+def _read_snapshot(path: Path) -> dict[str, Any] | None:
+    """A snapshot; None (start from the beginning) when there is none or it is damaged."""
+    if not path.is_file():
+        return None
+    whole = path.read_bytes()
+    if hashlib.sha256(whole[64:]).hexdigest().encode() != whole[:64]:
+        results.log.warning("checkpoint %s is damaged; the trial starts from the beginning", path)
+        return None
+    return torch.load(io.BytesIO(whole[64:]), map_location="cpu", weights_only=True)
 
 
 def _report(outcome: Outcome) -> dict[str, Any]:

@@ -148,6 +148,12 @@ def fingerprint(trial: Trial) -> str:
     return digest_of(canonical_trial(trial))[:16]
 
 
+def base_key(trial: Trial) -> str:
+    """The identity of a trial's stages up to its first training: trials that share it share their trained base."""
+    at = next((i for i, s in enumerate(trial.stages) if isinstance(s, Train)), -1)
+    return digest_of([trial.seed, [canonical(s) for s in trial.stages[: at + 1]]])[:16]
+
+
 def seed_for(seed: int, purpose: str) -> int:
     """An independent seed in [0, 2^63) for each purpose of a trial's seed."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:8], "big") >> 1

@@ -10,7 +10,10 @@ from study.datasets import label
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """All that an attempt needs to know; the same for both back ends. Paths are absolute."""
+    """All that an attempt needs to know; the same for both back ends. Paths are absolute.
+
+    `base` names the trained base that other jobs of the sweep share (the stages up to training), if any.
+    """
 
     study: str
     family: str
@@ -27,6 +30,7 @@ class Job:
     commit: str = ""
     search_path: str = ""
     estimated_seconds: float = 0.0
+    base: str = ""
 
     @property
     def fingerprint(self) -> str:

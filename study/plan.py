@@ -5,6 +5,7 @@ import importlib
 import json
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from study import __version__, costs, datasets, results
 from study.job import Job
-from study.config import UsageError
+from study.config import UsageError, base_key
 from study.space import AXES, Arm, Point, Preset, Study, closest, expand, with_overrides
 from study.trainables import FAMILIES
 
@@ -168,6 +169,10 @@ def with_jobs(plan: Plan) -> Plan:
             estimated_seconds=raw,
         )
         jobs[job.fingerprint] = job
+    bases = Counter(base_key(job.trial) for job in jobs.values())
+    for name, job in jobs.items():
+        if bases[key := base_key(job.trial)] > 1:
+            jobs[name] = dataclasses.replace(job, base=key)
     return dataclasses.replace(
         plan, points=tuple(points), jobs=jobs, estimated_trial_seconds=raw * ratio, past_trials=past
     )

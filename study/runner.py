@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -166,7 +167,11 @@ def run(
             raise
         if listener.disk_full:
             raise DiskFull(str(plan.folder))
-    return outcome(plan, time.monotonic() - began, bool(options.time_budget))
+    report = outcome(plan, time.monotonic() - began, bool(options.time_budget))
+    if report.finished == report.total:  # trained bases and checkpoints have served
+        shutil.rmtree(plan.folder / "bases", ignore_errors=True)
+        shutil.rmtree(plan.folder / "checkpoints", ignore_errors=True)
+    return report
 
 
 def outcome(plan: Plan, seconds: float = 0.0, had_budget: bool = False) -> Report:
