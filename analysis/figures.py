@@ -28,9 +28,9 @@ matplotlib.rcParams.update(
 ARMS = {"neuron": ("alpha", "compress_eps_nu", "linf"), "spectral": ("rank", "compress_eps_sigma", "l2")}
 
 
-def budget(eps: float) -> str:
-    """A budget as people write it: 16/255, 0.5."""
-    whole = eps * 255
+def budget(eps: float, norm: str) -> str:
+    """A budget as people write it: 16/255 (l_inf), 0.5 (l_2)."""
+    whole = eps * 255 if norm == "linf" else 0.0
     return f"{round(whole)}/255" if abs(whole - round(whole)) < 1e-6 and round(whole) else f"{eps:g}"
 
 
@@ -71,7 +71,7 @@ def robustness(frame: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
         _curve(row[0], table, clean, axis, GREY, "clean (SA)")
         for shade, eps in zip(SHADES, settings[f"eps_{norm}"], strict=False):
             judged = " (judged)" if abs(eps - settings[f"judged_{norm}"]) < 1e-9 else ""
-            name = f"{NORM[norm]} {budget(eps)}{judged}"
+            name = f"{NORM[norm]} {budget(eps, norm)}{judged}"
             where = {"norm": norm, "eps": float(eps), "split": "test"}
             _curve(row[0], table, per_trial(frame, "robust_accuracy", **where), axis, shade, name)
             _curve(row[1], table, per_trial(frame, "relative_robust_accuracy", **where), axis, shade, name)
@@ -108,7 +108,7 @@ def compressibility(frame: pd.DataFrame, study: Mapping[str, Any], judgements: S
         structure = "rows, 1 − ε of ν" if claim.axis == "alpha" else "spectrum, 1 − ε of σ"
         settings = study["configuration"]["settings"]
         ax.set_xlabel(f"compressibility ({structure} at k = 10 %)")
-        ax.set_ylabel(f"RA / SA, {NORM[claim.norm]} {budget(settings[f'judged_{claim.norm}'])}")
+        ax.set_ylabel(f"RA / SA, {NORM[claim.norm]} {budget(settings[f'judged_{claim.norm}'], claim.norm)}")
         ax.set_title(f"{claim.arm} arm: ρ = {judgement.rho.text()}\n{judgement.verdict}")
         ax.set_ylim(bottom=0)
         ax.legend(fontsize=7, title=claim.axis, title_fontsize=7.5, ncols=2)
@@ -127,7 +127,7 @@ def bounds(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[J
             if len(table):
                 finite = table[np.isfinite(table["x"])]
                 ax.scatter(np.exp(finite["x"]), finite["y"], s=20, marker=marker, color=color, label=arm.replace("_", " "))
-        eps = budget(study["configuration"]["settings"][f"judged_{claim.norm}"])
+        eps = budget(study["configuration"]["settings"][f"judged_{claim.norm}"], claim.norm)
         ax.set_xscale("log")
         ax.set_xlabel(f"product of Theorem 3.1's {NORM[claim.norm]} bounds")
         ax.set_ylabel(f"loss gap, {NORM[claim.norm]} {eps}")

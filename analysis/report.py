@@ -87,7 +87,7 @@ def _where(frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judgemen
             for value, eps, d in against_baseline(frame, study, claim)
             if value != 0
         ]
-        budget = figures.budget(study["configuration"]["settings"][f"judged_{claim.norm}"])
+        budget = figures.budget(study["configuration"]["settings"][f"judged_{claim.norm}"], claim.norm)
         tables.append({"arm": claim.arm, "axis": claim.axis, "norm": f"{figures.NORM[claim.norm]} {budget}", "rows": rows})
     return tables
 

@@ -13,9 +13,9 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
     return out
 
 
-def eps_text(eps: float) -> str:
-    """A budget as it stands in names: 16_255 for 16/255, else its digits (0.5)."""
-    whole = eps * 255
+def eps_text(eps: float, norm: str) -> str:
+    """A budget as it stands in names: 16_255 for l_inf 16/255, else its digits (0.5)."""
+    whole = eps * 255 if norm == "linf" else 0.0
     return f"{round(whole)}_255" if abs(whole - round(whole)) < 1e-9 and round(whole) else f"{eps:g}"
 
 
@@ -23,7 +23,7 @@ def metric_name(r: Mapping[str, Any]) -> str:
     """The name of a row where there are no columns (MLflow, Tune)."""
     parts = [r["layer"] if r.get("layer") not in (None, "mean", "product") else None]
     parts.append(r.get("norm"))
-    parts.append(eps_text(r["eps"]) if r.get("eps") is not None else None)
+    parts.append(eps_text(r["eps"], r["norm"]) if r.get("eps") is not None else None)
     parts.append(f"kept_{r['kept']:g}" if r.get("kept") is not None else None)
     parts.append(r["split"] if r.get("split") not in (None, "test") else None)
     coordinate = "_".join(str(p) for p in parts if p)

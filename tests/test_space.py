@@ -71,7 +71,7 @@ def test_another_data_set_brings_its_own_settings():
     _, digits = with_overrides(LAPTOP, {}, "digits")
     _, mnist = with_overrides(LAPTOP, {}, "mnist")
     _, svhn = with_overrides(LAPTOP, {}, "svhn")
-    assert (digits["width"], digits["epochs"], digits["judged_linf"]) == (200, 40, 16 / 255)
+    assert (digits["width"], digits["epochs"], digits["judged_linf"]) == (200, 30, 16 / 255)
     assert (mnist["width"], mnist["epochs"], mnist["train_size"], mnist["judged_linf"]) == (400, 10, 5000, 8 / 255)
     assert svhn["judged_linf"] == 2 / 255
 

@@ -57,7 +57,7 @@ def auto_pgd(
     x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives clean accuracy). `robust` counts any iterate;
     `worst` is what ART returns (its random start where it failed: too weak for a loss gap, kept as `loss_gap_art`
     to compare with published numbers). Weight gradients are switched off, the model's mode, device and gradients and
-    NumPy's global stream are left as found.
+    the global random streams are left as found.
     """
     ball.check(x, y, eps, norm)
     device = x.device
@@ -69,7 +69,7 @@ def auto_pgd(
         state = np.random.get_state()
         np.random.seed(int(torch.randint(2**31, (1,), generator=generator)))
         try:
-            with ball.frozen(model):
+            with ball.frozen(model), torch.random.fork_rng():
                 recorder = _Recorder(model, scale)
                 classifier = PyTorchClassifier(
                     model=recorder,
@@ -80,7 +80,8 @@ def auto_pgd(
                     device_type="cpu" if device.type == "cpu" else "gpu",
                 )
                 for _ in range(restarts):
-                    for index in robust.nonzero()[:, 0].split(batch_size):
+                    left = robust.nonzero()[:, 0]
+                    for index in left.split(batch_size) if len(left) else ():
                         attack = AutoProjectedGradientDescent(
                             classifier,
                             norm=np.inf if norm == "linf" else 2,

@@ -1,0 +1,130 @@
+"""The pure trial: deterministic, complete, and a divergence is a result."""
+
+import math
+
+import pytest
+
+from study.attempt import Attempt
+from study.job import Job
+from study.names import summary
+from study.results import read_trial, rows_digest, trial_path
+from study.space import AXES
+from study.trial import run
+from tests.helpers import tiny_trial
+
+
+def last(trial):
+    for outcome in run(trial):
+        pass
+    return outcome
+
+
+def deterministic(outcome):
+    return [r for r in outcome.rows if r["deterministic"]]
+
+
+def test_the_same_trial_twice_gives_the_same_rows():
+    trial = tiny_trial(penalty="group_lasso", alpha=0.01)
+    assert deterministic(last(trial)) == deterministic(last(trial))
+    assert deterministic(last(trial)) != deterministic(last(tiny_trial(seed=1, penalty="group_lasso", alpha=0.01)))
+
+
+def test_every_measure_of_the_protocol_is_there():
+    numbers = summary(last(tiny_trial(rank=2)).rows)
+    for name in (
+        "clean_accuracy", "clean_accuracy/train", "robust_accuracy/linf_16_255", "robust_accuracy/l2_0.5",
+        "relative_robust_accuracy/linf_16_255", "loss_gap/l2_0.5", "loss_gap_art/linf_16_255", "compress_eps_nu",
+        "compress_eps_sigma", "spread_nu", "spread_sigma", "operator_norm/linf", "operator_norm/l2", "frobenius_norm",
+        "operator_norm_bound/linf", "operator_norm_bound_tight/linf", "operator_norm_bound/l2", "parameters",
+        "pruned_accuracy/kept_0.5", "pruned_accuracy/kept_0.05",
+    ):  # fmt: skip
+        assert math.isfinite(numbers[name]), name
+    assert numbers["relative_robust_accuracy/l2_0.5"] == pytest.approx(
+        numbers["robust_accuracy/l2_0.5"] / numbers["clean_accuracy"]
+    )
+    assert numbers["operator_norm/l2"] <= numbers["operator_norm_bound/l2"]
+    assert numbers["operator_norm/linf"] <= numbers["operator_norm_bound_tight/linf"] <= numbers["operator_norm_bound/linf"]
+
+
+def test_curves_have_a_row_per_epoch():
+    rows = last(tiny_trial(measures=False, epochs=4)).rows
+    assert [r["step"] for r in rows if r["measure"] == "train_loss"] == [1, 2, 3, 4]
+
+
+def test_a_divergence_is_a_result():
+    outcome = last(tiny_trial(learning_rate=1e30, epochs=6))
+    assert outcome.status == "diverged"
+    assert {r["measure"] for r in deterministic(outcome)} == {"train_loss"}
+
+
+def job(folder, trial, **more):
+    axes = {name: knob.default for name, knob in AXES.items()}
+    return Job(study="s", family="regularization", axes=axes, trial=trial, folder=str(folder), data="digits", model="fcn",
+               **more)  # fmt: skip
+
+
+def finish(attempt):
+    while not (report := attempt.step())["done"]:
+        pass
+    return report
+
+
+def test_an_interrupted_attempt_goes_on_from_its_epoch(tmp_path):
+    trial = tiny_trial(epochs=5)
+    whole = job(tmp_path / "whole", trial)
+    finish(Attempt(whole))
+    broken = job(tmp_path / "broken", trial, report_seconds=0.0, checkpoint_seconds=0.0)
+    first = Attempt(broken)
+    while first.step()["epoch"] < 3:
+        pass
+    first.close()
+    second = Attempt(broken)
+    report = second.step()
+    while report["phase"] != "train":
+        report = second.step()
+    assert report["epoch"] == 4
+    finish(second)
+    tables = [read_trial(trial_path(tmp_path / d, whole.fingerprint)).rows for d in ("whole", "broken")]
+    assert rows_digest(tables[0], True) == rows_digest(tables[1], True)
+    assert not second.checkpoint.exists()
+
+
+def test_a_damaged_checkpoint_means_a_start_from_the_beginning(tmp_path, caplog):
+    broken = job(tmp_path, tiny_trial(measures=False), report_seconds=0.0, checkpoint_seconds=0.0)
+    first = Attempt(broken)
+    while first.step()["epoch"] < 2:
+        pass
+    content = first.checkpoint.read_bytes()
+    first.checkpoint.write_bytes(content[:-10] + b"0123456789")
+    assert finish(Attempt(broken))["status"] == "ok"
+    assert "is damaged" in caplog.text
+
+
+def test_a_shared_base_gives_the_rows_of_training_anew(tmp_path):
+    from study.config import Plant, Trial, base_key
+
+    plain = tiny_trial()
+    planted = Trial(seed=0, stages=(*plain.stages, Plant(structure="rows", strength=1.0)), measures=plain.measures)
+    assert base_key(plain) == base_key(planted)
+    alone = job(tmp_path / "alone", planted)
+    finish(Attempt(alone))
+    base = job(tmp_path / "shared", plain, base=base_key(plain))
+    finish(Attempt(base))
+    assert len(list((tmp_path / "shared/bases").iterdir())) == 1
+    shared = Attempt(job(tmp_path / "shared", planted, base=base_key(plain)))
+    finish(shared)
+    tables = [read_trial(trial_path(tmp_path / d, alone.fingerprint)).rows for d in ("alone", "shared")]
+    assert rows_digest(tables[0], True) == rows_digest(tables[1], True)
+
+
+def test_provenance_says_where_the_numbers_come_from(tmp_path):
+    finish(Attempt(job(tmp_path, tiny_trial(measures=False), commit="abc")))
+    (path,) = (tmp_path / "trials").iterdir()
+    found = read_trial(path).provenance
+    assert found["commit"] == "abc"
+    assert found["threads"] == 1
+    assert found["configuration"]["seed"] == 0
+    assert found["versions"]["torch"].startswith("2.")
+    assert found["wall_seconds"] > 0
+    measures = {r["measure"] for r in read_trial(path).rows}
+    assert {"system/process_cpu_percentage", "system/system_memory_usage_megabytes", "train_seconds"} <= measures
