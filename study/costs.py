@@ -20,7 +20,14 @@ DOLLARS_PER_HOUR = {"g4dn.xlarge": 0.526, "g5.xlarge": 1.006, "g5.2xlarge": 1.21
 GPUS = {"g4dn.xlarge": 1, "g5.xlarge": 1, "g5.2xlarge": 1}
 BYTES_PER_TRIAL = 45_000
 INPUTS = {"digits": 64, "mnist": 784, "fashion_mnist": 784}
-IMAGES = {"digits": (1437, 360), "mnist": (60_000, 10_000), "fashion_mnist": (60_000, 10_000), "svhn": (73_257, 26_032)}
+IMAGES = {
+    "digits": (1437, 360),
+    "mnist": (60_000, 10_000),
+    "fashion_mnist": (60_000, 10_000),
+    "cifar10": (50_000, 10_000),
+    "cifar100": (50_000, 10_000),
+    "svhn": (73_257, 26_032),
+}
 RESNET18_MULTIPLICATIONS = 37e6
 
 

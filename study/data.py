@@ -163,12 +163,18 @@ def _draw(x: np.ndarray, y: np.ndarray, size: int, seed: int) -> tuple[Any, Any]
 
 
 def load(config: Load, seed: int) -> Dataset:
-    """The data of one seed: canonical split, or a stratified fifth as test; sizes and validation as configured."""
+    """The data of one seed: canonical split, or a stratified fifth as test; sizes and validation as configured.
+
+    ValueError for a size that the data has not.
+    """
     x, y, test_x, test_y = arrays(config.data, config.root, config.digest)
     stream = seed_for(seed, "split")
     if test_x is None or test_y is None:
         test, train = _draw(x, y, round(len(y) / 5) if config.data != "digits" else 360, stream)
         x, y, test_x, test_y = x[train], y[train], x[test], y[test]
+    for name, size, have in (("train_size", config.train_size, len(y)), ("test_size", config.test_size, len(test_y))):
+        if size > have:
+            raise ValueError(f"{name} {size} is more than the {have} images there are")
     if 0 < config.test_size < len(test_y):
         keep = _draw(test_x, test_y, config.test_size, stream)[0]
         test_x, test_y = test_x[keep], test_y[keep]

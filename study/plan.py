@@ -114,7 +114,14 @@ def make(request: Request, *, need_data: bool = True) -> Plan:
         cpus_per_trial=request.cpus_per_trial,
         gpus_per_trial=gpus,
     )
+    _check_sizes(plan)
     return with_jobs(plan)
+
+
+def _check_sizes(plan: Plan) -> None:
+    for name, have in zip(("train_size", "test_size"), costs.IMAGES.get(plan.data, (0, 0)), strict=True):
+        if have and plan.settings[name] > have:
+            raise UsageError(f"--set {name}: {plan.settings[name]} is more than the {have} images of {plan.data}")
 
 
 def _data_digest(data: str, data_dir: str, need_data: bool) -> str:

@@ -10,14 +10,13 @@ from typing import Any
 
 from rich.console import Console
 
-from study import datasets, listing, results, runner
+from study import listing, results, runner
 from study import plan as plans
-from study.config import UsageError
 from study.costs import duration
-from study.job import Job
 from study.listener import Options
 from study.monitor import gpu_count
 from study.plan import Plan
+from study.preflight import preflight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +38,10 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
     from study import tracking
 
     uri = switches.tracking_uri or tracking.default_uri()
-    preflight(plan, switches, uri)
+    preflight(plan, uri, switches.address, switches.in_process)
     left = set(plan.jobs) - set(plans.done(plan.folder))
     left -= set() if switches.retry_failed else set(results.failures(plan.folder))
+    err.print(where(switches), markup=False)
     listing.show_plan(err, plan, False, pending=len(left))
     with runner.lock(plan.folder) if found else _nothing():
         if found and not runner.pending(plan, switches.retry_failed):
@@ -64,12 +64,10 @@ def _run(
 
     leave: Callable[[], None] = _nothing_to_leave
     workers = 1
-    if switches.in_process:
-        err.print("In this process, one trial after another.")
-    else:
+    if not switches.in_process:
         from study.trainables import backend
 
-        err.print(backend.connect(switches.address), markup=False)
+        backend.connect(switches.address)
         leave = backend.disconnect
     tracker = None
     status = "KILLED"
@@ -107,6 +105,13 @@ def _run(
     return code
 
 
+def where(switches: Switches) -> str:
+    """The first line: on what the trials will run."""
+    if switches.in_process:
+        return "In this process, one trial after another."
+    return f"Ray: the cluster at {switches.address}" if switches.address else f"Ray: a local one, {os.cpu_count()} CPUs"
+
+
 class _nothing:
     def __enter__(self) -> None: ...
     def __exit__(self, *exc: object) -> None: ...
@@ -120,27 +125,6 @@ def trial_status(folder: Path, trial: str) -> str:
     """A finished or failed trial's status, from its file."""
     path = results.trial_path(folder, trial)
     return results.read_trial(path).rows[0]["status"] if path.exists() else "failed"
-
-
-def preflight(plan: Plan, switches: Switches, uri: str) -> None:
-    """UsageError for all that would otherwise fail later: data, model, GPU, tracking store, output folder."""
-    from study import tracking
-
-    tracking.check_uri(uri)
-    if plan.gpus_per_trial > 0 and (switches.in_process or not switches.address) and gpu_count() == 0:
-        raise UsageError(
-            f"this sweep wants {plan.gpus_per_trial:g} GPU per trial and there is no GPU here; "
-            "give --address of a cluster that has some, or --gpus-per-trial 0"
-        )
-    if plan.data != "digits" or plan.model != "fcn":  # digits come with scikit-learn; torch is slow to import
-        from study.check import check_data_and_model
-
-        check_data_and_model(plan.data, plan.data_dir, plan.data_digest, next(iter(plan.jobs.values())).trial)
-    parent = plan.folder
-    while not parent.exists():
-        parent = parent.parent
-    if not os.access(parent, os.W_OK):
-        raise UsageError(f"--output {plan.folder}: {parent} cannot be written")
 
 
 def finish(

@@ -15,7 +15,7 @@ FLOORS = [
         "study.job", "study.listener", "study.monitor", "study.attempt", "study.trainables", "study.plan", "study.console",
         "study.runner", "study.tracking", "study.check", "study.listing",
     },
-    {"study.sweep", "study.launch"},
+    {"study.preflight", "study.sweep", "study.launch"},
 ]  # fmt: skip
 ROOMS = {
     "ray": {"study.trainables.base", "study.trainables.backend"},

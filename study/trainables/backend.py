@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import socket
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -34,35 +33,18 @@ from study.trainables.base import FamilyTrainable
 MAX_WORKER_DEATHS = 3
 
 
-def connect(address: str) -> str:
-    """Join the cluster at `address`, or start a local Ray; a sentence that says which. UsageError when unreachable."""
+def connect(address: str) -> None:
+    """Join the cluster at `address`, or start a local Ray. UsageError when no Ray answers."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     for name in ("ray", "ray.tune", "ray._private"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if not address:
         ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
-        return f"Ray: a local one, {os.cpu_count()} CPUs"
-    check_reachable(address)
+        return
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"--address {address}: no Ray answers there ({str(error).splitlines()[0]})") from None
-    resources = ray.cluster_resources()
-    return f"Ray: the cluster at {address}, {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
-
-
-def check_reachable(address: str) -> None:
-    """UsageError unless something listens at host:port of a Ray address; `auto` and `local` are left to Ray."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host:
-        if address in ("auto", "local"):
-            return
-        raise UsageError(f"--address {address!r} is not accepted; give host:port, ray://host:port or auto")
-    try:
-        with socket.create_connection((host, int(port)), timeout=3):
-            return
-    except (OSError, ValueError, OverflowError) as error:
-        raise UsageError(f"--address {address}: no Ray answers there ({error})") from None
 
 
 class _Relay(tune.Callback):

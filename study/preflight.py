@@ -1,0 +1,45 @@
+"""What is looked at before anything is started or written."""
+
+import os
+import socket
+
+from study.config import UsageError
+from study.monitor import gpu_count
+from study.plan import Plan
+
+
+def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
+    """UsageError for all that would otherwise fail later: tracking store, Ray address, GPU, data, model, output folder."""
+    from study import tracking
+
+    tracking.check_uri(uri)
+    if address and not in_process:
+        check_reachable(address)
+    if plan.gpus_per_trial > 0 and (in_process or not address) and gpu_count() == 0:
+        raise UsageError(
+            f"this sweep wants {plan.gpus_per_trial:g} GPU per trial and there is no GPU here; "
+            "give --address of a cluster that has some, or --gpus-per-trial 0"
+        )
+    if plan.data != "digits" or plan.model != "fcn":  # digits come with scikit-learn; torch is slow to import
+        from study.check import check_data_and_model
+
+        check_data_and_model(plan.data, plan.data_dir, plan.data_digest, next(iter(plan.jobs.values())).trial)
+    parent = plan.folder
+    while not parent.exists():
+        parent = parent.parent
+    if not os.access(parent, os.W_OK):
+        raise UsageError(f"--output {plan.folder}: {parent} cannot be written")
+
+
+def check_reachable(address: str) -> None:
+    """UsageError unless something listens at host:port of a Ray address; `auto` and `local` are left to Ray."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host:
+        if address in ("auto", "local"):
+            return
+        raise UsageError(f"--address {address!r} is not accepted; give host:port, ray://host:port or auto")
+    try:
+        with socket.create_connection((host, int(port)), timeout=3):
+            return
+    except (OSError, ValueError, OverflowError) as error:
+        raise UsageError(f"--address {address}: no Ray answers there ({error})") from None
