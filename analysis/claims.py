@@ -108,8 +108,8 @@ class Judgement:
         shown = f"; shown and not judged: {self.claim.axis} {', '.join(f'{v:g}' for v in self.unjudged)}"
         control = "detected" if self.control_detected else "not detected"
         return (
-            f"{self.claim.statement} {self.verdict.capitalize()}{why}: {self.number()} over {self.points} nets; planted control "
-            f"{control}{shown if self.unjudged else ''}."
+            f"{self.claim.statement} {self.verdict.capitalize()}{why}: {self.number()} over {self.points} nets; "
+            f"planted control {control}{shown if self.unjudged else ''}."
         )
 
 
@@ -162,14 +162,16 @@ def _conditions(table: pd.DataFrame, claim: Claim, data: str) -> list[str]:
         reasons.append(f"the baseline's clean accuracy is {base['clean'].mean():.2f}, below {low:g}")
     if "robust" in base and not BASELINE_RA[0] <= base["robust"].mean() <= BASELINE_RA[1]:
         reasons.append(
-            f"the baseline's robust accuracy is {base['robust'].mean():.2f}, outside {BASELINE_RA[0]:g} to {BASELINE_RA[1]:g}"
+            f"the baseline's robust accuracy is {base['robust'].mean():.2f}, "
+            f"outside {BASELINE_RA[0]:g} to {BASELINE_RA[1]:g}"
         )
     means = table.groupby(claim.axis)["eps"].mean()
     moved = float(means.max() - means.min())
     between = int(((means > means.min()) & (means < means.max())).sum())
     if moved < MOVES_EPS or between < POINTS_BETWEEN:
         reasons.append(
-            f"compressibility moved by {moved:.2f} with {between} points between ({MOVES_EPS:g} and {POINTS_BETWEEN} are needed)"
+            f"compressibility moved by {moved:.2f} with {between} points between "
+            f"({MOVES_EPS:g} and {POINTS_BETWEEN} are needed)"
         )
     return reasons
 
@@ -216,8 +218,10 @@ def judge_all(frame: pd.DataFrame, study: Mapping[str, Any]) -> list[Judgement]:
     return [j for j in (judge(frame, study, c) for c in CLAIMS) if j is not None]
 
 
-def against_baseline(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim) -> list[tuple[float, float, Interval]]:
-    """Per axis value: mean compressibility residual, and the paired difference of the outcome to the baseline over seeds."""
+def against_baseline(
+    frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim
+) -> list[tuple[float, float, Interval]]:
+    """Per axis value: mean compressibility residual, and the outcome's paired difference to the baseline over seeds."""
     table = pairs(frame, study, claim, claim.arm)
     if table.empty or not (table[claim.axis] == 0).any():
         return []

@@ -53,7 +53,9 @@ def _curve(ax: Axes, table: pd.DataFrame, column: pd.Series, axis: str, color: s
         lows.append(interval.value - interval.low)
         highs.append(interval.high - interval.value)
     errors = None if any(math.isnan(v) for v in lows) else np.array([lows, highs])
-    ax.errorbar(range(len(order)), means, yerr=errors, color=color, marker="o", ms=3.5, capsize=2.5, lw=1.4, label=label)
+    ax.errorbar(
+        range(len(order)), means, yerr=errors, color=color, marker="o", ms=3.5, capsize=2.5, lw=1.4, label=label
+    )
     ax.set_xticks(range(len(order)), [level(axis, v) for v in order])
     ax.set_xlabel({"alpha": "group lasso strength α", "rank": "rank of the hidden layers"}[axis])
 
@@ -65,7 +67,7 @@ def robustness(frame: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     grid = np.atleast_2d(fig.subplots(len(arms), 3, squeeze=False))
     settings = study["configuration"]["settings"]
     for row, arm in zip(grid, arms, strict=True):
-        axis, structure, norm = ARMS[arm["name"]]
+        axis, _structure, norm = ARMS[arm["name"]]
         table = arm_trials(frame, arm, study["axes_off"])
         clean = per_trial(frame, "clean_accuracy", split="test")
         _curve(row[0], table, clean, axis, GREY, "clean (SA)")
@@ -126,7 +128,9 @@ def bounds(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[J
             table = pairs(frame, study, claim, arm)
             if len(table):
                 finite = table[np.isfinite(table["x"])]
-                ax.scatter(np.exp(finite["x"]), finite["y"], s=20, marker=marker, color=color, label=arm.replace("_", " "))
+                ax.scatter(
+                    np.exp(finite["x"]), finite["y"], s=20, marker=marker, color=color, label=arm.replace("_", " ")
+                )
         eps = budget(study["configuration"]["settings"][f"judged_{claim.norm}"], claim.norm)
         ax.set_xscale("log")
         ax.set_xlabel(f"product of Theorem 3.1's {NORM[claim.norm]} bounds")

@@ -83,12 +83,19 @@ def _where(frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judgemen
         if claim.outcome != "relative_robust_accuracy":
             continue
         rows = [
-            {"level": figures.level(claim.axis, value), "eps": f"{eps:.2f}", "difference": d.text(), "word": _direction(d)}
+            {
+                "level": figures.level(claim.axis, value),
+                "eps": f"{eps:.2f}",
+                "difference": d.text(),
+                "word": _direction(d),
+            }
             for value, eps, d in against_baseline(frame, study, claim)
             if value != 0
         ]
         budget = figures.budget(study["configuration"]["settings"][f"judged_{claim.norm}"], claim.norm)
-        tables.append({"arm": claim.arm, "axis": claim.axis, "norm": f"{figures.NORM[claim.norm]} {budget}", "rows": rows})
+        tables.append(
+            {"arm": claim.arm, "axis": claim.axis, "norm": f"{figures.NORM[claim.norm]} {budget}", "rows": rows}
+        )
     return tables
 
 

@@ -10,7 +10,8 @@ def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) ->
     """UsageError when the first trial's data cannot be loaded or its model cannot be built and run."""
     stages = {type(stage): stage for stage in trial.stages}
     wanted, model = stages[Load], stages[Build]
-    assert isinstance(wanted, Load) and isinstance(model, Build)
+    assert isinstance(wanted, Load)
+    assert isinstance(model, Build)
     try:
         dataset = load(wanted, trial.seed)
     except ValueError as error:  # scikit-learn's splitter: more images asked for than there are, or too few per class
@@ -24,5 +25,6 @@ def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) ->
         raise UsageError(f"--model {model.model} cannot be used: {type(error).__name__}: {error}") from None
     if logits.shape != (2, dataset.classes):
         raise UsageError(
-            f"--model {model.model} must return logits of shape (N, {dataset.classes}), got {tuple(logits.shape)} for N = 2"
+            f"--model {model.model} must return logits of shape (N, {dataset.classes}), "
+            f"got {tuple(logits.shape)} for N = 2"
         )

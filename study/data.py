@@ -159,7 +159,7 @@ def download(name: str, root: str) -> None:
 def _draw(x: np.ndarray, y: np.ndarray, size: int, seed: int) -> tuple[Any, Any]:
     """A stratified part of `size` and the rest, as two index arrays."""
     index = np.arange(len(y))
-    return tuple(train_test_split(index, train_size=size, stratify=y, random_state=seed % 2**32))  # type: ignore[return-value]
+    return tuple(train_test_split(index, train_size=size, stratify=y, random_state=seed % 2**32))
 
 
 def load(config: Load, seed: int) -> Dataset:

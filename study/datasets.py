@@ -38,9 +38,7 @@ DATASETS = {
         mean=(0.5071, 0.4867, 0.4408),
         std=(0.2675, 0.2565, 0.2761),
     ),
-    "svhn": Info(
-        files=("train_32x32.mat", "test_32x32.mat"), mean=(0.4377, 0.4438, 0.4728), std=(0.198, 0.201, 0.197)
-    ),
+    "svhn": Info(files=("train_32x32.mat", "test_32x32.mat"), mean=(0.4377, 0.4438, 0.4728), std=(0.198, 0.201, 0.197)),
 }
 ACCEPTED = f"{', '.join(DATASETS)}, imagefolder:PATH or package:function"
 
@@ -51,7 +49,7 @@ def is_user_function(name: str) -> bool:
 
 
 def user_function(name: str, what: str) -> Callable[..., Any]:
-    """The function that `package:function` names, looked up in the working folder too; UsageError when it is not there."""
+    """The function that `package:function` names, looked up in the working folder too; UsageError when not there."""
     module, _, attribute = name.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

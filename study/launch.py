@@ -3,19 +3,16 @@
 Imports neither torch nor Ray until a sweep really starts.
 """
 
-import json
 import os
 import shlex
-import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import cyclopts
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
-from study import __version__, costs, datasets, listing, results, runner
+from study import __version__, datasets, listing, results, runner
 from study import plan as plans
 from study.config import UsageError
 from study.listener import Options
@@ -202,7 +199,9 @@ def main(argv: list[str] | None = None) -> int:
     except UsageError as error:
         err.print(f"study: {error}", markup=False, style="red" if err.is_terminal else None)
     except runner.DiskFull as error:
-        err.print(f"study: the disk of {error} is full; free some space and go on with: {again(sys.argv[1:])}", markup=False)
+        err.print(
+            f"study: the disk of {error} is full; free some space and go on with: {again(sys.argv[1:])}", markup=False
+        )
         return UNEXPECTED
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -36,7 +36,7 @@ def cost_text(f: dict[str, Any], plan: Plan) -> str:
 
 def show(out: Console, as_json: bool) -> None:
     """Every study: what it asks, the rows it covers, trials and cost per preset."""
-    records = []
+    records: list[dict[str, Any]] = []
     for name in plans.study_names():
         study = plans.find_study(name)
         presets = {}
@@ -117,7 +117,9 @@ def show_status(out: Console, folder: Path, found: dict[str, Any], as_json: bool
     out.print(f"{record['study']} in {folder}: {len(done)} of {record['trials']} trials done, "
               f"{len(failed)} failed, {len(missing)} left; {state}", markup=False)  # fmt: skip
     for name, f in failed.items():
-        out.print(f"  {name}: {f['cause']} ({f['attempts']} attempts); log: {folder / 'failed' / name}.json", markup=False)
+        out.print(
+            f"  {name}: {f['cause']} ({f['attempts']} attempts); log: {folder / 'failed' / name}.json", markup=False
+        )
     if failed:
         out.print("  run them again with --retry-failed", markup=False)
 

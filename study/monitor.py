@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 
-from study.state import Row, row
+from study.rows import Row, row
 
 
 class Monitor:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import json
 import subprocess
 import time
 from collections import Counter
@@ -12,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from study import __version__, costs, datasets, results
-from study.job import Job
 from study.config import UsageError, base_key
+from study.job import Job
 from study.space import AXES, Arm, Point, Preset, Study, closest, expand, with_overrides
 from study.trainables import FAMILIES
 
@@ -140,7 +139,9 @@ def _model_digest(model: str) -> str:
     if datasets.is_user_function(model):
         return datasets.source_digest(datasets.user_function(model, "model"))
     if model not in MODELS:
-        raise UsageError(f"unknown model {model!r}{closest(model, MODELS)} Models: {', '.join(MODELS)} or package:function")
+        raise UsageError(
+            f"unknown model {model!r}{closest(model, MODELS)} Models: {', '.join(MODELS)} or package:function"
+        )
     return ""
 
 

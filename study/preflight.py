@@ -9,7 +9,7 @@ from study.plan import Plan
 
 
 def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
-    """UsageError for all that would otherwise fail later: tracking store, Ray address, GPU, data, model, output folder."""
+    """UsageError for all that would fail later: tracking store, Ray address, GPU, data, model, output folder."""
     from study import tracking
 
     tracking.check_uri(uri)

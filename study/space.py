@@ -35,7 +35,9 @@ class Knob:
         least = f" {'above' if self.open_low else 'from'} {self.low:g}" if self.low > -math.inf else ""
         most = f" to {self.high:g}" if self.high < math.inf else ""
         words = "".join(f", or {w}" for w in self.words)
-        return f"{noun}{least}{most} (8/255 is a number){words}" if self.kind is float else f"{noun}{least}{most}{words}"
+        return (
+            f"{noun}{least}{most} (8/255 is a number){words}" if self.kind is float else f"{noun}{least}{most}{words}"
+        )
 
 
 AXES: dict[str, Knob] = {
@@ -45,7 +47,9 @@ AXES: dict[str, Knob] = {
         kind=float, default=1.0, low=0, help="hidden layers held at this multiple of their initial norm; 0 = free"
     ),
     "plant_rows": Knob(kind=float, default=0.0, low=0, help="control: strength of a planted row concentration"),
-    "plant_spectrum": Knob(kind=float, default=0.0, low=0, help="control: strength of a planted spectral concentration"),
+    "plant_spectrum": Knob(
+        kind=float, default=0.0, low=0, help="control: strength of a planted spectral concentration"
+    ),
 }
 
 SETTINGS: dict[str, Knob] = {
@@ -53,7 +57,9 @@ SETTINGS: dict[str, Knob] = {
     "depth": Knob(kind=int, default=4, low=1, help="hidden layers"),
     "train_size": Knob(kind=int, default=0, low=0, help="training images; 0 = all"),
     "test_size": Knob(kind=int, default=0, low=0, help="test images; 0 = all"),
-    "validation": Knob(kind=float, default=0.0, low=0, high=0.5, help="share of the training images kept for validation"),
+    "validation": Knob(
+        kind=float, default=0.0, low=0, high=0.5, help="share of the training images kept for validation"
+    ),
     "epochs": Knob(kind=int, default=40, low=1, help="passes over the training images, at most"),
     "patience": Knob(kind=int, default=0, low=0, help="epochs without a better validation loss; 0 = no early stopping"),
     "batch_size": Knob(kind=int, default=100, low=1, help="images per step"),

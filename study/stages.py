@@ -32,7 +32,8 @@ def _factorize(state: State, config: Factorize) -> Iterator[State]:
 
 
 def _train(state: State, config: Train) -> Iterator[State]:
-    assert state.net is not None and state.data is not None
+    assert state.net is not None
+    assert state.data is not None
     state.progress = training.start(state.net, config)
     if state.resume is not None and state.resume["stage"] == state.stage:
         _restore(state, state.resume)
@@ -78,7 +79,8 @@ def snapshot(state: State) -> dict[str, Any] | None:
 
 
 def _restore(state: State, saved: dict[str, Any]) -> None:
-    assert state.net is not None and state.progress is not None
+    assert state.net is not None
+    assert state.progress is not None
     p = state.progress
     state.net.load_state_dict(saved["weights"])
     p.optimizer.load_state_dict(saved["optimizer"])

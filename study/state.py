@@ -1,15 +1,16 @@
 """What a trial carries from stage to stage and hands to its measures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Iterator
+from typing import Any
 
 import torch
 
 from study.data import Dataset
 from study.models.net import Net
+from study.rows import Row
 from study.train import Progress
 
 
@@ -37,11 +38,5 @@ class State:
             self.seconds[kind] = self.seconds.get(kind, 0.0) + perf_counter() - start
 
 
-Row = dict[str, Any]
 StageFunction = Callable[[State, Any], Iterator[State]]
 MeasureFunction = Callable[[State, Any], list[Row]]
-
-
-def row(measure: str, value: float, **coordinates: Any) -> Row:
-    """One tidy row; coordinates among layer, norm, eps, kept, split, step, n, deterministic."""
-    return {"measure": measure, "value": float(value), "deterministic": True} | coordinates

@@ -132,7 +132,6 @@ def finish(
 ) -> int:
     """Write the report, print the summary and say what to type next; the exit status."""
     from analysis import report as reports
-
     from study.tracking import ui_command
 
     summary = reports.write(plan.folder)

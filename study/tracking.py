@@ -1,4 +1,4 @@
-"""The MLflow room: every trial a run one level under its sweep's run, written by the driver alone, off the sweep's path.
+"""The MLflow room: every trial a run one level under its sweep's, written by the driver alone, off the sweep's path.
 
 MLflow is a view: everything logged here is read from the published tables, so a lost store can be made again.
 """
@@ -54,7 +54,9 @@ def check_uri(uri: str) -> None:
         except (OSError, ValueError) as error:
             raise UsageError(f"--tracking-uri {uri}: no MLflow server answers there ({error})") from None
     elif parts.scheme not in ("postgresql", "mysql", "mssql", "postgresql+psycopg2", "mysql+pymysql"):
-        raise UsageError(f"--tracking-uri {uri!r} is not accepted; give sqlite:///PATH, http://HOST:PORT or a database URL")
+        raise UsageError(
+            f"--tracking-uri {uri!r} is not accepted; give sqlite:///PATH, http://HOST:PORT or a database URL"
+        )
 
 
 def ui_command(uri: str) -> str:

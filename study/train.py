@@ -47,9 +47,7 @@ def evaluate(net: Net, split: Split, batch_size: int = 1000) -> tuple[float, flo
 
 
 def _optimizer(net: Net, config: Train) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(
-        net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+    return torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
 def _epoch(net: Net, split: Split, config: Train, progress: Progress, order: Tensor) -> float:
@@ -84,7 +82,9 @@ def start(net: Net, config: Train) -> Progress:
 
     With config.frobenius = c > 0 each hidden layer is held at c times the norm it has now; 0 leaves it free.
     """
-    norms = [config.frobenius * nets.frobenius(layer) for layer in nets.layers(net).values()] if config.frobenius else []
+    norms = (
+        [config.frobenius * nets.frobenius(layer) for layer in nets.layers(net).values()] if config.frobenius else []
+    )
     _project(list(nets.layers(net).values()), norms)
     return Progress(epoch=0, optimizer=_optimizer(net, config), norms=norms)
 

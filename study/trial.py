@@ -8,8 +8,9 @@ import torch
 
 from study.config import Trial
 from study.measures import MEASURES
+from study.rows import Row, row
 from study.stages import STAGES
-from study.state import Row, State, row
+from study.state import State
 
 
 @dataclass

@@ -7,12 +7,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
-    {"study.theory", "study.config", "study.space", "study.results", "study.datasets", "study.costs", "study.names"},
+    {"study.theory", "study.config", "study.space", "study.results", "study.datasets", "study.costs", "study.names",
+     "study.rows"},
     {"study.data", "study.models", "study.penalties", "study.compression", "study.attacks"},
     {"study.train", "study.state", "study.stages", "study.measures"},
     {"study.trial"},
     {
-        "study.job", "study.listener", "study.monitor", "study.attempt", "study.trainables", "study.plan", "study.console",
+        "study.job", "study.listener", "study.monitor", "study.attempt", "study.trainables", "study.plan",
+        "study.console",
         "study.runner", "study.tracking", "study.check", "study.listing",
     },
     {"study.preflight", "study.sweep", "study.launch"},

@@ -61,7 +61,7 @@ def test_linear_nets_fall_at_their_exact_distance(name, norm):
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-@pytest.mark.parametrize("norm, eps", [("linf", 8 / 255), ("linf", 0.4), ("l2", 0.3), ("l2", 3.0)])
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 8 / 255), ("linf", 0.4), ("l2", 0.3), ("l2", 3.0)])
 def test_always_inside_ball_and_box(name, norm, eps, trained):
     net, x, y = trained
     found = ATTACKS[name](net, x, y, eps, norm, iterations=5, generator=stream())
@@ -118,7 +118,7 @@ def test_the_same_generator_gives_the_same_answer(name, trained):
 
 def test_true_labels_are_attacked_not_predictions(trained):
     """Trap 2 of ART: without y it attacks the predicted label and may repair wrong samples."""
-    net, x, y = trained
+    net, x, _y = trained
     wrong = (net(x).argmax(1) + 1) % 10
     found = auto_pgd(net, x, wrong, 0.3, "linf", iterations=5, generator=stream())
     assert not bool(found.robust.any())
@@ -188,9 +188,10 @@ def test_projection_is_the_nearest_point(norm):
 
 
 @pytest.mark.parametrize(
-    "change, words",
+    ("change", "words"),
     [({"norm": "l1"}, "norm must be one of linf, l2"), ({"eps": -0.1}, "eps must be a finite number"),
-     ({"eps": math.nan}, "eps must be a finite number"), ({"x": torch.full((2, 1, 6, 6), 2.0)}, r"x must lie in \[0, 1\]"),
+     ({"eps": math.nan}, "eps must be a finite number"),
+     ({"x": torch.full((2, 1, 6, 6), 2.0)}, r"x must lie in \[0, 1\]"),
      ({"y": torch.zeros(3, dtype=torch.long)}, "one non-zero length")],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ATTACKS)

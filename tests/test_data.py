@@ -67,7 +67,7 @@ def test_images_of_several_sizes_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, words",
+    ("name", "words"),
     [
         ("imagefolder:/nowhere", "no folder"),
         ("mnist", "no file"),

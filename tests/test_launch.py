@@ -31,7 +31,10 @@ BAD = [
     (["compressibility_sweep", "--data", "mine:nothing"], "cannot import it"),
     (["compressibility_sweep", "--data", "mine:short_data"], "must return"),
     (["compressibility_sweep", "--set", "train_size=5000"], "--set train_size: 5000 is more than the 1437 images"),
-    (["compressibility_sweep", "--set", "train_size=300", "--data", "mine:small_data"], "300 is more than the 40 images"),
+    (
+        ["compressibility_sweep", "--set", "train_size=300", "--data", "mine:small_data"],
+        "300 is more than the 40 images",
+    ),
     (["compressibility_sweep", "--model", "nosuch"], "unknown model 'nosuch'"),
     (["compressibility_sweep", "--model", "mine:no_module"], "must return a torch.nn.Module"),
     (["compressibility_sweep", "--model", "mine:three"], "must return logits of shape (N, 10), got (2, 3)"),
@@ -176,7 +179,9 @@ def test_version(folder, capsys):
 def test_the_command_that_goes_on():
     from study.launch import again
 
-    assert again(["compressibility_sweep", "--set", "alpha=0,1"]).endswith("compressibility_sweep --set alpha=0,1 --resume")
+    assert again(["compressibility_sweep", "--set", "alpha=0,1"]).endswith(
+        "compressibility_sweep --set alpha=0,1 --resume"
+    )
     assert again(["x", "--resume"]).count("--resume") == 1
 
 

@@ -29,14 +29,16 @@ def test_every_axis_and_the_seed_stand_in_every_point():
 
 
 @pytest.mark.parametrize(
-    "name, text, value", [("alpha", "8/255", 8 / 255), ("alpha", "1e-3", 1e-3), ("rank", "full", 0), ("rank", "16", 16)]
+    ("name", "text", "value"),
+    [("alpha", "8/255", 8 / 255), ("alpha", "1e-3", 1e-3), ("rank", "full", 0), ("rank", "16", 16)],
 )
 def test_values(name, text, value):
     assert parse_value(name, AXES[name], text) == value
 
 
 @pytest.mark.parametrize(
-    "name, text", [("alpha", "nan"), ("alpha", "-1"), ("alpha", "inf"), ("alpha", "x"), ("alpha", "1/0"), ("rank", "2.5"),
+    ("name", "text"), 
+    [("alpha", "nan"), ("alpha", "-1"), ("alpha", "inf"), ("alpha", "x"), ("alpha", "1/0"), ("rank", "2.5"),
                    ("rank", "-4"), ("frobenius", "-0.1")]
 )  # fmt: skip
 def test_refused_values_name_what_is_accepted(name, text):
@@ -53,7 +55,7 @@ def test_overrides_reach_axes_and_settings():
 
 
 @pytest.mark.parametrize(
-    "override, words",
+    ("override", "words"),
     [
         ({"alpa": "1"}, "no such axis or setting; did you mean alpha"),
         ({"epochs": "1,2"}, "one value is accepted"),

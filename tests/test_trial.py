@@ -14,8 +14,7 @@ from tests.helpers import tiny_trial
 
 
 def last(trial):
-    for outcome in run(trial):
-        pass
+    *_, outcome = run(trial)
     return outcome
 
 
@@ -43,7 +42,11 @@ def test_every_measure_of_the_protocol_is_there():
         numbers["robust_accuracy/l2_0.5"] / numbers["clean_accuracy"]
     )
     assert numbers["operator_norm/l2"] <= numbers["operator_norm_bound/l2"]
-    assert numbers["operator_norm/linf"] <= numbers["operator_norm_bound_tight/linf"] <= numbers["operator_norm_bound/linf"]
+    assert (
+        numbers["operator_norm/linf"]
+        <= numbers["operator_norm_bound_tight/linf"]
+        <= numbers["operator_norm_bound/linf"]
+    )
 
 
 def test_curves_have_a_row_per_epoch():
@@ -59,8 +62,8 @@ def test_a_divergence_is_a_result():
 
 def job(folder, trial, **more):
     axes = {name: knob.default for name, knob in AXES.items()}
-    return Job(study="s", family="regularization", axes=axes, trial=trial, folder=str(folder), data="digits", model="fcn",
-               **more)  # fmt: skip
+    return Job(study="s", family="regularization", axes=axes, trial=trial, folder=str(folder), data="digits",
+               model="fcn",                **more)  # fmt: skip
 
 
 def finish(attempt):

@@ -22,10 +22,7 @@ def keep_rows(net: Net, kept: float) -> Net:
         k = max(1, round(kept * len(norms)))
         mask = torch.zeros_like(norms)
         mask[norms.sort(descending=True, stable=True).indices[:k]] = 1.0
-        rows = layer.A if isinstance(layer, (nets.LowRankLinear, nets.LowRankConv2d)) else layer.weight
-        rows.mul_(mask.view(-1, *[1] * (rows.ndim - 1)))
-        if layer.bias is not None:
-            layer.bias.mul_(mask)
+        nets.scale_rows(layer, mask)
     return out
 
 

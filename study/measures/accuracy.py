@@ -2,13 +2,15 @@
 
 from study.compression.prune import keep_rows
 from study.config import Accuracy, Prunability
-from study.state import Row, State, row
+from study.rows import Row, row
+from study.state import State
 from study.train import evaluate
 
 
 def accuracy(state: State, config: Accuracy) -> list[Row]:
     """clean_accuracy and clean_loss on the train and test split, and the net's parameters."""
-    assert state.net is not None and state.data is not None
+    assert state.net is not None
+    assert state.data is not None
     rows = []
     for name, split in (("train", state.data.train), ("test", state.data.test)):
         share, loss = evaluate(state.net, split)
@@ -20,7 +22,8 @@ def accuracy(state: State, config: Accuracy) -> list[Row]:
 
 def prunability(state: State, config: Prunability) -> list[Row]:
     """pruned_accuracy on the test split for each kept share of the rows (paper A, Figure 4)."""
-    assert state.net is not None and state.data is not None
+    assert state.net is not None
+    assert state.data is not None
     test = state.data.test
     return [
         row("pruned_accuracy", evaluate(keep_rows(state.net, kept), test)[0], kept=kept, split="test", n=len(test.y))

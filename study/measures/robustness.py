@@ -6,7 +6,8 @@ from torch.nn.functional import cross_entropy
 from study.attacks.art import auto_pgd
 from study.attacks.pgd import pgd
 from study.config import Robustness, seed_for
-from study.state import Row, State, row
+from study.rows import Row, row
+from study.state import State
 
 
 def robustness(state: State, config: Robustness) -> list[Row]:
@@ -15,7 +16,8 @@ def robustness(state: State, config: Robustness) -> list[Row]:
     A gap is the mean adversarial minus the mean clean cross-entropy on the test split. It is measured at the judged
     budgets (config.gap_eps) only.
     """
-    assert state.net is not None and state.data is not None
+    assert state.net is not None
+    assert state.data is not None
     x, y = state.data.test.x.to(state.device), state.data.test.y.to(state.device)
     net = state.net.eval()
     with torch.no_grad():

@@ -2,9 +2,12 @@
 
 import math
 
+from torch import Tensor
+
 from study.config import Structure
 from study.models.net import weight_matrices
-from study.state import Row, State, row
+from study.rows import Row, row
+from study.state import State
 from study.theory import compressibility as comp
 from study.theory import operator_norms as norms
 
@@ -22,7 +25,7 @@ def structure(state: State, config: Structure) -> list[Row]:
     return rows + _over_layers(rows)
 
 
-def _layer(W, share: float) -> list[Row]:
+def _layer(W: Tensor, share: float) -> list[Row]:
     W = W.double()
     nu, sigma = comp.row_l1(W), comp.singular_values(W)
     k_nu, k_sigma = comp.dominant_k(len(nu), share), comp.dominant_k(len(sigma), share)
@@ -38,7 +41,7 @@ def _layer(W, share: float) -> list[Row]:
     ]
 
 
-def _bounds(W, k_nu: int, k_sigma: int) -> list[Row]:
+def _bounds(W: Tensor, k_nu: int, k_sigma: int) -> list[Row]:
     return [
         row("operator_norm_bound", norms.opnorm_inf_upper(W, k_nu), norm="linf"),
         row("operator_norm_bound_tight", norms.opnorm_inf_upper(W, k_nu, tight=True), norm="linf"),

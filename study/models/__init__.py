@@ -9,7 +9,9 @@ from study.models.fcn import fcn
 from study.models.net import Net, hidden_of
 
 
-def build(config: Build, shape: tuple[int, int, int], classes: int, statistics: tuple[tuple[float, ...], ...], seed: int) -> Net:
+def build(
+    config: Build, shape: tuple[int, int, int], classes: int, statistics: tuple[tuple[float, ...], ...], seed: int
+) -> Net:
     """An untrained network for images of `shape` (C, H, W), its weights drawn from `seed` alone.
 
     `statistics` are the per-channel mean and standard deviation. Raises UsageError for a user's function that does

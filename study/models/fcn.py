@@ -1,5 +1,6 @@
 """Fully connected networks without bias, ReLU between the layers (paper A, C.2)."""
 
+import itertools
 import math
 
 from torch import nn
@@ -10,7 +11,7 @@ def fcn(shape: tuple[int, int, int], classes: int, width: int, depth: int) -> tu
     sizes = [math.prod(shape)] + [width] * depth
     body = nn.Sequential(nn.Flatten())
     hidden = []
-    for i, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
+    for i, (n, m) in enumerate(itertools.pairwise(sizes), start=1):
         body.add_module(f"layer{i}", nn.Linear(n, m, bias=False))
         body.add_module(f"relu{i}", nn.ReLU())
         hidden.append(f"layer{i}")

@@ -113,6 +113,20 @@ def scale(layer: nn.Module, factor: float) -> None:
 
 
 @torch.no_grad()
+def scale_rows(layer: nn.Module, factors: Tensor) -> None:
+    """Multiply row i of a layer's matrix, and its bias, by factors[i], in place; factors has shape (outputs,)."""
+    if isinstance(layer, (LowRankLinear, LowRankConv2d)):
+        rows = layer.A
+    elif isinstance(layer, WEIGHTED):
+        rows = layer.weight
+    else:
+        raise TypeError(f"cannot scale the rows of a layer of type {type(layer).__name__}")
+    rows.mul_(factors.view(-1, *[1] * (rows.ndim - 1)))
+    if layer.bias is not None:
+        layer.bias.mul_(factors)
+
+
+@torch.no_grad()
 def set_matrix(layer: nn.Module, W: Tensor) -> None:
     """Overwrite a dense layer's weights with the matrix `W` (outputs x inputs), in place."""
     if not isinstance(layer, WEIGHTED):

@@ -1,4 +1,4 @@
-"""The regularization family: group lasso of strength alpha, hidden layers held at `frobenius` times their initial norm."""
+"""The regularization family: group lasso of strength alpha, hidden layers held at a multiple of their initial norm."""
 
 from collections.abc import Mapping
 from typing import Any

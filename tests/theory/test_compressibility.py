@@ -1,5 +1,6 @@
 """Compressibility: answers known on paper, and invariants on random vectors."""
 
+import itertools
 import math
 
 import pytest
@@ -41,7 +42,7 @@ def test_k_for_eps_is_the_smallest():
     assert comp.k_for_eps(v, 1, 0.0) == 4
 
 
-@pytest.mark.parametrize("d, k", [(1, 1), (4, 1), (10, 1), (64, 6), (200, 20), (2000, 200)])
+@pytest.mark.parametrize(("d", "k"), [(1, 1), (4, 1), (10, 1), (64, 6), (200, 20), (2000, 200)])
 def test_dominant_k(d, k):
     assert comp.dominant_k(d) == k
 
@@ -51,7 +52,7 @@ def test_dominant_k(d, k):
 def test_eps_is_scale_free_and_falls_with_k(v, q, scale):
     eps = [comp.eps_q(v, q, k) for k in range(len(v) + 1)]
     assert all(0 <= e <= 1 + 1e-12 for e in eps)
-    assert all(a >= b - 1e-9 for a, b in zip(eps, eps[1:], strict=False))
+    assert all(a >= b - 1e-9 for a, b in itertools.pairwise(eps))
     if float(v.abs().max()) > 1e-3:
         assert eps == pytest.approx([comp.eps_q(v.double() * scale, q, k) for k in range(len(v) + 1)], abs=1e-6)
 
@@ -64,7 +65,7 @@ def test_k_for_eps_agrees_with_a_scan(v, eps):
 
 
 @pytest.mark.parametrize(
-    "call, words",
+    ("call", "words"),
     [
         (lambda: comp.eps_q(torch.ones(3), 1, 4), "k must be a whole number from 0 to 3, got 4"),
         (lambda: comp.eps_q(torch.ones(3), 1, -1), "from 0 to 3"),
