@@ -39,6 +39,14 @@ def level(axis: str, value: float) -> str:
     return "full" if axis == "rank" and value == 0 else f"{value:g}"
 
 
+def _axes(rows: int, columns: int, height: float) -> tuple[Figure, np.ndarray]:
+    """A figure 10.5 inches wide with axes at fixed places (a layout engine would draw everything twice)."""
+    whole = height * rows
+    fig = Figure(figsize=(10.5, whole))
+    place = {"left": 0.065, "right": 0.99, "bottom": 0.5 / whole, "top": 1 - 0.5 / whole}
+    return fig, fig.subplots(rows, columns, squeeze=False, gridspec_kw=place | {"wspace": 0.2, "hspace": 1.15 / height})
+
+
 def _ordered(values: Sequence[float], axis: str) -> list[float]:
     return sorted(set(values), key=lambda v: (v != 0, v if axis == "alpha" else -v))
 
@@ -63,8 +71,7 @@ def _curve(ax: Axes, table: pd.DataFrame, column: pd.Series, axis: str, color: s
 def robustness(frame: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     """Robust accuracy, RA/SA and compressibility against alpha and rank, at every budget of both norms."""
     arms = [a for a in study["arms"] if a["name"] in ARMS]
-    fig = Figure(figsize=(10.5, 2.9 * len(arms)), layout="tight")
-    grid = np.atleast_2d(fig.subplots(len(arms), 3, squeeze=False))
+    fig, grid = _axes(len(arms), 3, 2.9)
     settings = study["configuration"]["settings"]
     for row, arm in zip(grid, arms, strict=True):
         axis, _structure, norm = ARMS[arm["name"]]
@@ -79,7 +86,7 @@ def robustness(frame: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
             _curve(row[1], table, per_trial(frame, "relative_robust_accuracy", **where), axis, shade, name)
         _curve(row[2], table, per_trial(frame, "compress_eps_nu", layer="mean"), axis, ORANGE, "ε of ν (rows)")
         _curve(row[2], table, per_trial(frame, "compress_eps_sigma", layer="mean"), axis, GREEN, "ε of σ (spectrum)")
-        for ax, title in zip(row, ("accuracy", "RA / SA", "residual ε at k = 10 % (low = compressible)"), strict=True):
+        for ax, title in zip(row, ("accuracy", "RA / SA", "residual ε, k = 10 % (low: compressible)"), strict=True):
             ax.set_title(title)
             ax.set_ylim(0, 1.02)
             ax.legend(fontsize=7.5)
@@ -90,10 +97,11 @@ def robustness(frame: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
 def compressibility(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
     """RA/SA against measured compressibility, one point per net, with rho, its interval, and the planted control."""
     chosen = [j for j in judgements if j.claim.outcome == "relative_robust_accuracy"]
-    fig = Figure(figsize=(10.5, 3.6 * math.ceil(len(chosen) / 2)), layout="tight")
-    for place, judgement in enumerate(chosen, start=1):
+    fig, grid = _axes(math.ceil(len(chosen) / 2), 2, 3.8)
+    for ax in grid.flat[len(chosen) :]:
+        ax.remove()
+    for ax, judgement in zip(grid.flat, chosen, strict=False):
         claim = judgement.claim
-        ax = fig.add_subplot(math.ceil(len(chosen) / 2), 2, place)
         control = pairs(frame, study, claim, claim.control)
         if len(control):
             ax.scatter(control["x"], control["y"], s=16, marker="x", color=GREY, lw=1, label="planted control")
@@ -120,10 +128,9 @@ def compressibility(frame: pd.DataFrame, study: Mapping[str, Any], judgements: S
 def bounds(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
     """The product of Theorem 3.1's bounds over the hidden layers against the worst-point loss gap."""
     chosen = [j for j in judgements if j.claim.bound]
-    fig = Figure(figsize=(10.5, 3.6), layout="tight")
-    for place, judgement in enumerate(chosen, start=1):
+    fig, grid = _axes(1, max(1, len(chosen)), 3.8)
+    for ax, judgement in zip(grid.flat, chosen, strict=False):
         claim = judgement.claim
-        ax = fig.add_subplot(1, max(1, len(chosen)), place)
         for arm, marker, color in ((claim.arm, "o", BLUE), (claim.control, "x", GREY)):
             table = pairs(frame, study, claim, arm)
             if len(table):
@@ -143,11 +150,10 @@ def bounds(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[J
 def prunability(frame: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     """Accuracy after keeping a share of the rows of every hidden layer, per axis value."""
     arms = [a for a in study["arms"] if a["name"] in ARMS]
-    fig = Figure(figsize=(10.5, 3.4), layout="tight")
+    fig, grid = _axes(1, len(arms), 3.6)
     kept = sorted(frame["kept"].dropna().unique(), reverse=True)
-    for place, arm in enumerate(arms, start=1):
+    for ax, arm in zip(grid.flat, arms, strict=True):
         axis = ARMS[arm["name"]][0]
-        ax = fig.add_subplot(1, len(arms), place)
         table = arm_trials(frame, arm, study["axes_off"])
         order = _ordered(table[axis], axis)
         colors = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.9, len(order)))

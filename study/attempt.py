@@ -75,7 +75,7 @@ class Attempt:
             if outcome.done:
                 return self._finish(outcome)
             self._maybe_save(outcome)
-            if time.monotonic() >= due:
+            if time.monotonic() >= due and outcome.state.progress is not None and outcome.state.progress.curves:
                 return _report(outcome) | {"done": False}
         raise AssertionError("a trial ended without an outcome")
 

@@ -36,7 +36,7 @@ def tiny_trial(seed: int = 0, rank: int = 0, measures: bool = True, **train: obj
 
 def launch(*words: str, cwd: Path, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
     """`python -m study.launch ...` as a user runs it, in a folder of its own."""
-    clean = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "STUDY_DATA")}
+    clean = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", "STUDY_DATA")}
     return subprocess.run(
         [sys.executable, "-m", "study.launch", *words],
         cwd=cwd, env=clean | env, capture_output=True, text=True, timeout=timeout, check=False,

@@ -162,5 +162,5 @@ def test_a_users_model(tmp_path, monkeypatch):
 
 
 def test_initial_frobenius_norm_is_the_known_one():
-    W = nets.weight_matrices(fcn(width=400))["layer2"]
+    W = nets.weight_matrices(fcn(width=400))["layer2"].detach()
     assert float(W.norm()) == pytest.approx(math.sqrt(400 / 3), rel=0.02)

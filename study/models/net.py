@@ -115,6 +115,7 @@ def scale(layer: nn.Module, factor: float) -> None:
 @torch.no_grad()
 def scale_rows(layer: nn.Module, factors: Tensor) -> None:
     """Multiply row i of a layer's matrix, and its bias, by factors[i], in place; factors has shape (outputs,)."""
+    rows: Tensor
     if isinstance(layer, (LowRankLinear, LowRankConv2d)):
         rows = layer.A
     elif isinstance(layer, WEIGHTED):

@@ -36,8 +36,8 @@ MAX_WORKER_DEATHS = 3
 def connect(address: str) -> None:
     """Join the cluster at `address`, or start a local Ray. UsageError when no Ray answers."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
-    for name in ("ray", "ray.tune", "ray._private"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in ("ray", "ray.tune", "ray.air", "ray._private"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # causes of failures are told by the sweep itself
     if not address:
         ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
         return

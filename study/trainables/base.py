@@ -6,10 +6,12 @@ trainable whose configuration carries the axes by name:
     tune.Tuner(Regularization, param_space={"alpha": tune.grid_search([0.0, 0.01]), "seed": 0}).fit()
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 
 from study import datasets
@@ -17,6 +19,10 @@ from study.config import UsageError
 from study.job import Job
 from study.space import AXES, SETTINGS, closest
 from study.trainables import FAMILIES
+
+
+# Accuracies come with the last report of a trial, the training loss with every one: do not let Tune insist.
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 
 
 class FamilyTrainable(tune.Trainable):
@@ -35,7 +41,8 @@ class FamilyTrainable(tune.Trainable):
         self.attempt = Attempt(job or standalone_job(self.family, config, str(Path(self.logdir).resolve())))
 
     def step(self) -> dict[str, Any]:
-        return self.attempt.step()
+        gpus = ",".join(str(i) for i in ray.get_gpu_ids())
+        return self.attempt.step() | ({"gpus": gpus} if gpus else {})
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.attempt.close()

@@ -1,0 +1,1 @@
+"""Measurements of time, one command each; every one takes --quick and --json."""

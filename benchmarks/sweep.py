@@ -1,0 +1,136 @@
+"""Where the time of a sweep goes, and what running it on Ray costs against the same trials one after another.
+
+    python -m benchmarks.sweep            # the laptop preset with two seeds, three times each way, interleaved
+    python -m benchmarks.sweep --quick    # six trials, once each way, about a minute
+
+Each run is a fresh process. Parallel efficiency is (seconds of the trials one after another in one process) /
+(workers x seconds from the first trial's start to the last one's end on Ray); starting Ray and its workers is shown
+beside it, and inside the efficiency of the whole command.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+from cyclopts import Parameter
+
+from benchmarks.common import figure, show
+from study import plan as plans
+from study import results
+from study.listener import Options
+
+KINDS = {
+    "training": ("train_seconds",),
+    "attack": ("robustness_seconds",),
+    "statistics": ("structure_seconds", "accuracy_seconds", "prunability_seconds"),
+    "data and model": ("load_seconds", "build_seconds", "factorize_seconds", "plant_seconds"),
+}
+
+
+class _Silent:
+    """A listener that only feeds the tracker, as the real one does."""
+
+    def __init__(self, tracker: Any) -> None:
+        self.tracker = tracker
+
+    def started(self, job: Any) -> None:
+        """Nothing to count."""
+
+    def reported(self, job: Any, report: Any) -> None:
+        """Nothing to count."""
+
+    def finished(self, job: Any, report: Any) -> None:
+        if self.tracker:
+            self.tracker.trial(job, report["status"])
+
+    def died(self, job: Any, cause: str, log: str) -> None:
+        raise RuntimeError(f"{cause}: {log}")
+
+
+def child(how: str, folder: Path, quick: bool) -> dict[str, float]:
+    """Run the trials one way in this process; the seconds of each part."""
+    seeds = (0,) if quick else (0, 1)
+    overrides = {"alpha": "0,0.01,0.03", "rank": "full,16", "plant_rows": "0.5", "plant_spectrum": "1"} if quick else {}
+    request = plans.Request(study="compressibility_sweep", seeds=seeds, overrides=overrides, output=str(folder))
+    plan = plans.make(request)
+    out: dict[str, float] = {"trials": len(plan.jobs)}
+    begin = time.time()
+    if how == "ray":
+        from study import runner, tracking
+        from study.trainables import backend
+
+        backend.connect("")
+        out["ray start"] = time.time() - begin
+        manifest = runner.write_manifest(plan, None)
+        tracker = tracking.Tracker(f"sqlite:///{folder.parent / f'{folder.name}.db'}", plan, manifest)
+        run = time.time()
+        options = Options()
+        out["workers"] = backend.concurrency(options)
+        backend.run(plan.jobs, options, _Silent(tracker))
+        over = time.time()
+        tracker.close()
+        out["logging after the last trial"] = time.time() - over
+        out["logging (processor time of the driver)"] = tracker.seconds
+        backend.disconnect()
+    else:
+        from study.runner import in_process
+
+        run = time.time()
+        in_process(plan.jobs, Options(), _Silent(None))
+    out["whole"] = time.time() - begin
+    trials = results.scan(folder)
+    ends = [t.provenance["finished"] for t in trials.values()]
+    starts = [t.provenance["finished"] - t.provenance["wall_seconds"] for t in trials.values()]
+    out["actor start"] = min(starts) - run
+    out["first start to last end"] = max(ends) - min(starts)
+    out["peak memory of a worker"] = max(t.provenance["peak_memory_megabytes"] for t in trials.values())
+    for kind, measures in KINDS.items():
+        rows = [r for t in trials.values() for r in t.rows if r["measure"] in measures]
+        out[kind] = sum(r["value"] for r in rows)
+    return out
+
+
+def main(
+    *,
+    quick: Annotated[bool, Parameter(negative="", help="Fewer trials, once each way.")] = False,
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="One JSON object per figure.")] = False,
+    child_: Annotated[str, Parameter(name="--child", show=False)] = "",
+    folder: Annotated[Path, Parameter(show=False)] = Path(),
+) -> None:
+    """Measure where a sweep's time goes and its parallel efficiency."""
+    if child_:
+        print("RESULT " + json.dumps(child(child_, folder, quick)))
+        return
+    runs: dict[str, list[dict[str, float]]] = {"ray": [], "one": []}
+    with tempfile.TemporaryDirectory() as scratch:
+        for i in range(1 if quick else 3):
+            for how in runs:
+                words = ["--child", how, "--folder", f"{scratch}/{how}{i}", *(["--quick"] if quick else [])]
+                command = [sys.executable, "-m", "benchmarks.sweep", *words]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+                if not lines:
+                    sys.exit(f"the {how} run failed:\n{done.stderr}")
+                runs[how].append(json.loads(lines[0].removeprefix("RESULT ")))
+                print(f"{how} run {i + 1} done in {runs[how][-1]['whole']:.0f} s", file=sys.stderr)
+    ray, one = runs["ray"], runs["one"]
+    figures = [figure(f"ray: {k}", [r[k] for r in ray], "s") for k in ray[0] if k not in ("trials", "workers")]
+    figures = [f if "memory" not in f.figure else figure(f.figure, [f.value], "MB") for f in figures]
+    figures += [figure(f"one process: {k}", [r[k] for r in one], "s") for k in ("first start to last end", *KINDS)]
+    inner = [
+        b["first start to last end"] / (a["workers"] * a["first start to last end"]) for a, b in zip(ray, one, strict=True)
+    ]
+    whole = [b["whole"] / (a["workers"] * a["whole"]) for a, b in zip(ray, one, strict=True)]
+    figures.append(figure("trials", [r["trials"] for r in ray], "trials"))
+    figures.append(figure("parallel efficiency", inner, "ratio", 0.85))
+    figures.append(figure("parallel efficiency, starting included", whole, "ratio"))
+    show(figures, json_)
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)

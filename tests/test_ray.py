@@ -1,0 +1,104 @@
+"""Tune's own view: named axes in config and result grid, actors reused, fractional GPUs packed."""
+
+import os
+
+import pytest
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+class Listener:
+    """Keeps what the back end tells."""
+
+    def __init__(self):
+        self.reports = []
+
+    def started(self, job):
+        """Not needed here."""
+
+    def reported(self, job, report):
+        self.reports.append(report)
+
+    def finished(self, job, report):
+        self.reports.append(report)
+
+    def died(self, job, cause, log):
+        raise AssertionError(f"{cause}: {log}")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    from study.trainables import backend
+
+    backend.ray.init(address="local", num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False,
+                     _node_ip_address="127.0.0.1", logging_level="ERROR")  # fmt: skip
+    yield backend
+    backend.disconnect()
+
+
+def test_four_half_gpu_trials_are_packed_two_to_a_gpu(cluster, tmp_path):
+    from study import plan
+    from study.listener import Options
+
+    request = plan.Request(
+        study="compressibility_sweep", preset="smoke", output=str(tmp_path / "out"), seeds=(0, 1, 2, 3),
+        overrides={"epochs": "20"},
+    )  # fmt: skip
+    jobs = plan.make(request).jobs
+    options = Options(cpus_per_trial=0.5, gpus_per_trial=0.5)
+    assert cluster.concurrency(options) == 4
+    listener = Listener()
+    grid = cluster.run(jobs, options, listener)
+    finished = [r for r in listener.reports if r["done"]]
+    assert len(finished) == len(jobs) == 12
+    gpu_of = {r["pid"]: r["gpus"] for r in finished}
+    assert sorted(gpu_of.values()) == ["0", "0", "1", "1"], "four workers, two on each GPU"
+    points = {pid: {r["trial_id"] for r in finished if r["pid"] == pid} for pid in gpu_of}
+    assert max(len(p) for p in points.values()) > 1, "one worker process serves several points"
+
+    assert not grid.errors
+    frame = grid.get_dataframe()
+    for axis in ("alpha", "rank", "frobenius", "seed"):
+        assert f"config/{axis}" in frame.columns
+    assert sorted(frame["config/alpha"].unique()) == [0.0, 0.03]
+    assert sorted(frame["config/rank"].unique()) == [0, 8]
+    assert frame["clean_accuracy"].between(0, 1).all()
+    assert frame["robust_accuracy/linf_16_255"].between(0, 1).all()
+
+
+def test_too_large_a_trial_is_refused(cluster):
+    from study.config import UsageError
+    from study.listener import Options
+
+    with pytest.raises(UsageError, match="a trial wants 1 CPUs and 3 GPUs, the cluster has 4 CPUs and 2 GPUs"):
+        cluster.concurrency(Options(gpus_per_trial=3))
+    assert cluster.concurrency(Options(max_concurrent=1)) == 1
+
+
+def test_a_family_is_a_plain_tune_trainable(cluster, tmp_path):
+    from ray import tune
+    from ray.tune.logger import JsonLoggerCallback
+
+    from study.trainables.base import Regularization
+
+    small = {"width": 16, "depth": 1, "epochs": 3, "test_size": 50, "gap_iterations": 2, "attack_iterations": 2}
+    os.chdir(tmp_path)
+    grid = tune.Tuner(
+        Regularization,
+        param_space={"alpha": tune.grid_search([0.0, 0.01]), "seed": 0, **small},
+        tune_config=tune.TuneConfig(metric="clean_accuracy", mode="max", reuse_actors=True),
+        run_config=tune.RunConfig(storage_path=str(tmp_path / "tune"), verbose=0,
+                                  callbacks=[JsonLoggerCallback()]),
+    ).fit()  # fmt: skip
+    assert not grid.errors
+    assert {r.config["alpha"] for r in grid} == {0.0, 0.01}
+    assert 0 < grid.get_best_result().metrics["clean_accuracy"] <= 1
+    assert all("epoch" in r.metrics_dataframe.columns for r in grid), "epochs are reported, so that schedulers work"
+
+
+def test_an_unknown_key_of_a_family_is_refused():
+    from study.config import UsageError
+    from study.trainables.base import standalone_job
+
+    with pytest.raises(UsageError, match="did you mean alpha"):
+        standalone_job("regularization", {"alpa": 1}, "/tmp")

@@ -1,0 +1,270 @@
+"""Whole sweeps as a user runs them: both back ends, kills, resumption, failures. A real Ray throughout."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from study import results
+from tests.helpers import launch
+
+SMOKE = ["compressibility_sweep", "--preset", "smoke", "--set", "epochs=30", "--seeds", "3"]
+TRIALS = 9
+
+
+def digests(folder):
+    """The deterministic rows of every trial in a folder, as digests by fingerprint."""
+    return {name: results.rows_digest(t.rows, True) for name, t in results.scan(folder).items()}
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory):
+    """An undisturbed sweep in one process: what every other way of running must give."""
+    folder = tmp_path_factory.mktemp("control")
+    done = launch(*SMOKE, "--in-process", "--output", "out", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    found = digests(folder / "out")
+    assert len(found) == TRIALS
+    return folder / "out", found, done
+
+
+def start(*words, cwd, group=False):
+    env = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "study.launch", *words], cwd=cwd, env=env, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=group,
+    )  # fmt: skip
+
+
+def read_until(process, text):
+    """The driver's output up to the first line that holds `text`."""
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if text in line:
+            return said
+    raise AssertionError(f"{text!r} was never said:\n{''.join(said)}")
+
+
+def test_a_newcomer_sees_plan_progress_summary_and_what_to_do_next(control):
+    folder, _, done = control
+    assert done.stderr.startswith("In this process")
+    assert "9 trials" in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("[")]
+    assert len(lines) == TRIALS
+    assert lines[0].startswith("[1/9] baseline seed 0: ok, clean 0.")
+    assert lines[-1].endswith("0 running, 0 failed, 0 s left")
+    assert "REGIME NOT REACHED" in done.stdout
+    assert "9 of 9 trials finished" in done.stdout
+    assert "mlflow ui --backend-store-uri sqlite:///" in done.stdout
+    assert {p.name for p in folder.iterdir()} == {".lock", "figures", "report.html", "study.json", "trials"}
+
+
+def test_ray_gives_the_rows_of_one_process_and_listens_on_loopback_alone(control, tmp_path):
+    before = listeners()
+    process = start(*SMOKE, "--output", "out", cwd=tmp_path)
+    said = read_until(process, "[1/9]")
+    assert said[0].startswith("Ray: a local one")
+    opened = listeners() - before
+    rest = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, "".join(said) + rest
+    assert digests(tmp_path / "out") == control[1]
+    assert len(opened) > 3
+    assert {address for address, _ in opened} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def listeners():
+    """(address, port) of every listening TCP socket of this machine."""
+    return {tuple(c.laddr) for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+
+
+@pytest.mark.parametrize("backend", [pytest.param("in-process", marks=pytest.mark.slow), "ray"])
+def test_ctrl_c_keeps_what_is_finished_and_names_the_way_on(backend, control, tmp_path):
+    words = [*SMOKE, "--output", "out", *(["--in-process"] if backend == "in-process" else [])]
+    process = start(*words, cwd=tmp_path, group=True)
+    read_until(process, "[2/9]")
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the whole group
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert "of 9 trials are finished and kept. Go on with:" in said
+    assert said.rstrip().endswith("--resume")
+    kept = digests(tmp_path / "out")
+    assert 2 <= len(kept) < TRIALS
+    assert all(control[1][name] == digest for name, digest in kept.items())
+    refused = launch(*words, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "add --resume" in refused.stderr
+    stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "out/trials").iterdir()}
+    done = launch(*words, "--resume", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert digests(tmp_path / "out") == control[1]
+    assert all(p.stat().st_mtime_ns == stamp for p, stamp in stamps.items()), "a finished trial ran again"
+
+
+def test_sigterm_ends_with_its_own_status(tmp_path):
+    process = start(*SMOKE, "--in-process", "--output", "out", cwd=tmp_path)
+    read_until(process, "[1/9]")
+    process.terminate()
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 143, said
+    assert "--resume" in said
+
+
+def workers_of(pid):
+    """The worker processes of a driver's Ray that hold a trainable."""
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        try:
+            if child.cmdline() and "Trainable" in child.cmdline()[0]:
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_a_killed_worker_and_a_killed_driver_change_nothing(control, tmp_path):
+    process = start(*SMOKE, "--output", "out", cwd=tmp_path)
+    read_until(process, "[1/9]")
+    workers = workers_of(process.pid)
+    assert workers
+    workers[0].kill()
+    read_until(process, "[4/9]")
+    tree = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.communicate(timeout=30)
+    gone, alive = psutil.wait_procs([p for p in tree if is_worker(p)], timeout=30)
+    assert alive == []
+    assert 4 <= len(digests(tmp_path / "out")) < TRIALS
+    done = launch(*SMOKE, "--output", "out", "--resume", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert digests(tmp_path / "out") == control[1]
+
+
+def is_worker(process):
+    try:
+        return process.cmdline()[0].startswith("ray::")
+    except (psutil.Error, IndexError):
+        return False
+
+
+def test_a_finished_folder_answers_at_once_and_can_be_extended(control, tmp_path):
+    words = ["compressibility_sweep", "--preset", "smoke", "--in-process", "--output", "out", "--set", "test_size=50"]
+    assert launch(*words, "--seeds", "1", cwd=tmp_path).returncode == 0
+    first = digests(tmp_path / "out")
+    again = launch(*words, "--seeds", "1", cwd=tmp_path)
+    assert again.returncode == 0
+    assert "Nothing left to run" in again.stderr
+    assert "3 of 3 trials finished" in again.stdout
+    more = launch(*words, "--seeds", "2", cwd=tmp_path)
+    assert more.returncode == 2
+    assert "3 more are asked for; add --resume" in more.stderr
+    assert launch(*words, "--seeds", "2", "--set", "rank=full,4", "--resume", cwd=tmp_path).returncode == 0
+    extended = digests(tmp_path / "out")
+    assert len(extended) == 8
+    assert first.items() <= extended.items()
+    other = launch(*words, "--set", "epochs=9", "--set", "eps_linf=4/255", "--resume", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "settings.epochs: there 2, asked 9" in other.stderr
+    assert "settings.eps_linf" in other.stderr
+    assert digests(tmp_path / "out") == extended
+
+
+MODEL = """
+from pathlib import Path
+from torch import nn
+class Net(nn.Sequential):
+    def forward(self, x):
+        if self.training and Path({flag!r}).exists():
+            raise ArithmeticError("the flag is up")
+        return super().forward(x)
+def build(shape, classes):
+    return Net(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, classes))
+"""
+
+
+@pytest.mark.parametrize("backend", ["in-process", pytest.param("ray", marks=pytest.mark.slow)])
+def test_failed_trials_are_kept_told_and_retried(backend, tmp_path):
+    flag = tmp_path / "flag"
+    flag.touch()
+    (tmp_path / "mine.py").write_text(MODEL.format(flag=str(flag)))
+    words = ["compressibility_sweep", "--preset", "smoke", "--model", "mine:build", "--output", "out", "--seeds", "1"]
+    words += ["--in-process"] if backend == "in-process" else []
+    done = launch(*words, cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "ArithmeticError: the flag is up" in done.stdout
+    assert "--retry-failed" in done.stdout
+    told = launch("status", "out", cwd=tmp_path)
+    assert "0 of 3 trials done, 3 failed" in told.stdout
+    assert set(results.read(tmp_path / "out")["status"]) == {"failed"}
+    note = next(iter(results.failures(tmp_path / "out").values()))
+    assert "Traceback" in note["log"]
+    flag.unlink()
+    again = launch(*words, "--retry-failed", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert set(results.read(tmp_path / "out")["status"]) == {"ok"}
+    assert "3 of 3 trials done, 0 failed" in launch("status", "out", cwd=tmp_path).stdout
+
+
+def test_a_divergence_is_a_result_and_the_sweep_goes_on(tmp_path):
+    words = ["compressibility_sweep", "--preset", "smoke", "--in-process", "--seeds", "1", "--set", "learning_rate=1e30"]
+    done = launch(*words, "--output", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "(3 diverged)" in done.stdout
+    assert set(results.read(tmp_path / "out")["status"]) == {"diverged"}
+
+
+def test_a_time_budget_ends_cleanly(tmp_path):
+    words = [*SMOKE, "--in-process", "--output", "out", "--time-budget", "1s"]
+    done = launch(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "time budget is used up; go on with" in done.stdout
+    assert len(digests(tmp_path / "out")) < TRIALS
+
+
+def test_a_second_driver_is_refused(tmp_path):
+    process = start(*SMOKE, "--in-process", "--output", "out", cwd=tmp_path)
+    try:
+        read_until(process, "[1/9]")
+        second = launch(*SMOKE, "--in-process", "--output", "out", "--resume", cwd=tmp_path)
+        assert second.returncode == 2
+        assert f"in use by another sweep (process {process.pid}" in second.stderr
+        assert f"being run by process {process.pid}" in launch("status", "out", cwd=tmp_path).stdout
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_damaged_result_is_redone(control, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(control[0], out)
+    path = next((out / "trials").iterdir())
+    path.write_bytes(path.read_bytes()[:-30])
+    done = launch(*SMOKE, "--in-process", "--output", "out", cwd=tmp_path)
+    assert done.returncode == 0
+    assert f"{path.name} is damaged" in done.stderr
+    assert digests(out) == control[1]
+    assert (out / "damaged" / path.name).exists()
+
+
+def test_json_goes_to_stdout_alone(control, tmp_path):
+    shutil.copytree(control[0], tmp_path / "out")
+    done = launch(*SMOKE, "--in-process", "--output", "out", "--json", cwd=tmp_path)
+    record = json.loads(done.stdout)
+    assert (record["trials"], record["finished"], record["failed"]) == (9, 9, {})
+    assert Path(record["folder"]) == tmp_path / "out"
+    assert {c["verdict"] for c in record["claims"]} == {"regime not reached"}
+
+
+def test_results_read_in_a_notebook(control):
+    frame = results.read(control[0])
+    chosen = frame[(frame["measure"] == "robust_accuracy") & (frame["norm"] == "linf")]
+    assert len(chosen) == TRIALS
+    assert chosen["value"].between(0, 1).all()

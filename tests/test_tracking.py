@@ -1,0 +1,173 @@
+"""What stands in MLflow after a sweep: a real store, a real server, and a real browser on it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from mlflow import MlflowClient
+
+from study import results
+from tests.helpers import launch
+
+SMOKE = ["compressibility_sweep", "--preset", "smoke", "--in-process", "--seeds", "1", "--set", "test_size=50"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A working folder with two sweeps in its own store, the second one resumed with more seeds."""
+    folder = tmp_path_factory.mktemp("work")
+    for words in (["--output", "first"], ["--output", "second", "--set", "alpha=0,0.1"],
+                  ["--output", "second", "--set", "alpha=0,0.1", "--seeds", "2", "--resume"]):  # fmt: skip
+        done = launch(*SMOKE, *words, cwd=folder, MLFLOW_TRACKING_URI="")
+        assert done.returncode == 0, done.stderr
+        assert "MLflow did not take everything" not in done.stderr
+    return folder
+
+
+def runs(store):
+    client = MlflowClient(tracking_uri=f"sqlite:///{store / 'mlflow.db'}")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "compressibility_sweep"]
+    found = client.search_runs([experiment.experiment_id], max_results=1000)
+    parents = {r.info.run_name: r for r in found if "mlflow.parentRunId" not in r.data.tags}
+    return client, found, parents
+
+
+def test_one_store_holds_both_sweeps_one_level_deep(store):
+    _, found, parents = runs(store)
+    assert set(parents) == {"first", "second"}
+    children = [r for r in found if "mlflow.parentRunId" in r.data.tags]
+    count = {name: sum(c.data.tags["mlflow.parentRunId"] == p.info.run_id for c in children) for name, p in parents.items()}
+    assert count == {"first": 3, "second": 6}, "a resumed sweep logs each trial once"
+    assert {r.info.status for r in found} == {"FINISHED"}
+    fingerprints = [(c.data.tags["study.sweep"], c.data.tags["study.fingerprint"]) for c in children]
+    assert len(set(fingerprints)) == len(fingerprints)
+
+
+def test_a_trial_can_be_understood_by_somebody_who_did_not_run_it(store):
+    client, found, parents = runs(store)
+    (run,) = [r for r in found if r.info.run_name == "alpha 0.03 seed 0"]
+    assert {k: float(run.data.params[k]) for k in ("alpha", "rank", "frobenius", "seed", "width", "epochs")} == {
+        "alpha": 0.03, "rank": 0, "frobenius": 1.0, "seed": 0, "width": 32, "epochs": 2,
+    }  # fmt: skip
+    assert all(float(v) is not None for v in run.data.params.values()), "parameters are numbers"
+    assert len(run.data.params) < 20
+    for tag in ("study.name", "study.family", "study.fingerprint", "study.seed", "study.commit", "study.data"):
+        assert tag in run.data.tags
+    for metric in ("clean_accuracy", "robust_accuracy/linf_16_255", "loss_gap/l2_0.5", "compress_eps_nu", "train_loss",
+                   "system/process_cpu_percentage"):  # fmt: skip
+        assert metric in run.data.metrics, metric
+    assert [m.step for m in client.get_metric_history(run.info.run_id, "train_loss")] == [1, 2]
+    (dataset,) = run.inputs.dataset_inputs
+    assert dataset.dataset.name == "digits"
+    frame = results.read(store / "first")
+    chosen = frame[(frame.trial == run.data.tags["study.fingerprint"]) & (frame.measure == "compress_eps_nu")]
+    assert run.data.metrics["compress_eps_nu"] == float(chosen[chosen.layer == "mean"].value.iloc[0])
+    artifacts = {a.path for a in client.list_artifacts(parents["first"].info.run_id)}
+    assert artifacts == {"report.html", "figures"}
+
+
+@pytest.fixture(scope="module")
+def server(store):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{store / 'mlflow.db'}",
+         "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, cwd=store,
+    )  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            with urllib.request.urlopen(address + "/health", timeout=2) as answer:
+                assert answer.read() == b"OK"
+                break
+        except OSError:
+            assert time.monotonic() < deadline, "the server never answered"
+            time.sleep(0.5)
+    yield address
+    import psutil
+
+    tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for p in tree:
+        p.kill()
+    process.wait()
+
+
+def test_a_tracking_server_takes_a_sweep(server, store):
+    done = launch(*SMOKE, "--output", "served", cwd=store, MLFLOW_TRACKING_URI=server)
+    assert done.returncode == 0, done.stderr
+    assert f"open {server}" in done.stdout
+    _, _, parents = runs(store)
+    assert "served" in parents
+
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("chromium and chromedriver are not installed")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+                 "--disable-background-networking", "--disable-component-update", "--window-size=1500,1000",
+                 f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):  # fmt: skip
+        options.add_argument(flag)
+    options.binary_location = CHROMIUM
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def wait_for(browser, text, seconds=60):
+    deadline = time.monotonic() + seconds
+    while text not in browser.page_source:
+        assert time.monotonic() < deadline, f"{text!r} never appeared"
+        time.sleep(0.5)
+
+
+def keep_picture(browser, name):
+    """Screenshots for a person to look at, where STUDY_PICTURES names a folder."""
+    if folder := os.environ.get("STUDY_PICTURES"):
+        browser.save_screenshot(f"{folder}/{name}.png")
+
+
+def test_the_ui_shows_names_nesting_and_comparison(browser, server, store):
+    client, found, parents = runs(store)
+    experiment = parents["first"].info.experiment_id
+    browser.get(f"{server}/#/experiments/{experiment}/runs")
+    wait_for(browser, "first")
+    wait_for(browser, "second")
+    time.sleep(3)
+    keep_picture(browser, "runs")
+    children = [r for r in found if r.data.tags.get("mlflow.parentRunId") == parents["second"].info.run_id]
+    ids = ",".join(f'"{r.info.run_id}"' for r in children)
+    browser.get(f'{server}/#/compare-runs?runs=[{ids}]&experiments=["{experiment}"]')
+    wait_for(browser, "Parallel Coordinates Plot")
+    wait_for(browser, "alpha")
+    time.sleep(4)
+    keep_picture(browser, "compare")
+    browser.get(f"{server}/#/experiments/{experiment}/runs/{children[0].info.run_id}/model-metrics")
+    wait_for(browser, "train_loss")
+    time.sleep(3)
+    keep_picture(browser, "trial")
+
+
+def test_the_report_opens_without_a_network(browser, store):
+    browser.get((store / "first/report.html").as_uri())
+    assert browser.title.startswith("compressibility_sweep: data digits")
+    pictures = browser.find_elements("tag name", "img")
+    assert len(pictures) == 4
+    assert all(browser.execute_script("return arguments[0].naturalWidth", p) > 500 for p in pictures)
+    assert browser.get_log("browser") == []
+    keep_picture(browser, "report")
