@@ -16,6 +16,7 @@ from study import __version__, datasets, listing, results, runner
 from study import plan as plans
 from study.config import UsageError
 from study.listener import Options
+from study.space import closest
 
 OK, UNEXPECTED, USAGE, FAILED_TRIALS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
@@ -27,6 +28,7 @@ app = App(
     help_on_error=False,
     result_action="return_value",
 )
+app.register_install_completion_command(name="--install-completion")
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -195,7 +197,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(app(argv, exit_on_error=False, print_error=False, console=out) or 0)
     except CycloptsError as error:
-        err.print(f"study: {_usage_text(error)}", markup=False, style="red" if err.is_terminal else None)
+        text = _usage_text(error, sys.argv[1:] if argv is None else argv)
+        err.print(f"study: {text}", markup=False, style="red" if err.is_terminal else None)
     except UsageError as error:
         err.print(f"study: {error}", markup=False, style="red" if err.is_terminal else None)
     except runner.DiskFull as error:
@@ -210,7 +213,10 @@ def main(argv: list[str] | None = None) -> int:
     return USAGE
 
 
-def _usage_text(error: CycloptsError) -> str:
+def _usage_text(error: CycloptsError, argv: list[str]) -> str:
+    known = [*plans.study_names(), "status", "report"]
+    if argv and not argv[0].startswith("-") and argv[0].replace("-", "_") not in known:
+        return f"unknown study or command {argv[0]!r}{closest(argv[0], known)} Known: {', '.join(known)}. See --help."
     error.console = err
     return " ".join(str(error).split()) + " See --help."
 

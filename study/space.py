@@ -76,9 +76,9 @@ SETTINGS: dict[str, Knob] = {
 
 
 def closest(word: str, words: Iterable[str]) -> str:
-    """`; did you mean X?` when a known word is near, else nothing."""
+    """`; did you mean X?` when a known word is near, else a full stop."""
     near = difflib.get_close_matches(word, list(words), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {near[0]}?" if near else "."
 
 
 def parse_number(text: str) -> float:
