@@ -123,7 +123,8 @@ def main(
     figures = [f if "memory" not in f.figure else figure(f.figure, [f.value], "MB") for f in figures]
     figures += [figure(f"one process: {k}", [r[k] for r in one], "s") for k in ("first start to last end", *KINDS)]
     inner = [
-        b["first start to last end"] / (a["workers"] * a["first start to last end"]) for a, b in zip(ray, one, strict=True)
+        b["first start to last end"] / (a["workers"] * a["first start to last end"])
+        for a, b in zip(ray, one, strict=True)
     ]
     whole = [b["whole"] / (a["workers"] * a["whole"]) for a, b in zip(ray, one, strict=True)]
     figures.append(figure("trials", [r["trials"] for r in ray], "trials"))

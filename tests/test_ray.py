@@ -116,5 +116,7 @@ def test_cluster_yaml_is_one_that_ray_accepts():
     types = config["available_node_types"]
     assert types["gpu_worker"]["min_workers"] == 0
     assert all(t["resources"]["GPU"] == 1 for t in types.values())
-    assert all(rule["FromPort"] == rule["ToPort"] == 22 for rule in config["provider"]["security_group"]["IpPermissions"])
+    assert all(
+        rule["FromPort"] == rule["ToPort"] == 22 for rule in config["provider"]["security_group"]["IpPermissions"]
+    )
     assert any("constraints.txt" in command for command in config["setup_commands"])

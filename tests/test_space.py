@@ -37,7 +37,7 @@ def test_values(name, text, value):
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), 
+    ("name", "text"),
     [("alpha", "nan"), ("alpha", "-1"), ("alpha", "inf"), ("alpha", "x"), ("alpha", "1/0"), ("rank", "2.5"),
                    ("rank", "-4"), ("frobenius", "-0.1")]
 )  # fmt: skip

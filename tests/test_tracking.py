@@ -14,14 +14,14 @@ from mlflow import MlflowClient
 from study import results
 from tests.helpers import launch
 
-SMOKE = ["compressibility_sweep", "--preset", "smoke", "--in-process", "--seeds", "1", "--set", "test_size=50"]
+SMOKE = ["compressibility_sweep", "--preset", "smoke", "--in-process", "--set", "test_size=50"]
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """A working folder with two sweeps in its own store, the second one resumed with more seeds."""
     folder = tmp_path_factory.mktemp("work")
-    for words in (["--output", "first"], ["--output", "second", "--set", "alpha=0,0.1"],
+    for words in (["--seeds", "1", "--output", "first"], ["--seeds", "1", "--output", "second", "--set", "alpha=0,0.1"],
                   ["--output", "second", "--set", "alpha=0,0.1", "--seeds", "2", "--resume"]):  # fmt: skip
         done = launch(*SMOKE, *words, cwd=folder, MLFLOW_TRACKING_URI="")
         assert done.returncode == 0, done.stderr
@@ -41,7 +41,9 @@ def test_one_store_holds_both_sweeps_one_level_deep(store):
     _, found, parents = runs(store)
     assert set(parents) == {"first", "second"}
     children = [r for r in found if "mlflow.parentRunId" in r.data.tags]
-    count = {name: sum(c.data.tags["mlflow.parentRunId"] == p.info.run_id for c in children) for name, p in parents.items()}
+    count = {
+        name: sum(c.data.tags["mlflow.parentRunId"] == p.info.run_id for c in children) for name, p in parents.items()
+    }
     assert count == {"first": 3, "second": 6}, "a resumed sweep logs each trial once"
     assert {r.info.status for r in found} == {"FINISHED"}
     fingerprints = [(c.data.tags["study.sweep"], c.data.tags["study.fingerprint"]) for c in children]
@@ -101,7 +103,7 @@ def server(store):
 
 
 def test_a_tracking_server_takes_a_sweep(server, store):
-    done = launch(*SMOKE, "--output", "served", cwd=store, MLFLOW_TRACKING_URI=server)
+    done = launch(*SMOKE, "--seeds", "1", "--output", "served", cwd=store, MLFLOW_TRACKING_URI=server)
     assert done.returncode == 0, done.stderr
     assert f"open {server}" in done.stdout
     _, _, parents = runs(store)

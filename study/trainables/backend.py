@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +32,7 @@ from study.listener import Listener, Options
 from study.trainables.base import FamilyTrainable
 
 MAX_WORKER_DEATHS = 3
+FULL = "No space left on device"
 
 
 def connect(address: str) -> None:
@@ -52,6 +54,7 @@ class _Relay(tune.Callback):
 
     def __init__(self, jobs: Mapping[str, Job], listener: Listener) -> None:
         self.jobs, self.listener = jobs, listener
+        self.dead: dict[str, str] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Tune pickles its run configuration for a restore that is never asked for; the listener stays here."""
@@ -70,10 +73,8 @@ class _Relay(tune.Callback):
             self.listener.reported(job, result)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        job = self.jobs[trial.config["trial"]]
-        cause = f"the worker died {MAX_WORKER_DEATHS + 1} times (killed, or out of memory)"
         log = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
-        self.listener.died(job, cause, log)
+        self.dead[trial.config["trial"]] = log
 
 
 def param_space(jobs: Mapping[str, Job]) -> dict[str, Any]:
@@ -104,8 +105,27 @@ def concurrency(options: Options) -> int:
 
 
 def run(jobs: Mapping[str, Job], options: Options, listener: Listener) -> Any:
-    """Run every job on the connected Ray; returns Tune's result grid. A second Ctrl-C is not needed to stop it."""
-    storage = options.storage or tempfile.mkdtemp(prefix="study-tune-")
+    """Run every job on the connected Ray; returns the last of Tune's result grids.
+
+    A trial whose worker dies is tried again, by Tune or, where Tune gives up (it counts the death of a worker that
+    waits for its next trial twice and then lets the trial go), in a fresh Tuner over what is missing.
+    """
+    end = time.monotonic() + options.time_budget if options.time_budget else float("inf")
+    left, deaths, grid = dict(jobs), 0, None
+    while left and time.monotonic() < end:
+        relay = _Relay(left, listener)
+        budget = None if end == float("inf") else end - time.monotonic()
+        grid = _tune(left, options, relay, budget)
+        deaths += 1
+        hopeless = {n: log for n, log in relay.dead.items() if deaths > MAX_WORKER_DEATHS or FULL in log}
+        for name, log in hopeless.items():
+            listener.died(jobs[name], f"its worker died {deaths} times or more (killed, or out of memory)", log)
+        left = {name: jobs[name] for name in relay.dead if name not in hopeless}
+    return grid
+
+
+def _tune(jobs: Mapping[str, Job], options: Options, relay: _Relay, budget: float | None) -> Any:
+    storage = tempfile.mkdtemp(prefix="study-tune-") if not options.storage else options.storage
     trainable = tune.with_resources(
         tune.with_parameters(FamilyTrainable, jobs=dict(jobs)),
         {"cpu": options.cpus_per_trial, "gpu": options.gpus_per_trial},
@@ -120,13 +140,13 @@ def run(jobs: Mapping[str, Job], options: Options, listener: Listener) -> Any:
             search_alg=generator,
             num_samples=len(jobs),
             reuse_actors=True,
-            time_budget_s=options.time_budget or None,
+            time_budget_s=budget,
         ),
         run_config=tune.RunConfig(
             name="tune",
             storage_path=storage,
             verbose=0,
-            callbacks=[_Relay(jobs, listener), JsonLoggerCallback()],
+            callbacks=[relay, JsonLoggerCallback()],
             failure_config=tune.FailureConfig(max_failures=MAX_WORKER_DEATHS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),

@@ -20,7 +20,6 @@ from study.job import Job
 from study.space import AXES, SETTINGS, closest
 from study.trainables import FAMILIES
 
-
 # Accuracies come with the last report of a trial, the training loss with every one: do not let Tune insist.
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 
