@@ -24,6 +24,8 @@ BASELINE_RA = (0.3, 0.9)
 KEEPS_CLEAN = 0.8
 MOVES_EPS = 0.3
 POINTS_BETWEEN = 3
+# A residual of a rank below k is 0 but for float32 round-off (1e-8); its ranks would be noise, or worse.
+EPS_DIGITS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,23 +126,23 @@ def pairs(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim, arm: str)
     if claim.bound:
         x = np.log(per_trial(frame, claim.compressibility, layer="product", norm=claim.norm))
     else:
-        x = 1.0 - per_trial(frame, claim.compressibility, layer="mean")
+        x = 1.0 - per_trial(frame, claim.compressibility, layer="mean").round(EPS_DIGITS)
     where: dict[str, Any] = {"split": "test"}
     where |= {"norm": claim.norm, "eps": float(eps)} if eps is not None else {}
     where |= {"kept": claim.kept} if claim.kept is not None else {}
     table["x"], table["y"] = x, per_trial(frame, claim.outcome, **where)
     table["clean"] = per_trial(frame, "clean_accuracy", split="test")
     structure = "compress_eps_nu" if claim.axis == "alpha" else "compress_eps_sigma"
-    table["eps"] = per_trial(frame, structure, layer="mean")
+    table["eps"] = per_trial(frame, structure, layer="mean").round(EPS_DIGITS)
     if eps is not None:
         table["robust"] = per_trial(frame, "robust_accuracy", norm=claim.norm, eps=float(eps), split="test")
     return table[table["status"] == "ok"].dropna(subset=["x", "y"])
 
 
 def judged_values(table: pd.DataFrame, axis: str) -> tuple[list[float], list[float]]:
-    """The axis values that count, and those only shown: past the turning point of compressibility, or with clean
-    accuracy at or below KEEPS_CLEAN of the baseline's."""
-    means = table.groupby(axis)[["eps", "clean"]].mean()
+    """The axis values that count, and those only shown: past the first least residual (the turning point, or where it
+    has reached 0 and can fall no more), or with clean accuracy at or below KEEPS_CLEAN of the baseline's."""
+    means = table.groupby(axis)[["eps", "clean"]].mean().round(EPS_DIGITS)
     order = sorted(means.index, key=lambda v: (v != 0, v if axis == "alpha" else -v))
     least = min(range(len(order)), key=lambda i: means.loc[order[i], "eps"])
     baseline = means.loc[order[0], "clean"]

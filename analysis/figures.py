@@ -43,8 +43,8 @@ def _axes(rows: int, columns: int, height: float) -> tuple[Figure, np.ndarray]:
     """A figure 10.5 inches wide with axes at fixed places (a layout engine would draw everything twice)."""
     whole = height * rows
     fig = Figure(figsize=(10.5, whole))
-    place = {"left": 0.065, "right": 0.99, "bottom": 0.5 / whole, "top": 1 - 0.5 / whole}
-    return fig, fig.subplots(rows, columns, squeeze=False, gridspec_kw=place | {"wspace": 0.2, "hspace": 1.15 / height})
+    place = {"left": 0.065, "right": 0.99, "bottom": 0.65 / whole, "top": 1 - 0.5 / whole}
+    return fig, fig.subplots(rows, columns, squeeze=False, gridspec_kw=place | {"wspace": 0.2, "hspace": 1.3 / height})
 
 
 def _ordered(values: Sequence[float], axis: str) -> list[float]:
@@ -64,7 +64,8 @@ def _curve(ax: Axes, table: pd.DataFrame, column: pd.Series, axis: str, color: s
     ax.errorbar(
         range(len(order)), means, yerr=errors, color=color, marker="o", ms=3.5, capsize=2.5, lw=1.4, label=label
     )
-    ax.set_xticks(range(len(order)), [level(axis, v) for v in order])
+    slant = {"rotation": 35, "ha": "right", "rotation_mode": "anchor", "fontsize": 8} if len(order) > 7 else {}
+    ax.set_xticks(range(len(order)), [level(axis, v) for v in order], **slant)
     ax.set_xlabel({"alpha": "group lasso strength α", "rank": "rank of the hidden layers"}[axis])
 
 

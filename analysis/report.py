@@ -127,7 +127,8 @@ def write(folder: str | Path) -> Summary:
     configuration = study["configuration"]
     seeds = len(study["seeds"])
     finished = frame.loc[frame["status"] != "failed", "trial"].nunique()
-    title = f"{configuration['study']}: data {configuration['data']}, model {configuration['model']}, {seeds} seeds"
+    many = "seed" if seeds == 1 else "seeds"
+    title = f"{configuration['study']}: data {configuration['data']}, model {configuration['model']}, {seeds} {many}"
     summary = Summary(title, [_claim(j) for j in judgements])
     environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", ""), autoescape=True)
     html = environment.get_template("report.html.j2").render(

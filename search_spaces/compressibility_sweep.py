@@ -98,7 +98,7 @@ PAPER = Preset(
 STUDY = Study(
     name="compressibility_sweep",
     question="Does compressibility lower robust accuracy when every hidden layer keeps its Frobenius norm?",
-    figure="paper A, Figure 5 (top)",
+    figure="paper A, Figure 5 top",
     covers=("A2",),
     presets={"smoke": SMOKE, "laptop": LAPTOP, "paper": PAPER},
 )

@@ -43,6 +43,8 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
     left -= set() if switches.retry_failed else set(results.failures(plan.folder))
     err.print(where(switches), markup=False)
     listing.show_plan(err, plan, False, pending=len(left))
+    if found and found.get("commit") != (commit := plans.git_commit()):
+        err.print(f"Note: {found['commit']} began this folder and {commit} goes on; each table names its own commit.")
     with runner.lock(plan.folder) if found else _nothing():
         if found and not runner.pending(plan, switches.retry_failed):
             err.print("Nothing left to run.")
