@@ -64,7 +64,9 @@ def _curve(ax: Axes, table: pd.DataFrame, column: pd.Series, axis: str, color: s
     ax.errorbar(
         range(len(order)), means, yerr=errors, color=color, marker="o", ms=3.5, capsize=2.5, lw=1.4, label=label
     )
-    slant = {"rotation": 35, "ha": "right", "rotation_mode": "anchor", "fontsize": 8} if len(order) > 7 else {}
+    slant: dict[str, Any] = (
+        {"rotation": 35, "ha": "right", "rotation_mode": "anchor", "fontsize": 8} if len(order) > 7 else {}
+    )
     ax.set_xticks(range(len(order)), [level(axis, v) for v in order], **slant)
     ax.set_xlabel({"alpha": "group lasso strength α", "rank": "rank of the hidden layers"}[axis])
 

@@ -3,6 +3,7 @@
 Imports neither torch nor Ray until a sweep really starts.
 """
 
+import errno
 import os
 import shlex
 import sys
@@ -201,9 +202,12 @@ def main(argv: list[str] | None = None) -> int:
         err.print(f"study: {text}", markup=False, style="red" if err.is_terminal else None)
     except UsageError as error:
         err.print(f"study: {error}", markup=False, style="red" if err.is_terminal else None)
-    except runner.DiskFull as error:
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        where = error.filename or "the results folder"
         err.print(
-            f"study: the disk of {error} is full; free some space and go on with: {again(sys.argv[1:])}", markup=False
+            f"study: the disk of {where} is full; free some space and go on with: {again(sys.argv[1:])}", markup=False
         )
         return UNEXPECTED
     except KeyboardInterrupt:

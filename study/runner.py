@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from study.tracking import Tracker
 
 
-class DiskFull(Exception):
-    """The results folder's disk has no room; what is finished stays."""
-
-
 class Terminated(BaseException):
     """SIGTERM: leave cleanly with status 143."""
 
@@ -149,24 +145,19 @@ def run(
 ) -> Report:
     """Run the jobs and say how it ended. KeyboardInterrupt and Terminated pass through after the back end stopped.
 
-    Raises DiskFull when a worker could not publish for want of space.
+    Raises OSError (ENOSPC) when a trial could not be published for want of space; what is finished stays.
     """
     began = time.monotonic()
     with Display(console, len(jobs), workers, plan.estimated_trial_seconds) as display, _sigterm_raises():
         listener = _Relay(plan.folder, display, tracker)
-        try:
-            if ray_backend:
-                from study.trainables import backend
+        if ray_backend:
+            from study.trainables import backend
 
-                backend.run(jobs, options, listener)
-            else:
-                in_process(jobs, options, listener)
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise DiskFull(str(plan.folder)) from error
-            raise
+            backend.run(jobs, options, listener)
+        else:
+            in_process(jobs, options, listener)
         if listener.disk_full:
-            raise DiskFull(str(plan.folder))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(plan.folder))
     report = outcome(plan, time.monotonic() - began, bool(options.time_budget))
     if report.finished == report.total:  # trained bases and checkpoints have served
         shutil.rmtree(plan.folder / "bases", ignore_errors=True)

@@ -88,6 +88,17 @@ def test_points_past_the_turning_point_are_shown_and_not_judged():
     assert "shown and not judged: alpha 0.04" in judged.sentence()
 
 
+def test_residuals_at_round_off_are_ties():
+    """Ranks below k leave nothing but float32 noise: their order says nothing, and only the first of them is judged."""
+    frame = table(eps_drop=0.2, noise=0.0)
+    eps = frame["measure"] == "compress_eps_nu"
+    exhausted = eps & frame["alpha"].isin([0.02, 0.03, 0.04])
+    frame.loc[exhausted, "value"] = 1e-8 * (1 - frame.loc[exhausted, "alpha"])
+    judged = claims.judge(frame, STUDY, NEURON)
+    assert judged.unjudged == (0.03, 0.04)
+    assert any("1 points between" in r for r in judged.reasons)
+
+
 def test_a_study_without_the_arm_is_not_judged():
     assert claims.judge(table(), STUDY | {"arms": []}, NEURON) is None
 

@@ -39,6 +39,16 @@ def test_mnist_is_the_real_one():
     assert datasets.digest("mnist", str(MNIST)) == datasets.digest("mnist", str(MNIST))
 
 
+@needs_mnist
+def test_fashion_mnist_is_read_in_its_own_place(tmp_path):
+    raw = tmp_path / "FashionMNIST/raw"
+    raw.mkdir(parents=True)
+    for path in (MNIST / "MNIST/raw").iterdir():
+        (raw / path.name).symlink_to(path)
+    d = load(Load(data="fashion_mnist", digest="y", root=str(tmp_path), train_size=100, test_size=50), 0)
+    assert (d.name, d.mean, len(d.train.y)) == ("fashion_mnist", (0.2860,), 100)
+
+
 def image_folder(root, sizes=(8, 8), classes=("cat", "dog"), n=10):
     random = np.random.default_rng(0)
     for c in classes:

@@ -161,6 +161,20 @@ def test_a_users_model(tmp_path, monkeypatch):
         build(Build(model="nosuch"), (1, 8, 8), 10, STATS, 0)
 
 
+def test_the_example_of_the_docs_works(tmp_path, monkeypatch):
+    import re
+    from pathlib import Path
+
+    page = Path(__file__).resolve().parent.parent / "docs/extending.md"
+    (code,) = re.findall(r"```python\n(# mine\.py.*?)```", page.read_text(), re.DOTALL)
+    assert len(code.splitlines()) <= 35
+    (tmp_path / "mine_docs.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    net = build(Build(model="mine_docs:small"), (1, 8, 8), 10, STATS, 0)
+    assert net(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+    assert net.hidden == ("1", "3.inner", "4.inner", "5.inner")
+
+
 def test_initial_frobenius_norm_is_the_known_one():
     W = nets.weight_matrices(fcn(width=400))["layer2"].detach()
     assert float(W.norm()) == pytest.approx(math.sqrt(400 / 3), rel=0.02)

@@ -75,6 +75,17 @@ def test_too_large_a_trial_is_refused(cluster):
     assert cluster.concurrency(Options(max_concurrent=1)) == 1
 
 
+def test_gpus_that_the_autoscaler_may_start_count(cluster, tmp_path):
+    file = tmp_path / "ray_bootstrap_config.yaml"
+    assert cluster.cluster_file_gpus(str(file)) == 0
+    file.write_text(
+        "max_workers: 3\navailable_node_types:\n"
+        "  head: {resources: {CPU: 4}}\n"
+        "  gpu: {max_workers: 5, resources: {CPU: 8, GPU: 2}}\n"
+    )
+    assert cluster.cluster_file_gpus(str(file)) == 6
+
+
 def test_a_family_is_a_plain_tune_trainable(cluster, tmp_path):
     from ray import tune
     from ray.tune.logger import JsonLoggerCallback

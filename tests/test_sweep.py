@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -240,6 +241,28 @@ def test_a_time_budget_ends_cleanly(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "time budget is used up; go on with" in done.stdout
     assert len(digests(tmp_path / "out")) < TRIALS
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root to mount a small disk")
+def test_a_full_disk_stops_with_one_message_and_loses_nothing(tmp_path):
+    (tmp_path / "small").mkdir()
+    study = shlex.join([sys.executable, "-m", "study.launch", *SMOKE, "--in-process", "--output", "small/out"])
+    script = f"""mount -t tmpfs -o size=100k tmpfs small || exit 77
+        {study}; echo "status $?"; ls small/out/trials | grep -c parquet
+        mount -o remount,size=30m small && {study} --resume; echo "status $?"; ls small/out/trials | grep -c parquet"""
+    done = subprocess.run(
+        ["unshare", "-m", "bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    if done.returncode == 77:
+        pytest.skip("a small disk cannot be mounted here")
+    first, kept, second, whole = [
+        line for line in done.stdout.splitlines() if line.startswith("status") or line.isdigit()
+    ]
+    assert (first, second, int(whole)) == ("status 1", "status 0", TRIALS), done.stderr
+    assert 1 <= int(kept) < TRIALS
+    assert "the disk of" in done.stderr
+    assert "is full; free some space and go on with" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_second_driver_is_refused(tmp_path):

@@ -19,6 +19,8 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
+import yaml
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import ray
@@ -93,7 +95,7 @@ def concurrency(options: Options) -> int:
     have = ray.cluster_resources()
     fits = int(have.get("CPU", 0) / options.cpus_per_trial + 1e-9) if options.cpus_per_trial else 10**6
     if options.gpus_per_trial > 0:
-        gpus = have.get("GPU", 0)
+        gpus = have.get("GPU", 0) or cluster_file_gpus()
         per_gpu = int(1 / options.gpus_per_trial + 1e-9) if options.gpus_per_trial <= 1 else 1 / options.gpus_per_trial
         fits = min(fits, int(gpus * per_gpu + 1e-9))
     if fits < 1:
@@ -102,6 +104,17 @@ def concurrency(options: Options) -> int:
             f"{have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs; change --cpus-per-trial or --gpus-per-trial"
         )
     return min(fits, options.max_concurrent or fits)
+
+
+def cluster_file_gpus(path: str = "~/ray_bootstrap_config.yaml") -> float:
+    """GPUs that the autoscaler may still start, from the cluster file that `ray up` leaves on the head; 0 elsewhere."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        return 0.0
+    cluster = yaml.safe_load(file.read_text()) or {}
+    most = cluster.get("max_workers", 0)
+    types = cluster.get("available_node_types", {}).values()
+    return float(sum(t.get("resources", {}).get("GPU", 0) * min(t.get("max_workers", 0), most) for t in types))
 
 
 def run(jobs: Mapping[str, Job], options: Options, listener: Listener) -> Any:
