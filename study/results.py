@@ -11,7 +11,8 @@ import logging
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,11 +112,9 @@ def trial_path(folder: Path, trial: str) -> Path:
     return folder / "trials" / f"{trial}.parquet"
 
 
-def publish(path: Path, content: bytes) -> bool:
-    """Make `content` appear at `path`, complete or not at all; False when a file was there first (it stays).
-
-    Temporary name, fsync, link to the final name, fsync of the folder: the first publication wins.
-    """
+@contextmanager
+def _written(path: Path, content: bytes) -> Iterator[str]:
+    """A temporary file beside `path` with `content` safely on the disk; gone afterwards unless it was renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
     try:
@@ -123,29 +122,29 @@ def publish(path: Path, content: bytes) -> bool:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
+        yield temporary
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def publish(path: Path, content: bytes) -> bool:
+    """Make `content` appear at `path`, complete or not at all; False when a file was there first (it stays).
+
+    Temporary name, fsync, link to the final name, fsync of the folder: the first publication wins.
+    """
+    with _written(path, content) as temporary:
         try:
             os.link(temporary, path)
         except FileExistsError:
             return False
         _sync_folder(path.parent)
         return True
-    finally:
-        os.unlink(temporary)
 
 
 def replace(path: Path, content: bytes) -> None:
     """As publish, but the newest wins: for notes that are rewritten (study.json, failures, checkpoints)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+    with _written(path, content) as temporary:
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
     _sync_folder(path.parent)
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,14 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
     left -= set() if switches.retry_failed else set(results.failures(plan.folder))
     err.print(where(switches), markup=False)
     listing.show_plan(err, plan, False, pending=len(left))
+    if (spare := gpu_count()) and not plan.gpus_per_trial:
+        err.print(f"Note: {spare} GPU(s) here stay unused; give --gpus-per-trial 0.25 to use them.")
     if found and found.get("commit") != (commit := plans.git_commit()):
         err.print(f"Note: {found['commit']} began this folder and {commit} goes on; each table names its own commit.")
-    with runner.lock(plan.folder) if found else _nothing():
+    with runner.lock(plan.folder) if found else nullcontext():
         if found and not runner.pending(plan, switches.retry_failed):
             err.print("Nothing left to run.")
-            return finish(plan, runner.outcome(plan), uri, switches, again, out, None)
+            return finish(plan, runner.outcome(plan), uri, switches, again, out)
     return _run(plan, found, options, switches, again, uri, out, err)
 
 
@@ -64,7 +67,7 @@ def _run(
 ) -> int:
     from study import tracking
 
-    leave: Callable[[], None] = _nothing_to_leave
+    leave: Callable[[], None] | None = None
     workers = 1
     if not switches.in_process:
         from study.trainables import backend
@@ -76,9 +79,6 @@ def _run(
     try:
         if not switches.in_process:
             workers = backend.concurrency(options)
-        spare = gpu_count()
-        if spare and not plan.gpus_per_trial:
-            err.print(f"Note: {spare} GPU(s) here stay unused; give --gpus-per-trial 0.25 to use them.")
         with runner.lock(plan.folder):
             manifest = runner.write_manifest(plan, found)
             jobs = runner.pending(plan, switches.retry_failed)
@@ -89,7 +89,7 @@ def _run(
                 plan, jobs, options, err, ray_backend=not switches.in_process, workers=workers, tracker=tracker
             )
             status = "FAILED" if report.failed else "KILLED" if report.out_of_time else "FINISHED"
-            code = finish(plan, report, uri, switches, again, out, tracker)
+            code = finish(plan, report, uri, switches, again, out)
     except (KeyboardInterrupt, runner.Terminated):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         count = len(plans.done(plan.folder))
@@ -102,7 +102,8 @@ def _run(
             problem = tracker.close(status, artifacts)
             if problem:
                 err.print(f"MLflow did not take everything ({problem}); the results folder is complete.", markup=False)
-        leave()
+        if leave:
+            leave()
         signal.signal(signal.SIGINT, before)
     return code
 
@@ -114,24 +115,13 @@ def where(switches: Switches) -> str:
     return f"Ray: the cluster at {switches.address}" if switches.address else f"Ray: a local one, {os.cpu_count()} CPUs"
 
 
-class _nothing:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *exc: object) -> None: ...
-
-
-def _nothing_to_leave() -> None:
-    """The in-process back end has nothing to end."""
-
-
 def trial_status(folder: Path, trial: str) -> str:
     """A finished or failed trial's status, from its file."""
     path = results.trial_path(folder, trial)
     return results.read_trial(path).rows[0]["status"] if path.exists() else "failed"
 
 
-def finish(
-    plan: Plan, report: runner.Report, uri: str, switches: Switches, again: str, out: Console, tracker: Any
-) -> int:
+def finish(plan: Plan, report: runner.Report, uri: str, switches: Switches, again: str, out: Console) -> int:
     """Write the report, print the summary and say what to type next; the exit status."""
     from analysis import report as reports
     from study.tracking import ui_command
