@@ -84,6 +84,65 @@ def k_for_eps(v: Tensor, q: float, eps: float) -> int:
     return low
 
 
+def pq_index(v: Tensor, p: float, q: float) -> float:
+    """PQ index, I = 1 - d^(1/q - 1/p) ||v||_p / ||v||_q (paper A, Definition B.1, after Diao et al. 2023).
+
+    v has shape (d,) and is not zero, 0 < p < q; the result lies in [0, 1): 0 is flat, near 1 is sparse.
+    """
+    v = checked_vector("v", v).abs()
+    if not 0 < p < q:
+        raise ValueError(f"p and q must satisfy 0 < p < q, got p={p!r}, q={q!r}")
+    if float(v.max()) == 0.0:
+        raise ValueError("v must not be the zero vector")
+    v = v / v.max()
+    d = v.numel()
+    top = float(v.pow(p).sum()) ** (1 / p) * d ** (-1 / p)
+    below = 1.0 if math.isinf(q) else float(v.pow(q).sum()) ** (1 / q) * d ** (-1 / q)
+    return 1.0 - top / below
+
+
+def pq_lower_bound(p: float, q: float, k: int, d: int, eps: float, form: str = "general") -> float:
+    """Lower bound of the PQ index of a (q, k, eps)-compressible vector of length d (paper A, Proposition B.2).
+
+    `paper`: 1 - (k/d)^phi - (1 - k/d)^phi eps with phi = 1/p - 1/q, from Minkowski's inequality: p >= 1 only
+    (erratum 10: at p = .5, q = 1, k = 1, theta = (.8, .2) it claims .3 where the index is .1).
+    `general`, any 0 < p < q < inf: 1 - [((k/d)^phi (1 - eps^q)^(1/q))^p + ((1 - k/d)^phi eps)^p]^(1/p).
+    0 <= eps <= 1, k in 0..d. Vacuous (negative) for large eps.
+    """
+    checked_k("k", k, 0, d)
+    if not 0 < p < q < math.inf:
+        raise ValueError(f"p and q must satisfy 0 < p < q < inf, got p={p!r}, q={q!r}")
+    if not 0 <= eps <= 1:
+        raise ValueError(f"eps must lie in [0, 1], got {eps!r}")
+    phi = 1 / p - 1 / q
+    head, tail = (k / d) ** phi, (1 - k / d) ** phi * eps
+    if form == "paper":
+        if p < 1:
+            raise ValueError(f"the paper's form needs p >= 1, got {p!r}; use form='general'")
+        return 1.0 - head - tail
+    if form != "general":
+        raise ValueError(f"form must be paper or general, got {form!r}")
+    return float(1.0 - ((head * (1 - eps**q) ** (1 / q)) ** p + tail**p) ** (1 / p))
+
+
+def row_compress(W: Tensor, k: int) -> Tensor:
+    """W with all but its k rows of largest l_1 norm set to zero, (m, n) -> (m, n); ties keep the lower index."""
+    W = checked_matrix("W", W)
+    checked_k("k", k, 0, W.shape[0])
+    kept = row_l1(W).sort(descending=True, stable=True).indices[:k]
+    out = torch.zeros_like(W)
+    out[kept] = W[kept]
+    return out
+
+
+def spectral_compress(W: Tensor, k: int) -> Tensor:
+    """W with all but its k largest singular values set to zero, (m, n) -> (m, n)."""
+    W = checked_matrix("W", W)
+    checked_k("k", k, 0, min(W.shape))
+    U, s, Vh = torch.linalg.svd(W, full_matrices=False)
+    return (U[:, :k] * s[:k]) @ Vh[:k]
+
+
 def row_l1(W: Tensor) -> Tensor:
     """nu: the l_1 norm of each row, (m, n) -> (m,) (paper A, section 3). Its maximum is the l_inf operator norm."""
     return checked_matrix("W", W).abs().sum(dim=1)

@@ -85,3 +85,63 @@ def opnorm_2_upper(W: Tensor, k_sigma: int) -> float:
     checked_k("k_sigma", k_sigma, 1, r)
     factor = _structure_factor(singular_values(W), k_sigma)
     return math.inf if math.isinf(factor) else factor * math.sqrt(r) * frobenius_norm(W)
+
+
+def opnorm_inf_lower(W: Tensor, k_nu: int, k_r: int, form: str = "strong") -> float:
+    """Lower bound of ||W||_inf from neuron compressibility (paper A, Theorem B.4a).
+
+    ||W||_inf >= f (1 - e_nu) / k_nu * ||W||_F. `paper`: f(e) = sqrt(k_r) / (sqrt(k_r (1 - e^2)) + sqrt(e)), taken as
+    the LEAST over the non-zero rows: read with the largest row residual, as in Theorem 3.1, it is false (erratum 8).
+    `strong`: f = 1 / sqrt(1 - e_min^2) with the least row residual, from ||w||_2^2 <= ||w||_inf ||w||_1; simpler,
+    larger and valid. k_nu in 1..m, k_r in 1..n. The zero matrix gives 0.
+    """
+    W = checked_matrix("W", W)
+    checked_k("k_nu", k_nu, 1, W.shape[0])
+    checked_k("k_r", k_r, 1, W.shape[1])
+    if form not in ("paper", "strong"):
+        raise ValueError(f"form must be paper or strong, got {form!r}")
+    rows = [eps_q(w, 2, k_r) for w in W if float(w.abs().max()) > 0]
+    if not rows:
+        return 0.0
+    if form == "paper":
+        f = min(math.sqrt(k_r) / (math.sqrt(k_r * (1 - e * e)) + math.sqrt(e)) for e in rows)
+    else:
+        f = 1.0 / math.sqrt(1.0 - min(rows) ** 2)
+    return f * (1.0 - eps_q(row_l1(W), 1, k_nu)) / k_nu * frobenius_norm(W)
+
+
+def opnorm_2_lower(W: Tensor, k_sigma: int) -> float:
+    """Lower bound of ||W||_2 from spectral compressibility (paper A, Theorem B.4b, clamped; erratum 9).
+
+    ||W||_2 >= sqrt(max(0, 1 - min(m, n) e_sigma^2) / k_sigma) * ||W||_F, k_sigma in 1..min(m, n). Vacuous (0) for
+    nets that are not compressible.
+    """
+    W = checked_matrix("W", W)
+    r = min(W.shape)
+    checked_k("k_sigma", k_sigma, 1, r)
+    e = eps_q(singular_values(W), 1, k_sigma)
+    return math.sqrt(max(0.0, 1.0 - r * e * e) / k_sigma) * frobenius_norm(W)
+
+
+def conv_norm_2_upper(kernel: Tensor) -> float:
+    """Upper bound of the l_2 operator norm of a stride-1 convolution: sqrt(kh kw) times its matricised sigma_1.
+
+    kernel (out, in, kh, kw). The matricised sigma_1 itself is NOT an upper bound (erratum 12: the 3 x 3 kernel of ones
+    has sigma_1 = 3 and operator norm 9).
+    """
+    if kernel.ndim != 4:
+        raise ValueError(f"kernel must have shape (out, in, kh, kw), got {tuple(kernel.shape)}")
+    return math.sqrt(kernel.shape[2] * kernel.shape[3]) * op_norm(kernel.flatten(1), 2)
+
+
+def conv_norm_2_circular(kernel: Tensor, size: int) -> float:
+    """Exact l_2 operator norm of a stride-1 convolution on size x size images with circular padding, by FFT.
+
+    kernel (out, in, kh, kw), size >= kh, kw. Zero padding gives at most this (a compression of the same map).
+    Source: Sedghi, Gupta and Long 2019.
+    """
+    if kernel.ndim != 4:
+        raise ValueError(f"kernel must have shape (out, in, kh, kw), got {tuple(kernel.shape)}")
+    checked_k("size", size, max(kernel.shape[2:]), 2**16)
+    transfer = torch.fft.fft2(kernel.detach().double(), s=(size, size)).permute(2, 3, 0, 1)
+    return float(torch.linalg.matrix_norm(transfer, ord=2).max())

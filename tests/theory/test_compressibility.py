@@ -83,3 +83,43 @@ def test_k_for_eps_agrees_with_a_scan(v, eps):
 def test_bad_input_names_the_argument(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_pq_index_on_paper():
+    assert comp.pq_index(torch.ones(7), 1, 2) == pytest.approx(0)
+    assert comp.pq_index(torch.tensor([0.0, 3.0, 0.0, 0.0]), 1, 2) == pytest.approx(1 - 4**-0.5)
+    assert comp.pq_index(torch.tensor([0.8, 0.2]), 0.5, 1) == pytest.approx(0.1)
+
+
+def test_erratum_10_the_papers_bound_needs_p_of_at_least_one():
+    theta = torch.tensor([0.8, 0.2])
+    eps = comp.eps_q(theta, 1, 1)
+    phi = 1 / 0.5 - 1 / 1
+    printed = 1 - 0.5**phi - 0.5**phi * eps
+    assert printed > comp.pq_index(theta, 0.5, 1)
+    assert comp.pq_lower_bound(0.5, 1, 1, 2, eps) <= comp.pq_index(theta, 0.5, 1) + 1e-12
+    with pytest.raises(ValueError, match="needs p >= 1"):
+        comp.pq_lower_bound(0.5, 1, 1, 2, eps, "paper")
+
+
+@settings(deadline=None)
+@given(vectors, st.sampled_from([(0.5, 1.0), (1.0, 2.0), (0.3, 2.0), (1.5, 3.0)]), st.data())
+def test_pq_lower_bounds_hold(v, pq, data):
+    if float(v.abs().max()) < 1e-3:
+        return
+    p, q = pq
+    k = data.draw(st.integers(0, len(v)))
+    eps = min(1.0, comp.eps_q(v, q, k))
+    index = comp.pq_index(v, p, q)
+    assert comp.pq_lower_bound(p, q, k, len(v), eps) <= index + 1e-6
+    if p >= 1:
+        paper = comp.pq_lower_bound(p, q, k, len(v), eps, "paper")
+        assert paper <= index + 1e-6
+
+
+def test_compressed_matrices():
+    W = torch.tensor([[1.0, 1.0], [3.0, 0.0], [1.0, -1.0]])
+    assert comp.row_compress(W, 1).tolist() == [[0, 0], [3, 0], [0, 0]]
+    assert comp.row_compress(W, 2).tolist() == [[1, 1], [3, 0], [0, 0]], "ties keep the lower index"
+    assert torch.allclose(comp.spectral_compress(W, 2), W.double())
+    assert int(torch.linalg.matrix_rank(comp.spectral_compress(W, 1))) == 1

@@ -116,3 +116,53 @@ def test_numerical_rank_of_a_float32_product():
     W = torch.randn(200, 4, generator=generator) @ torch.randn(4, 200, generator=generator)
     assert norms.numerical_rank(comp.singular_values(W)) == 4
     assert norms.numerical_rank(torch.zeros(3, dtype=torch.float64)) == 1
+
+
+@settings(deadline=None, max_examples=150)
+@given(matrices(), st.data())
+def test_lower_bounds_hold_and_the_strong_one_is_the_stronger(W, data):
+    k_nu = data.draw(st.integers(1, W.shape[0]))
+    k_r = data.draw(st.integers(1, W.shape[1]))
+    k_sigma = data.draw(st.integers(1, min(W.shape)))
+    paper, strong = (norms.opnorm_inf_lower(W, k_nu, k_r, form) for form in ("paper", "strong"))
+    assert paper <= strong * (1 + 1e-9) + 1e-12
+    assert strong <= norms.op_norm(W, math.inf) * (1 + 1e-9) + 1e-12
+    assert norms.opnorm_2_lower(W, k_sigma) <= norms.op_norm(W, 2) * (1 + 1e-9) + 1e-12
+
+
+def test_erratum_8_the_largest_row_residual_makes_b4a_false():
+    W = torch.zeros(2, 24, dtype=torch.float64)
+    W[0, 0] = 1.0
+    W[1] = 1e-3
+    e = max(comp.eps_q(w, 2, 4) for w in W)
+    printed = math.sqrt(4) / (math.sqrt(4 * (1 - e * e)) + math.sqrt(e))
+    printed *= (1 - comp.eps_q(comp.row_l1(W), 1, 1)) * norms.frobenius_norm(W)
+    assert printed > norms.op_norm(W, math.inf) == 1
+    assert norms.opnorm_inf_lower(W, 1, 4, "paper") <= 1
+    assert norms.opnorm_inf_lower(W, 1, 4, "strong") <= 1
+
+
+def test_erratum_9_b4b_is_clamped():
+    W = torch.ones(3, 3) - 2 * torch.eye(3)
+    e = comp.eps_q(comp.singular_values(W), 1, 1)
+    assert 1 - 3 * e * e < 0
+    assert norms.opnorm_2_lower(W, 1) == 0
+
+
+def test_erratum_12_the_matricised_norm_is_not_the_convolutions():
+    kernel = torch.ones(1, 1, 3, 3)
+    assert norms.op_norm(kernel.flatten(1), 2) == pytest.approx(3)
+    assert norms.conv_norm_2_circular(kernel, 8) == pytest.approx(9)
+    assert norms.conv_norm_2_upper(kernel) == pytest.approx(9)
+
+
+def test_the_convolution_norms_bound_a_real_convolution():
+    generator = torch.Generator().manual_seed(0)
+    kernel = torch.randn(3, 2, 3, 3, generator=generator, dtype=torch.float64)
+    exact = norms.conv_norm_2_circular(kernel, 6)
+    basis = torch.eye(2 * 36, dtype=torch.float64).view(-1, 2, 6, 6)
+    zero = torch.nn.functional.conv2d(basis, kernel, padding=1).flatten(1).T
+    ring = torch.nn.functional.conv2d(torch.nn.functional.pad(basis, (1, 1, 1, 1), "circular"), kernel).flatten(1).T
+    assert norms.op_norm(ring, 2) == pytest.approx(exact)
+    assert norms.op_norm(zero, 2) <= exact * (1 + 1e-9)
+    assert exact <= norms.conv_norm_2_upper(kernel) * (1 + 1e-9)

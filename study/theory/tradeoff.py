@@ -1,0 +1,152 @@
+"""The trade-off between gamma and zeta over retention probabilities: exact fronts, and the printed algorithm.
+
+With A = prod ||W_l||_F, b_l = ||W_l||_F / ||W_l||_2, C = E||x|| prod ||W_l||_2 (paper B, section 5):
+gamma(p) = A prod sqrt(p_l), zeta(p) = C sum b_l sqrt(1 - p_l), J = lam gamma + (1 - lam) zeta. J is strictly concave in
+each coordinate, so a scalarised minimum lies at a vertex and linear scalarisation yields end points only; the fronts
+below are exact instead.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from study.theory.compressibility import checked_matrix
+
+
+class Constants(NamedTuple):
+    """A, b (one per layer) and C of paper B's Algorithm 1."""
+
+    A: float
+    b: tuple[float, ...]
+    C: float
+
+
+class Point(NamedTuple):
+    """A point of a front: gamma, zeta and the retention probabilities that give it."""
+
+    gamma: float
+    zeta: float
+    p: tuple[float, ...]
+
+
+def constants(Ws: Sequence[Tensor], x_norm: float) -> Constants:
+    """A, b and C of a net's weight matrices and the mean input norm E||x||."""
+    mats = [checked_matrix(f"Ws[{i}]", W) for i, W in enumerate(Ws)]
+    fro = [float(torch.linalg.norm(W)) for W in mats]
+    two = [float(torch.linalg.matrix_norm(W, ord=2)) for W in mats]
+    if not mats or min(two) == 0:
+        raise ValueError("Ws must hold at least one matrix, none of them zero")
+    return Constants(math.prod(fro), tuple(f / t for f, t in zip(fro, two, strict=True)), x_norm * math.prod(two))
+
+
+def evaluate(k: Constants, p: Sequence[float]) -> Point:
+    """gamma and zeta at the retention probabilities p, one in [0, 1] per layer."""
+    if len(p) != len(k.b) or not all(0 <= q <= 1 for q in p):
+        raise ValueError(f"p must hold {len(k.b)} numbers in [0, 1], got {tuple(p)!r}")
+    gamma = k.A * math.prod(math.sqrt(q) for q in p)
+    zeta = k.C * sum(b * math.sqrt(1 - q) for b, q in zip(k.b, p, strict=True))
+    return Point(gamma, zeta, tuple(p))
+
+
+def objective(k: Constants, lam: float, p: Sequence[float]) -> float:
+    """J = lam gamma + (1 - lam) zeta, lam in [0, 1]."""
+    if not 0 <= lam <= 1:
+        raise ValueError(f"lam must lie in [0, 1], got {lam!r}")
+    at = evaluate(k, p)
+    return lam * at.gamma + (1 - lam) * at.zeta
+
+
+def algorithm1_as_printed(
+    k: Constants, lam: float, p0: Sequence[float], tol: float = 1e-6, most: int = 50
+) -> tuple[float, ...]:
+    """Paper B's Algorithm 1, kept for replication only: it climbs to coordinate-wise MAXIMA of J (erratum 20).
+
+    Its stationary point of a strictly concave coordinate function is the maximum; at lam = 0 it prunes everything, near
+    lam = 1 it keeps everything, and for L >= 3 equal layers it never returns a p in (0, (L-2)/(L-1)). At lam = 1 its
+    line 7 divides 0 by 0; the limit p_k = 1 (or 0 at gamma = 0) is taken. Use the fronts of this module instead.
+    """
+    p = list(evaluate(k, p0).p)
+    J = objective(k, lam, p)
+    for _ in range(most):
+        gamma = evaluate(k, p).gamma
+        for i, b in enumerate(k.b):
+            c = 2 * (1 - lam) * k.C * b
+            g = lam * gamma
+            t = (-g + math.sqrt(g * g + c * c)) / c if c > 0 else (0.0 if g > 0 else 1.0)
+            p[i] = min(1.0, max(0.0, 1 - t * t))
+        new = objective(k, lam, p)
+        if abs(new - J) / (J + 1e-12) < tol:
+            break
+        J = new
+    return tuple(p)
+
+
+def scalarised_minimum(k: Constants, lam: float) -> tuple[float, tuple[float, ...]]:
+    """Exact minimum of J over [0, 1]^L and where it is: min(lam A, (1 - lam) C min b).
+
+    Either nothing is pruned, or the one layer of least b is pruned whole (a dead net): the two end points of the front.
+    """
+    keep, dead = (1.0,) * len(k.b), [1.0] * len(k.b)
+    dead[min(range(len(k.b)), key=lambda i: k.b[i])] = 0.0
+    candidates = [(objective(k, lam, p), tuple(p)) for p in (keep, dead)]
+    return min(candidates, key=lambda c: c[0])
+
+
+def front_layerwise(k: Constants, gamma0: float, floor: float = 0.0) -> Point:
+    """The least zeta at gamma <= gamma0 with p_l >= floor, exact for any L in O(L log L) (theory, section 3).
+
+    With u_l = -log p_l the cost is separable, concave and increasing on a simplex, so all layers but one sit at an end:
+    fill layers to the floor in order of increasing b, the last one in part. Without a floor it is the quarter ellipse
+    (gamma / A)^2 + (zeta / (C min b))^2 = 1: one layer pruned. gamma0 in [A floor^(L/2), A]; ValueError below.
+    """
+    L = len(k.b)
+    if not 0 <= floor < 1:
+        raise ValueError(f"floor must lie in [0, 1), got {floor!r}")
+    least = k.A * floor ** (L / 2)
+    if not least * (1 - 1e-12) <= gamma0 <= k.A * (1 + 1e-12):
+        raise ValueError(f"gamma0 must lie in [{least:g}, {k.A:g}], got {gamma0!r}")
+    left = (min(gamma0, k.A) / k.A) ** 2  # what the product of p may still be
+    p = [1.0] * L
+    for i in sorted(range(L), key=lambda i: k.b[i]):
+        p[i] = max(floor, left)
+        if p[i] > floor or floor == 0:
+            break
+        left = left / floor
+    return evaluate(k, p)
+
+
+def front_uniform(k: Constants, gamma0: float) -> Point:
+    """The point of one p for all layers at gamma0 in [0, A] (paper B, Lemma 2); dominated by front_layerwise."""
+    if not 0 <= gamma0 <= k.A * (1 + 1e-12):
+        raise ValueError(f"gamma0 must lie in [0, {k.A:g}], got {gamma0!r}")
+    return evaluate(k, [min(1.0, (gamma0 / k.A) ** (2 / len(k.b)))] * len(k.b))
+
+
+def chebyshev_layerwise(k: Constants, lam: float) -> Point:
+    """The layer-wise front's point of min max(lam gamma / A, (1 - lam) zeta / (C min b)).
+
+    p = (1-lam)^2 / (lam^2 + (1-lam)^2) on the layer of least b; lam in [0, 1] reaches every point of the front.
+    """
+    if not 0 <= lam <= 1:
+        raise ValueError(f"lam must lie in [0, 1], got {lam!r}")
+    p = [1.0] * len(k.b)
+    p[min(range(len(k.b)), key=lambda i: k.b[i])] = (1 - lam) ** 2 / (lam**2 + (1 - lam) ** 2)
+    return evaluate(k, p)
+
+
+def chebyshev_uniform(k: Constants, lam: float) -> Point:
+    """The uniform front's point where lam gamma / A = (1 - lam) zeta / (C sum b), by bisection; lam in [0, 1]."""
+    if not 0 <= lam <= 1:
+        raise ValueError(f"lam must lie in [0, 1], got {lam!r}")
+    L = len(k.b)
+    low, high = 0.0, 1.0
+    for _ in range(200):
+        p = (low + high) / 2
+        if lam * p ** (L / 2) > (1 - lam) * math.sqrt(1 - p):
+            high = p
+        else:
+            low = p
+    return evaluate(k, [high] * L)
