@@ -7,7 +7,7 @@ detected.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import pandas as pd
 
 from analysis.correlation import spearman
 from analysis.intervals import MIN_SEEDS, Interval, mean_t
-from analysis.tables import arm_trials, per_trial
+from analysis.tables import arm_trials, per_trial, slices
 
 SUPPORTED, NOT_SUPPORTED, OPPOSITE, NOT_REACHED = "supported", "not supported", "opposite", "regime not reached"
 MIN_CLEAN = {"digits": 0.9, "mnist": 0.9, "fashion_mnist": 0.8}
@@ -96,6 +96,7 @@ class Judgement:
     control_detected: bool
     points: int
     unjudged: tuple[float, ...] = ()
+    at: str = ""
     reasons: tuple[str, ...] = field(default=())
 
     def number(self) -> str:
@@ -109,8 +110,9 @@ class Judgement:
         why = f" because {'; '.join(self.reasons)}" if self.reasons else ""
         shown = f"; shown and not judged: {self.claim.axis} {', '.join(f'{v:g}' for v in self.unjudged)}"
         control = "detected" if self.control_detected else "not detected"
+        at = f"At {self.at}: " if self.at else ""
         return (
-            f"{self.claim.statement} {self.verdict.capitalize()}{why}: {self.number()} over {self.points} nets; "
+            f"{at}{self.claim.statement} {self.verdict.capitalize()}{why}: {self.number()} over {self.points} nets; "
             f"planted control {control}{shown if self.unjudged else ''}."
         )
 
@@ -136,7 +138,10 @@ def pairs(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim, arm: str)
     table["eps"] = per_trial(frame, structure, layer="mean").round(EPS_DIGITS)
     if eps is not None:
         table["robust"] = per_trial(frame, "robust_accuracy", norm=claim.norm, eps=float(eps), split="test")
-    return table[table["status"] == "ok"].dropna(subset=["x", "y"])
+    table = table[table["status"] == "ok"].dropna(subset=["x", "y"])
+    if table.duplicated(["seed", *study["axes_off"]]).any():
+        raise ValueError(f"arm {arm} has two trials of one seed and point: one seed would count twice")
+    return table
 
 
 def judged_values(table: pd.DataFrame, axis: str) -> tuple[list[float], list[float]]:
@@ -216,8 +221,9 @@ def judge(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim) -> Judgem
 
 
 def judge_all(frame: pd.DataFrame, study: Mapping[str, Any]) -> list[Judgement]:
-    """Every claim that the study's arms can be asked about."""
-    return [j for j in (judge(frame, study, c) for c in CLAIMS) if j is not None]
+    """Every claim that the study's arms can be asked about, once per value of the axes that no arm is about."""
+    found = [(at, judge(frame, part, claim)) for at, part in slices(study) for claim in CLAIMS]
+    return [replace(j, at=at) for at, j in found if j is not None]
 
 
 def against_baseline(

@@ -18,7 +18,7 @@ from analysis.intervals import mean_t
 from analysis.tables import arm_trials, per_trial
 
 BLUE, ORANGE, GREEN, GREY = "#2a5d9f", "#d1662b", "#3b8553", "#8a8a8a"
-SHADES = ("#9bbbe0", "#2a5d9f", "#12294a")
+SHADES = matplotlib.colormaps["Blues"]
 NORM = {"linf": "l∞", "l2": "l2"}
 matplotlib.rcParams.update(
     {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110, "axes.grid": True,
@@ -51,7 +51,7 @@ def _ordered(values: Sequence[float], axis: str) -> list[float]:
     return sorted(set(values), key=lambda v: (v != 0, v if axis == "alpha" else -v))
 
 
-def _curve(ax: Axes, table: pd.DataFrame, column: pd.Series, axis: str, color: str, label: str) -> None:
+def _curve(ax: Axes, table: pd.DataFrame, column: pd.Series, axis: str, color: Any, label: str) -> None:
     """Mean with t intervals over seeds at each axis value (points alone where seeds are too few)."""
     order = _ordered(table[axis], axis)
     means, lows, highs = [], [], []
@@ -81,7 +81,8 @@ def robustness(frame: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
         table = arm_trials(frame, arm, study["axes_off"])
         clean = per_trial(frame, "clean_accuracy", split="test")
         _curve(row[0], table, clean, axis, GREY, "clean (SA)")
-        for shade, eps in zip(SHADES, settings[f"eps_{norm}"], strict=False):
+        budgets = sorted(settings[f"eps_{norm}"])
+        for shade, eps in zip(SHADES(np.linspace(0.35, 1.0, len(budgets))), budgets, strict=True):
             judged = " (judged)" if abs(eps - settings[f"judged_{norm}"]) < 1e-9 else ""
             name = f"{NORM[norm]} {budget(eps, norm)}{judged}"
             where = {"norm": norm, "eps": float(eps), "split": "test"}

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from analysis import figures
 from analysis.claims import Judgement, against_baseline, judge_all
 from analysis.intervals import Interval
+from analysis.tables import slices
 from study import results
 
 TITLES = {
@@ -35,7 +36,8 @@ class Summary:
         """The verdicts as lines."""
         lines = [self.title]
         for c in self.claims:
-            lines.append(f"  {c['verdict'].upper():18} {c['statement']}")
+            at = f"at {c['at']}: " if c["at"] else ""
+            lines.append(f"  {c['verdict'].upper():18} {at}{c['statement']}")
             lines.append(f"  {'':18} {c['number']}{'; ' + c['reasons'][0] if c['reasons'] else ''}")
         return "\n".join(lines)
 
@@ -54,6 +56,7 @@ def _claim(judgement: Judgement) -> dict[str, Any]:
     return {
         "id": judgement.claim.id,
         "source": judgement.claim.source,
+        "at": judgement.at,
         "verdict": judgement.verdict,
         "rho": number(rho.value),
         "low": number(rho.low),
@@ -78,6 +81,7 @@ def _direction(difference: Interval) -> str:
 def _where(frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judgement]) -> list[dict[str, Any]]:
     """Where compressibility lowers RA/SA and where it does not: paired differences to the baseline."""
     tables = []
+    parts = dict(slices(study))
     for judgement in judgements:
         claim = judgement.claim
         if claim.outcome != "relative_robust_accuracy":
@@ -89,12 +93,18 @@ def _where(frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judgemen
                 "difference": d.text(),
                 "word": _direction(d),
             }
-            for value, eps, d in against_baseline(frame, study, claim)
+            for value, eps, d in against_baseline(frame, parts[judgement.at], claim)
             if value != 0
         ]
         budget = figures.budget(study["configuration"]["settings"][f"judged_{claim.norm}"], claim.norm)
         tables.append(
-            {"arm": claim.arm, "axis": claim.axis, "norm": f"{figures.NORM[claim.norm]} {budget}", "rows": rows}
+            {
+                "arm": claim.arm,
+                "at": judgement.at,
+                "axis": claim.axis,
+                "norm": f"{figures.NORM[claim.norm]} {budget}",
+                "rows": rows,
+            }
         )
     return tables
 
@@ -103,6 +113,24 @@ def _failed(frame: pd.DataFrame, folder: Path) -> list[dict[str, Any]]:
     notes = results.failures(folder)
     names = frame.loc[frame["status"] == "failed", "trial"].unique()
     return [{"trial": n, "cause": notes[n]["cause"], "attempts": notes[n]["attempts"]} for n in names if n in notes]
+
+
+def _pictures(frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judgement]) -> list[tuple[str, str, bytes]]:
+    """File name, title and PNG of every figure, once per value of the axes that no arm is about."""
+    out: list[tuple[str, str, bytes]] = []
+    if not (frame["status"] == "ok").any() or not any(a["name"] in figures.ARMS for a in study["arms"]):
+        return out
+    for at, part in slices(study):
+        judged = [j for j in judgements if j.at == at]
+        drawn = {"robustness": figures.robustness(frame, part)}
+        if judged:
+            drawn["compressibility"] = figures.compressibility(frame, part, judged)
+            drawn["bounds"] = figures.bounds(frame, part, judged)
+        drawn["prunability"] = figures.prunability(frame, part)
+        suffix = f"-{at.replace(', ', '-').replace(' ', '-')}" if at else ""
+        for name, figure in drawn.items():
+            out.append((name + suffix, TITLES[name] + (f" ({at})" if at else ""), _png(figure)))
+    return out
 
 
 def write(folder: str | Path) -> Summary:
@@ -115,14 +143,8 @@ def write(folder: str | Path) -> Summary:
     frame = results.read(folder)
     frame = frame[frame["step"].isna()]  # curves and samples are for MLflow
     judgements = judge_all(frame, study)
-    pictures: dict[str, bytes] = {}
-    if (frame["status"] == "ok").any() and any(a["name"] in figures.ARMS for a in study["arms"]):
-        pictures["robustness"] = _png(figures.robustness(frame, study))
-        if judgements:
-            pictures["compressibility"] = _png(figures.compressibility(frame, study, judgements))
-            pictures["bounds"] = _png(figures.bounds(frame, study, judgements))
-        pictures["prunability"] = _png(figures.prunability(frame, study))
-    for name, content in pictures.items():
+    pictures = _pictures(frame, study, judgements)
+    for name, _, content in pictures:
         results.replace(folder / "figures" / f"{name}.png", content)
     configuration = study["configuration"]
     seeds = len(study["seeds"])
@@ -139,7 +161,7 @@ def write(folder: str | Path) -> Summary:
         total=len(study["trials"]),
         diverged=frame.loc[frame["status"] == "diverged", "trial"].nunique(),
         failed=_failed(frame, folder),
-        pictures=[(n, TITLES[n], base64.b64encode(c).decode()) for n, c in pictures.items()],
+        pictures=[(name, title, base64.b64encode(content).decode()) for name, title, content in pictures],
         where=_where(frame, study, judgements),
         settings=configuration["settings"],
     )

@@ -1,10 +1,12 @@
 """Selections from the tidy table: one value per trial, one arm of a study."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
+MOVED = ("alpha", "rank", "plant_rows", "plant_spectrum")
 COORDINATES = ("layer", "norm", "eps", "kept", "split")
 
 
@@ -29,6 +31,29 @@ def select(frame: pd.DataFrame, measure: str, **where: Any) -> pd.DataFrame:
 def per_trial(frame: pd.DataFrame, measure: str, **where: Any) -> pd.Series:
     """One value per trial fingerprint."""
     return select(frame, measure, **where).drop_duplicates("trial").set_index("trial")["value"]
+
+
+def slices(study: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The study at one value at a time of every axis that no arm is about (frobenius, ...), with a label each.
+
+    An arm is about the axis it is named for in MOVED. Nets of two Frobenius norms are two populations: pooling them
+    would correlate the norm, and count a seed twice.
+    """
+    values: dict[str, list[Any]] = {}
+    for arm in study["arms"]:
+        for axis, given in arm["axes"].items():
+            if axis not in MOVED:
+                values.setdefault(axis, []).extend(v for v in given if v not in values.get(axis, []))
+    several = {axis: given for axis, given in values.items() if len(given) > 1}
+    out = []
+    for fixed in itertools.product(*several.values()):
+        at = dict(zip(several, fixed, strict=True))
+        arms = [
+            dict(arm) | {"axes": {a: [at[a]] if a in at else v for a, v in arm["axes"].items()}}
+            for arm in study["arms"]
+        ]
+        out.append((", ".join(f"{axis} {value:g}" for axis, value in at.items()), dict(study) | {"arms": arms}))
+    return out
 
 
 def arm_trials(frame: pd.DataFrame, arm: Mapping[str, Any], defaults: Mapping[str, float]) -> pd.DataFrame:

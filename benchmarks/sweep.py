@@ -119,8 +119,11 @@ def main(
                 runs[how].append(json.loads(lines[0].removeprefix("RESULT ")))
                 print(f"{how} run {i + 1} done in {runs[how][-1]['whole']:.0f} s", file=sys.stderr)
     ray, one = runs["ray"], runs["one"]
-    figures = [figure(f"ray: {k}", [r[k] for r in ray], "s") for k in ray[0] if k not in ("trials", "workers")]
-    figures = [f if "memory" not in f.figure else figure(f.figure, [f.value], "MB") for f in figures]
+    figures = [
+        figure(f"ray: {k}", [r[k] for r in ray], "MB" if "memory" in k else "s")
+        for k in ray[0]
+        if k not in ("trials", "workers")
+    ]
     figures += [figure(f"one process: {k}", [r[k] for r in one], "s") for k in ("first start to last end", *KINDS)]
     inner = [
         b["first start to last end"] / (a["workers"] * a["first start to last end"])

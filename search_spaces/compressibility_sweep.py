@@ -17,11 +17,11 @@ stopping on 5 % validation with patience 10. The paper prints no grid; this one 
 
 from study.space import Arm, Preset, Study
 
-CONTROLS = (
-    Arm(name="control_neuron", family="regularization", axes={"plant_rows": (0.0, 0.25, 0.5)}),
-    Arm(name="control_spectral", family="regularization", axes={"plant_spectrum": (0.0, 0.5, 1.0)}),
-)
 FROBENIUS = {"frobenius": (1.0,)}
+CONTROLS = (
+    Arm(name="control_neuron", family="regularization", axes={"plant_rows": (0.0, 0.25, 0.5), **FROBENIUS}),
+    Arm(name="control_spectral", family="regularization", axes={"plant_spectrum": (0.0, 0.5, 1.0), **FROBENIUS}),
+)
 
 LAPTOP = Preset(
     arms=(

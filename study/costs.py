@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from study.datasets import DATASETS
+
 # Seconds on one CPU thread (2-core x86-64 at about 3 GHz, torch 2.14, fully connected nets), fitted to the pilot's
 # stage times. `*_flop` are seconds per floating-point operation, `*_step` the overhead of one iteration. The GPU
 # column is arithmetic (a tenth of an A10G's fp32 peak), not a measurement.
@@ -20,14 +22,7 @@ DOLLARS_PER_HOUR = {"g4dn.xlarge": 0.526, "g5.xlarge": 1.006, "g5.2xlarge": 1.21
 GPUS = {"g4dn.xlarge": 1, "g5.xlarge": 1, "g5.2xlarge": 1}
 BYTES_PER_TRIAL = 45_000
 INPUTS = {"digits": 64, "mnist": 784, "fashion_mnist": 784}
-IMAGES = {
-    "digits": (1437, 360),
-    "mnist": (60_000, 10_000),
-    "fashion_mnist": (60_000, 10_000),
-    "cifar10": (50_000, 10_000),
-    "cifar100": (50_000, 10_000),
-    "svhn": (73_257, 26_032),
-}
+OTHER_IMAGES = (50_000, 10_000)
 RESNET18_MULTIPLICATIONS = 37e6
 
 
@@ -43,7 +38,7 @@ def multiplications(model: str, data: str, width: int, depth: int) -> float:
 def trial_seconds(data: str, model: str, settings: Mapping[str, Any], gpu: bool) -> float:
     """Estimated wall seconds of one trial on one worker: training, attacks and the rest, from the table."""
     s = SECONDS["gpu" if gpu else "cpu"]
-    train_all, test_all = IMAGES.get(data, (50_000, 10_000))
+    train_all, test_all = DATASETS[data].images if data in DATASETS else OTHER_IMAGES
     train, test = settings["train_size"] or train_all, settings["test_size"] or test_all
     madds = multiplications(model, data, settings["width"], settings["depth"])
     steps = settings["epochs"] * math.ceil(train / settings["batch_size"])

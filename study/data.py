@@ -94,10 +94,7 @@ def _image_folder(path: str) -> Arrays:
 
 
 def _user_arrays(name: str) -> Arrays:
-    parts = datasets.user_function(name, "data")()
-    if not isinstance(parts, tuple) or len(parts) != 4:
-        raise ValueError("the function must return (train_images, train_labels, test_images, test_labels)")
-    train_x, train_y, test_x, test_y = (np.asarray(p) for p in parts)
+    train_x, train_y, test_x, test_y = (np.asarray(p) for p in datasets.user_function(name, "data")())
     out: list[np.ndarray] = []
     for x, y in ((train_x, train_y), (test_x, test_y)):
         x = x.astype(np.float32)

@@ -20,6 +20,7 @@ from study.listener import Options
 from study.space import closest
 
 OK, UNEXPECTED, USAGE, FAILED_TRIALS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+MOST_SEEDS, LARGEST_SEED = 1000, 2**31 - 1
 
 app = App(
     name="study",
@@ -84,12 +85,17 @@ def sweep(
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=None if gpus_per_trial is None else _positive("--gpus-per-trial", gpus_per_trial, zero=True),
     )
-    if download:
-        _download(request)
-    plan = plans.make(request, need_data=not dry_run)
+    address = address or os.environ.get("RAY_ADDRESS", "")
+    plan = plans.make(request, need_data=not (dry_run or download))
     if dry_run:
-        listing.show_plan(out, plan, json_, points=True)
+        workers = listing.expected_workers(plan, options.max_concurrent, in_process, bool(address))
+        listing.show_plan(out, plan, json_, workers=workers, points=True)
         return OK
+    if download:
+        from study.data import download as fetch
+
+        fetch(plan.data, plan.data_dir)
+        plan = plans.make(request)
     from study import sweep as sweeps
 
     return sweeps.go(
@@ -99,7 +105,7 @@ def sweep(
             resume=resume,
             retry_failed=retry_failed,
             in_process=in_process,
-            address=address or os.environ.get("RAY_ADDRESS", ""),
+            address=address,
             tracking_uri=tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", ""),
             json=json_,
         ),
@@ -130,6 +136,8 @@ def report(
     for directory in directories:
         if plans.read_manifest(directory) is None:
             raise UsageError(f"{directory} is not a folder of results: it has no study.json")
+    if csv and (csv.is_dir() or not csv.resolve().parent.is_dir()):
+        raise UsageError(f"--csv {csv}: give a file in a folder that exists")
     from analysis import report as reports
 
     for directory in directories:
@@ -144,8 +152,7 @@ def report(
 
 def again(argv: list[str]) -> str:
     """The command that goes on with an interrupted sweep."""
-    words = [w for w in argv if w != "--retry-failed"]
-    return shlex.join(["python", "-m", "study.launch", *words, *([] if "--resume" in words else ["--resume"])])
+    return shlex.join(["python", "-m", "study.launch", *argv, *([] if "--resume" in argv else ["--resume"])])
 
 
 def _positive(name: str, number: float, zero: bool = False) -> float:
@@ -163,13 +170,19 @@ def _overrides(items: tuple[str, ...]) -> dict[str, str]:
 
 
 def _seeds(text: str) -> tuple[int, ...]:
+    if not text:
+        return ()
     try:
         numbers = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
-        numbers = [-1]
-    if any(n < 0 for n in numbers) or (len(numbers) == 1 and numbers[0] == 0 and "," not in text):
-        raise UsageError(f"--seeds {text!r} is not accepted; give how many (5) or which ones (0,3,7)")
-    return tuple(range(numbers[0])) if len(numbers) == 1 and "," not in text else tuple(dict.fromkeys(numbers))
+        numbers = []
+    count = len(numbers) == 1 and "," not in text
+    if not numbers or min(numbers) < (1 if count else 0) or max(numbers) > (MOST_SEEDS if count else LARGEST_SEED):
+        raise UsageError(
+            f"--seeds {text[:40]!r} is not accepted; give how many (5; at most {MOST_SEEDS}) "
+            f"or which ones (0,3,7; each at most {LARGEST_SEED})"
+        )
+    return tuple(range(numbers[0])) if count else tuple(dict.fromkeys(numbers))
 
 
 def _duration(text: str) -> float:
@@ -183,14 +196,6 @@ def _duration(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise UsageError(f"--time-budget {text!r} is not accepted; give 90s, 10m or 2h")
     return seconds
-
-
-def _download(request: plans.Request) -> None:
-    study = plans.find_study(request.study)
-    name = request.data or study.presets.get(request.preset, study.presets["laptop"]).data
-    from study.data import download
-
-    download(name, request.data_dir)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,6 +1,7 @@
 """What the command line prints about studies, plans and folders, as text and as JSON."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,25 @@ from study import plan as plans
 from study.plan import Plan
 
 
-def facts(plan: Plan, workers: int = 2) -> dict[str, Any]:
-    """Trials, seconds, disk and cost of a plan. Seconds are on `workers` workers, or one GPU's worth of fractions."""
-    trials = len(plan.jobs)
-    parallel = workers if plan.gpus_per_trial == 0 else max(1, int(1 / plan.gpus_per_trial + 1e-9))
+def expected_workers(plan: Plan, max_concurrent: int = 0, in_process: bool = False, cluster: bool = False) -> int:
+    """Trials at once: one in this process, what fits on this machine or on one GPU, 0 for a cluster not yet seen."""
+    if in_process:
+        return 1
+    if cluster:
+        return 0
+    fits = 1 / plan.gpus_per_trial if plan.gpus_per_trial else (os.cpu_count() or 1) / plan.cpus_per_trial
+    return max(1, min(int(fits + 1e-9), max_concurrent or int(fits + 1)))
+
+
+def facts(plan: Plan, workers: int, pending: int | None = None) -> dict[str, Any]:
+    """Trials, seconds, disk and cost of a plan's pending trials (all by default) on `workers` workers (0: unknown)."""
+    trials = len(plan.jobs) if pending is None else pending
     start = costs.SECONDS["gpu" if plan.gpus_per_trial else "cpu"]["start"]
     work = trials * plan.estimated_trial_seconds
     return {
-        "trials": trials,
-        "seconds": start + work / parallel,
-        "workers": parallel,
+        "trials": len(plan.jobs),
+        "seconds": start + work / max(1, workers),
+        "workers": workers,
         "megabytes": trials * costs.BYTES_PER_TRIAL / 1e6,
         "dollars": costs.dollars(work, plan.gpus_per_trial, plan.preset.instance),
         "past_trials": plan.past_trials,
@@ -29,9 +39,13 @@ def facts(plan: Plan, workers: int = 2) -> dict[str, Any]:
 
 def cost_text(f: dict[str, Any], plan: Plan) -> str:
     """A plan's cost in a line."""
-    where = f"{f['workers']} workers" if not plan.gpus_per_trial else f"1 GPU, {plan.gpus_per_trial:g} per trial"
+    where = "on 1 worker" if f["workers"] == 1 else f"on {f['workers']} workers"
+    if f["workers"] == 0:
+        where = "of one worker's time, spread over the cluster"
+    elif plan.gpus_per_trial:
+        where = f"on 1 GPU, {plan.gpus_per_trial:g} per trial"
     price = f", about ${f['dollars']:.0f} on {plan.preset.instance}" if f["dollars"] else ""
-    return f"about {costs.duration(f['seconds'])} on {where}, {f['megabytes']:.0f} MB{price}"
+    return f"about {costs.duration(f['seconds'])} {where}, {f['megabytes']:.0f} MB{price}"
 
 
 def show(out: Console, as_json: bool) -> None:
@@ -42,7 +56,8 @@ def show(out: Console, as_json: bool) -> None:
         presets = {}
         for preset in study.presets:
             plan = plans.make(plans.Request(study=name, preset=preset), need_data=False)
-            presets[preset] = facts(plan) | {"text": cost_text(facts(plan), plan)}
+            cost = facts(plan, expected_workers(plan))
+            presets[preset] = cost | {"text": cost_text(cost, plan)}
         records.append(
             {
                 "name": name,
@@ -63,9 +78,11 @@ def show(out: Console, as_json: bool) -> None:
     out.print("\nRun one with: python -m study.launch NAME [--preset PRESET]; its points: add --dry-run", markup=False)
 
 
-def show_plan(out: Console, plan: Plan, as_json: bool, points: bool = False, pending: int | None = None) -> None:
-    """A plan: trials, time, disk, cost; with `points`, every trial."""
-    f = facts(plan)
+def show_plan(
+    out: Console, plan: Plan, as_json: bool, *, workers: int, points: bool = False, pending: int | None = None
+) -> None:
+    """A plan: trials, time, disk, cost of the pending ones; with `points`, every trial."""
+    f = facts(plan, workers, pending)
     if as_json:
         rows = [{"trial": n, "family": j.family, "seed": j.trial.seed, **j.axes} for n, j in plan.jobs.items()]
         print(json.dumps({"configuration": plan.configuration(), **f, "points": rows}, indent=1))

@@ -118,9 +118,26 @@ def make(request: Request, *, need_data: bool = True) -> Plan:
 
 
 def _check_sizes(plan: Plan) -> None:
-    for name, have in zip(("train_size", "test_size"), costs.IMAGES.get(plan.data, (0, 0)), strict=True):
-        if have and plan.settings[name] > have:
-            raise UsageError(f"--set {name}: {plan.settings[name]} is more than the {have} images of {plan.data}")
+    """The split's arithmetic, where the data set's size is known: every part must hold each class once."""
+    info = datasets.DATASETS.get(plan.data)
+    if info is None:
+        return
+    left = {}
+    for name, have in zip(("train_size", "test_size"), info.images, strict=True):
+        size = left[name] = plan.settings[name] or have
+        if size > have:
+            raise UsageError(f"--set {name}: {size} is more than the {have} images of {plan.data}")
+        if size < have and not info.classes <= size <= have - info.classes:
+            raise UsageError(
+                f"--set {name}: {size} of {have} images cannot be drawn with all {info.classes} classes of {plan.data} "
+                f"on both sides; give {info.classes} to {have - info.classes}, or 0 for all"
+            )
+    share = plan.settings["validation"]
+    if share and not info.classes <= round(share * left["train_size"]) <= left["train_size"] - info.classes:
+        raise UsageError(
+            f"--set validation: {share:g} of {left['train_size']} training images are too few "
+            f"for the {info.classes} classes of {plan.data}; give a larger share"
+        )
 
 
 def _data_digest(data: str, data_dir: str, need_data: bool) -> str:
@@ -243,7 +260,7 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
         raise UsageError(f"--output {folder} is a file; choose a folder")
     found = read_manifest(folder)
     if found is None:
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(p.name != ".lock" for p in folder.iterdir()):  # a first start refused leaves one
             raise UsageError(f"--output {folder} is not empty and holds no results of a study; choose another folder")
         return plan, None
     differences = _differences(found["configuration"], plan.configuration())

@@ -1,7 +1,7 @@
 """What is looked at before anything is started or written."""
 
-import os
 import socket
+import tempfile
 
 from study.config import UsageError
 from study.monitor import gpu_count
@@ -27,8 +27,11 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
     parent = plan.folder
     while not parent.exists():
         parent = parent.parent
-    if not os.access(parent, os.W_OK):
-        raise UsageError(f"--output {plan.folder}: {parent} cannot be written")
+    try:
+        with tempfile.TemporaryFile(dir=parent):  # the permission bits say yes where the file system says no
+            pass
+    except OSError as error:
+        raise UsageError(f"--output {plan.folder}: {parent} cannot be written ({error.strerror})") from None
 
 
 def check_reachable(address: str) -> None:

@@ -4,6 +4,7 @@ A folder of results holds study.json (what was asked), trials/ (one file per fin
 done-marker), failed/ (one JSON per trial that failed), damaged/ (files that did not match their digest).
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -12,7 +13,6 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,7 +112,7 @@ def trial_path(folder: Path, trial: str) -> Path:
     return folder / "trials" / f"{trial}.parquet"
 
 
-@contextmanager
+@contextlib.contextmanager
 def _written(path: Path, content: bytes) -> Iterator[str]:
     """A temporary file beside `path` with `content` safely on the disk; gone afterwards unless it was renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -186,13 +186,17 @@ def scan(folder: Path, *, set_aside: bool = False) -> dict[str, Finished]:
                 os.replace(path, folder / "damaged" / path.name)
     if set_aside:
         for leftover in folder.glob("*/.tmp-*"):
-            leftover.unlink()
+            leftover.unlink(missing_ok=True)
     return out
 
 
 def failures(folder: Path) -> dict[str, dict[str, Any]]:
     """The failure notes of a folder by fingerprint: point, cause, traceback, attempts."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted((folder / "failed").glob("*.json"))}
+    notes = {}
+    for path in sorted((folder / "failed").glob("*.json")):
+        with contextlib.suppress(FileNotFoundError):  # the trial was run again and has just succeeded
+            notes[path.stem] = json.loads(path.read_text())
+    return notes
 
 
 def note_failure(folder: Path, trial: str, note: Mapping[str, Any]) -> None:

@@ -41,6 +41,11 @@ class Report:
     out_of_time: bool = False
     seconds: float = 0.0
 
+    @property
+    def lost(self) -> int:
+        """Trials with neither a result nor a failure noted."""
+        return self.total - self.finished - len(self.failed)
+
 
 class _Relay:
     """The driver's listener: display, failure notes, tracking. Results themselves are published by the workers."""

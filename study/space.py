@@ -33,16 +33,25 @@ class Knob:
         """The valid values in words."""
         noun = {int: "whole numbers", float: "numbers"}[self.kind]
         least = f" {'above' if self.open_low else 'from'} {self.low:g}" if self.low > -math.inf else ""
-        most = f" to {self.high:g}" if self.high < math.inf else ""
+        most = f" to {self.high:.10g}" if self.high < math.inf else ""
         words = "".join(f", or {w}" for w in self.words)
         return (
             f"{noun}{least}{most} (8/255 is a number){words}" if self.kind is float else f"{noun}{least}{most}{words}"
         )
 
 
+MOST_UNITS, MOST = 100_000, 10**9
+
 AXES: dict[str, Knob] = {
     "alpha": Knob(kind=float, default=0.0, low=0, help="strength of the penalty (group lasso, nuclear norm)"),
-    "rank": Knob(kind=int, default=0, low=0, words={"full": 0}, help="inner dimension of every hidden layer; 0 = full"),
+    "rank": Knob(
+        kind=int,
+        default=0,
+        low=0,
+        high=MOST_UNITS,
+        words={"full": 0},
+        help="inner dimension of every hidden layer; 0 = full",
+    ),
     "frobenius": Knob(
         kind=float, default=1.0, low=0, help="hidden layers held at this multiple of their initial norm; 0 = free"
     ),
@@ -53,25 +62,27 @@ AXES: dict[str, Knob] = {
 }
 
 SETTINGS: dict[str, Knob] = {
-    "width": Knob(kind=int, default=200, low=1, help="units of a hidden layer"),
-    "depth": Knob(kind=int, default=4, low=1, help="hidden layers"),
-    "train_size": Knob(kind=int, default=0, low=0, help="training images; 0 = all"),
-    "test_size": Knob(kind=int, default=0, low=0, help="test images; 0 = all"),
+    "width": Knob(kind=int, default=200, low=1, high=MOST_UNITS, help="units of a hidden layer"),
+    "depth": Knob(kind=int, default=4, low=1, high=1000, help="hidden layers"),
+    "train_size": Knob(kind=int, default=0, low=0, high=MOST, help="training images; 0 = all"),
+    "test_size": Knob(kind=int, default=0, low=0, high=MOST, help="test images; 0 = all"),
     "validation": Knob(
         kind=float, default=0.0, low=0, high=0.5, help="share of the training images kept for validation"
     ),
-    "epochs": Knob(kind=int, default=40, low=1, help="passes over the training images, at most"),
-    "patience": Knob(kind=int, default=0, low=0, help="epochs without a better validation loss; 0 = no early stopping"),
-    "batch_size": Knob(kind=int, default=100, low=1, help="images per step"),
+    "epochs": Knob(kind=int, default=40, low=1, high=MOST, help="passes over the training images, at most"),
+    "patience": Knob(
+        kind=int, default=0, low=0, high=MOST, help="epochs without a better validation loss; 0 = no early stopping"
+    ),
+    "batch_size": Knob(kind=int, default=100, low=1, high=MOST, help="images per step"),
     "learning_rate": Knob(kind=float, default=1e-3, low=0, open_low=True, help="AdamW's learning rate"),
     "weight_decay": Knob(kind=float, default=0.01, low=0, help="AdamW's weight decay"),
     "eps_linf": Knob(kind=float, default=(16 / 255,), low=0, several=True, help="l_inf budgets in pixel units"),
     "eps_l2": Knob(kind=float, default=(0.5,), low=0, several=True, help="l_2 budgets in pixel units"),
     "judged_linf": Knob(kind=float, default=16 / 255, low=0, help="the l_inf budget that claims are judged at"),
     "judged_l2": Knob(kind=float, default=0.5, low=0, help="the l_2 budget that claims are judged at"),
-    "attack_iterations": Knob(kind=int, default=20, low=1, help="AutoPGD's iterations"),
-    "attack_restarts": Knob(kind=int, default=1, low=1, help="AutoPGD's random starts"),
-    "gap_iterations": Knob(kind=int, default=50, low=1, help="PGD's iterations for the loss gap"),
+    "attack_iterations": Knob(kind=int, default=20, low=1, high=MOST, help="AutoPGD's iterations"),
+    "attack_restarts": Knob(kind=int, default=1, low=1, high=MOST, help="AutoPGD's random starts"),
+    "gap_iterations": Knob(kind=int, default=50, low=1, high=MOST, help="PGD's iterations for the loss gap"),
 }
 
 
@@ -96,7 +107,7 @@ def parse_value(name: str, knob: Knob, text: str) -> Value:
         return knob.words[text]
     try:
         number = parse_number(text)
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError, OverflowError):
         raise refusal from None
     if number < knob.low or number > knob.high or (knob.open_low and number == knob.low):
         raise refusal
@@ -109,12 +120,11 @@ def parse_value(name: str, knob: Knob, text: str) -> Value:
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One family's grid: the product of its axes' values. `question` names the effect that the arm is for."""
+    """One family's grid: the product of its axes' values."""
 
     name: str
     family: str
     axes: Mapping[str, tuple[Value, ...]]
-    question: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,8 +198,14 @@ def with_overrides(preset: Preset, overrides: Mapping[str, str], data: str) -> t
                 f"Axes: {', '.join(known)}. Settings: {', '.join(SETTINGS)}."
             )
     for norm in ("linf", "l2"):
-        if settings[f"judged_{norm}"] not in settings[f"eps_{norm}"]:
-            settings[f"judged_{norm}"] = settings[f"eps_{norm}"][len(settings[f"eps_{norm}"]) // 2]
+        judged, budgets = settings[f"judged_{norm}"], settings[f"eps_{norm}"]
+        if judged not in budgets and f"judged_{norm}" in overrides:
+            raise UsageError(
+                f"--set judged_{norm}: {judged:g} is none of the budgets ({', '.join(f'{b:g}' for b in budgets)}); "
+                f"name it in --set eps_{norm} too"
+            )
+        if judged not in budgets:
+            settings[f"judged_{norm}"] = budgets[len(budgets) // 2]
     if settings["patience"] and not settings["validation"]:
         raise UsageError("--set patience: early stopping needs a validation share; add --set validation=0.05")
     return preset, settings

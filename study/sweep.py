@@ -3,11 +3,11 @@
 import json
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -18,6 +18,9 @@ from study.listener import Options
 from study.monitor import gpu_count
 from study.plan import Plan
 from study.preflight import preflight
+
+if TYPE_CHECKING:
+    from study.tracking import Tracker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +46,8 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
     left = set(plan.jobs) - set(plans.done(plan.folder))
     left -= set() if switches.retry_failed else set(results.failures(plan.folder))
     err.print(where(switches), markup=False)
-    listing.show_plan(err, plan, False, pending=len(left))
+    workers = listing.expected_workers(plan, options.max_concurrent, switches.in_process, bool(switches.address))
+    listing.show_plan(err, plan, False, workers=workers, pending=len(left))
     if (spare := gpu_count()) and not plan.gpus_per_trial:
         err.print(f"Note: {spare} GPU(s) here stay unused; give --gpus-per-trial 0.25 to use them.")
     if found and found.get("commit") != (commit := plans.git_commit()):
@@ -51,7 +55,11 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
     with runner.lock(plan.folder) if found else nullcontext():
         if found and not runner.pending(plan, switches.retry_failed):
             err.print("Nothing left to run.")
-            return finish(plan, runner.outcome(plan), uri, switches, again, out)
+            tracker = _tracker(plan, found, uri, plan.jobs)
+            report = runner.outcome(plan)
+            code = finish(plan, report, uri, switches, again, out)
+            _close(tracker, "FAILED" if report.failed else "FINISHED", plan.folder, err)
+            return code
     return _run(plan, found, options, switches, again, uri, out, err)
 
 
@@ -65,8 +73,6 @@ def _run(
     out: Console,
     err: Console,
 ) -> int:
-    from study import tracking
-
     leave: Callable[[], None] | None = None
     workers = 1
     if not switches.in_process:
@@ -82,9 +88,7 @@ def _run(
         with runner.lock(plan.folder):
             manifest = runner.write_manifest(plan, found)
             jobs = runner.pending(plan, switches.retry_failed)
-            tracker = tracking.Tracker(uri, plan, manifest)
-            for name in set(plan.jobs) - set(jobs):
-                tracker.trial(plan.jobs[name], trial_status(plan.folder, name))
+            tracker = _tracker(plan, manifest, uri, [n for n in plan.jobs if n not in jobs])
             report = runner.run(
                 plan, jobs, options, err, ray_backend=not switches.in_process, workers=workers, tracker=tracker
             )
@@ -99,13 +103,26 @@ def _run(
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         if tracker:
             artifacts = plan.folder if status != "KILLED" or plan.folder.joinpath("report.html").exists() else None
-            problem = tracker.close(status, artifacts)
-            if problem:
-                err.print(f"MLflow did not take everything ({problem}); the results folder is complete.", markup=False)
+            _close(tracker, status, artifacts, err)
         if leave:
             leave()
         signal.signal(signal.SIGINT, before)
     return code
+
+
+def _tracker(plan: Plan, manifest: Mapping[str, Any], uri: str, over: Iterable[str]) -> "Tracker":
+    """The tracker of a sweep, given first the trials that were over before, which a lost store may lack."""
+    from study import tracking
+
+    tracker = tracking.Tracker(uri, plan, manifest)
+    for name in over:
+        tracker.trial(plan.jobs[name], trial_status(plan.folder, name))
+    return tracker
+
+
+def _close(tracker: "Tracker", status: str, artifacts: Path | None, err: Console) -> None:
+    if problem := tracker.close(status, artifacts):
+        err.print(f"MLflow did not take everything ({problem}); the results folder is complete.", markup=False)
 
 
 def where(switches: Switches) -> str:
@@ -134,6 +151,7 @@ def finish(plan: Plan, report: runner.Report, uri: str, switches: Switches, agai
             "finished": report.finished,
             "diverged": report.diverged,
             "failed": report.failed,
+            "lost": 0 if report.out_of_time else report.lost,
             "out_of_time": report.out_of_time,
             "seconds": round(report.seconds, 1),
             "claims": summary.claims,
@@ -150,12 +168,15 @@ def finish(plan: Plan, report: runner.Report, uri: str, switches: Switches, agai
         for name, cause in list(report.failed.items())[:5]:
             out.print(f"  {name}: {cause}; log: {plan.folder / 'failed' / name}.json", markup=False)
         if report.failed:
-            out.print(f"  run them again with: {again.replace(' --resume', '')} --retry-failed", markup=False)
+            retry = again if "--retry-failed" in again else f"{again} --retry-failed"
+            out.print(f"  run them again with: {retry}", markup=False)
         if report.out_of_time:
             out.print(f"The time budget is used up; go on with: {again}", markup=False)
+        elif report.lost:
+            out.print(f"  {report.lost} ended without a result or a cause; go on with: {again}", markup=False)
         out.print(f"Report:  {_short(plan.folder / 'report.html')}", markup=False)
         out.print(f"Compare: {ui_command(uri)}", markup=False)
-    return 3 if report.failed else 0
+    return 1 if report.lost and not report.out_of_time else 3 if report.failed else 0
 
 
 def _short(path: Path) -> str:

@@ -51,7 +51,7 @@ def _optimizer(net: Net, config: Train) -> torch.optim.Optimizer:
 
 
 def _epoch(net: Net, split: Split, config: Train, progress: Progress, order: Tensor) -> float:
-    """One pass over the training split; the mean training loss (penalty included), NaN once it is not finite."""
+    """One pass over the training split; the mean loss (penalty included), NaN once it or a weight is not finite."""
     net.train()
     layers = list(nets.layers(net).values())
     device = net.mean.device
@@ -67,7 +67,8 @@ def _epoch(net: Net, split: Split, config: Train, progress: Progress, order: Ten
         _project(layers, progress.norms)
         total += loss.detach() * len(index)
     mean = float(total) / len(order)
-    return mean if math.isfinite(mean) else math.nan
+    sound = all(bool(p.isfinite().all()) for p in net.parameters())  # the last step may be the one that diverged
+    return mean if sound and math.isfinite(mean) else math.nan
 
 
 def _project(layers: list[Any], norms: list[float]) -> None:

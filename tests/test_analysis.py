@@ -99,6 +99,26 @@ def test_residuals_at_round_off_are_ties():
     assert any("1 points between" in r for r in judged.reasons)
 
 
+def test_two_frobenius_norms_are_judged_apart():
+    """Pooled, the second norm's higher level would hide the fall within each; and every seed would count twice."""
+    low, high = table(noise=0.0), table(noise=0.0, base_ra=0.6)
+    high["frobenius"], high["trial"] = 2.0, high["trial"] + "at 2"
+    study = STUDY | {"arms": [dict(a) | {"axes": a["axes"] | {"frobenius": [1.0, 2.0]}} for a in STUDY["arms"]]}
+    judged = claims.judge_all(pd.concat([low, high], ignore_index=True), study)
+    neuron = [j for j in judged if j.claim.id == NEURON.id]
+    assert [j.at for j in neuron] == ["frobenius 1", "frobenius 2"]
+    assert [j.points for j in neuron] == [25, 25]
+    assert [j.rho.value for j in neuron] == pytest.approx([-1.0, -1.0])
+    assert neuron[1].sentence().startswith("At frobenius 2: ")
+
+
+def test_a_seed_that_stands_twice_is_refused():
+    twice = table()
+    twice["trial"] = twice["trial"] + "again"
+    with pytest.raises(ValueError, match="would count twice"):
+        claims.judge(pd.concat([table(), twice], ignore_index=True), STUDY, NEURON)
+
+
 def test_a_study_without_the_arm_is_not_judged():
     assert claims.judge(table(), STUDY | {"arms": []}, NEURON) is None
 

@@ -127,4 +127,4 @@ def test_a_users_function(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"pixels must lie in \[0, 1\]"):
         load(Load(data="mine_data:bright"), 0)
     with pytest.raises(UsageError, match="must return"):
-        load(Load(data="mine_data:short"), 0)
+        datasets.digest("mine_data:short", "")

@@ -15,10 +15,18 @@ BAD = [
     (["compressibility_sweep", "--set", "alpa=1"], "did you mean alpha?"),
     (["compressibility_sweep", "--set", "alpha=-1"], "--set alpha: '-1' is not accepted; give numbers from 0"),
     (["compressibility_sweep", "--set", "alpha=nan"], "--set alpha: 'nan' is not accepted"),
-    (["compressibility_sweep", "--set", "rank=2.5"], "whole numbers from 0, or full"),
+    (["compressibility_sweep", "--set", "rank=2.5"], "whole numbers from 0 to 100000, or full"),
     (["compressibility_sweep", "--set", "alpha"], "write --set AXIS=V1,V2"),
-    (["compressibility_sweep", "--seeds", "many"], "give how many (5) or which ones (0,3,7)"),
-    (["compressibility_sweep", "--seeds", "0"], "give how many (5)"),
+    (["compressibility_sweep", "--seeds", "many"], "which ones (0,3,7"),
+    (["compressibility_sweep", "--seeds", "0"], "give how many (5;"),
+    (["compressibility_sweep", "--seeds", "9999999"], "at most 1000"),
+    (["compressibility_sweep", "--seeds", "0," + "9" * 30], "each at most 2147483647"),
+    (["compressibility_sweep", "--set", "rank=1e12"], "whole numbers from 0 to 100000, or full"),
+    (["compressibility_sweep", "--set", "width=" + "9" * 400], "whole numbers from 1 to 100000"),
+    (["compressibility_sweep", "--set", "judged_linf=0.2"], "0.2 is none of the budgets"),
+    (["compressibility_sweep", "--set", "test_size=355"], "give 10 to 350, or 0 for all"),
+    (["compressibility_sweep", "--set", "train_size=9"], "give 10 to 1427, or 0 for all"),
+    (["compressibility_sweep", "--set", "validation=0.001"], "too few for the 10 classes"),
     (["compressibility_sweep", "--time-budget", "soon"], "give 90s, 10m or 2h"),
     (["compressibility_sweep", "--max-concurrent", "-1"], "--max-concurrent must be at least 0"),
     (["compressibility_sweep", "--cpus-per-trial", "0"], "--cpus-per-trial must be above 0"),
@@ -31,6 +39,8 @@ BAD = [
     (["compressibility_sweep", "--data", "imagefolder:torn"], "seems damaged"),
     (["compressibility_sweep", "--data", "mine:nothing"], "cannot import it"),
     (["compressibility_sweep", "--data", "mine:short_data"], "must return"),
+    (["compressibility_sweep", "--data", "raises:data"], "RuntimeError: not today"),
+    (["compressibility_sweep", "--model", "math:sqrt"], "no Python source"),
     (["compressibility_sweep", "--set", "train_size=5000"], "--set train_size: 5000 is more than the 1437 images"),
     (
         ["compressibility_sweep", "--set", "train_size=300", "--data", "mine:small_data"],
@@ -47,11 +57,17 @@ BAD = [
     (["compressibility_sweep", "--tracking-uri", "http://127.0.0.1:1"], "no MLflow server answers there"),
     (["compressibility_sweep", "--tracking-uri", "sqlite:///no/such/folder/x.db"], "there is no folder"),
     (["compressibility_sweep", "--tracking-uri", "mlruns"], "is not accepted"),
+    (["compressibility_sweep", "--tracking-uri", "sqlite:///mine.py"], "is not a database"),
+    (["compressibility_sweep", "--tracking-uri", "sqlite:///empty"], "is a folder"),
+    (["compressibility_sweep", "--tracking-uri", "postgresql://me:secret@127.0.0.1:1/x"], "cannot be used"),
     (["compressibility_sweep", "--output", "mine.py"], "is a file; choose a folder"),
+    (["compressibility_sweep", "--output", "mine.py/x"], "cannot be written"),
+    (["compressibility_sweep", "--output", "/proc/x"], "cannot be written"),
     (["compressibility_sweep", "--output", "torn"], "is not empty and holds no results"),
     (["status", "torn"], "is not a folder of results"),
     (["report", "torn"], "is not a folder of results"),
     (["report"], "which folder?"),
+    (["report", "held", "--csv", "nowhere/x.csv"], "give a file in a folder that exists"),
 ]
 MINE = """
 from torch import nn
@@ -70,7 +86,12 @@ def broken(shape, classes): return nn.Sequential(nn.Flatten(), nn.Linear(63, 8),
 def folder(tmp_path, monkeypatch):
     """A working folder with one module of the user's, an empty and a damaged image folder."""
     (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "raises.py").write_text("raise RuntimeError('not today')")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held/study.json").write_text(
+        '{"configuration": {"settings": {}}, "arms": [], "seeds": [], "trials": []}'
+    )
     for name in ("cat", "dog"):
         (tmp_path / "torn" / name).mkdir(parents=True)
         (tmp_path / "torn" / name / "x.png").write_bytes(b"not a picture")
@@ -96,6 +117,7 @@ def test_bad_input_is_one_message_and_leaves_nothing(words, message, folder, cap
     assert said.err.startswith("study: ")
     assert said.err.count("\n") == 1
     assert "Traceback" not in said.err
+    assert "secret" not in said.err
     assert entries(folder) == before
 
 
@@ -123,16 +145,50 @@ def test_a_listener_that_is_no_mlflow_is_refused(folder, capsys):
     assert "no MLflow server answers" in capsys.readouterr().err
 
 
-def test_a_read_only_folder_is_named(folder, capsys, monkeypatch):
-    import os
-
-    from study import sweep
+def test_nothing_is_downloaded_for_a_plan_or_before_all_else_is_sound(folder, capsys, monkeypatch):
+    from study import data
     from study.launch import main
 
-    real = os.access
-    monkeypatch.setattr(sweep.os, "access", lambda path, mode: mode != os.W_OK and real(path, mode))
-    assert main(["compressibility_sweep"]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+    fetched = []
+    monkeypatch.setattr(data, "download", lambda name, root: fetched.append(name))
+    assert main(["compressibility_sweep", "--data", "mnist", "--download", "--dry-run"]) == 0
+    assert main(["compressibility_sweep", "--data", "mnist", "--download", "--set", "alpha=x"]) == 2
+    assert fetched == []
+    assert main(["compressibility_sweep", "--data", "mnist", "--download"]) == 2
+    assert fetched == ["mnist"]
+    assert "no file" in capsys.readouterr().err
+
+
+def test_the_estimate_follows_what_will_run(folder, capsys):
+    from study.launch import main
+
+    def seconds(*words):
+        assert main(["compressibility_sweep", "--dry-run", "--json", *words]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    alone, two = seconds("--in-process"), seconds("--max-concurrent", "1")
+    assert alone["workers"] == two["workers"] == 1
+    assert seconds("--cpus-per-trial", "0.1")["seconds"] < alone["seconds"]
+    assert seconds("--address", "auto")["workers"] == 0
+
+
+def test_what_a_function_returns_is_part_of_the_data_identity(folder):
+    from study import datasets
+
+    (folder / "drifts.py").write_text(
+        "import os, numpy as np\n"
+        "def data():\n"
+        "    x = np.full((20, 4), float(os.environ['DRIFT']))\n"
+        "    return x, np.arange(20) % 2, x, np.arange(20) % 2\n"
+    )
+    import os
+
+    found = set()
+    for value in ("0.1", "0.2", "0.2"):
+        os.environ["DRIFT"] = value
+        found.add(datasets.digest("drifts:data", ""))
+    del os.environ["DRIFT"]
+    assert len(found) == 2
 
 
 def test_list_as_json_covers_the_rows(folder, capsys):
@@ -184,6 +240,7 @@ def test_the_command_that_goes_on():
         "compressibility_sweep --set alpha=0,1 --resume"
     )
     assert again(["x", "--resume"]).count("--resume") == 1
+    assert again(["x", "--retry-failed"]).endswith("x --retry-failed --resume")
 
 
 @pytest.mark.skipif(not (SHARED / "data/MNIST").is_dir(), reason="MNIST is not beside the checkout")

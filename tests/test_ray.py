@@ -86,23 +86,26 @@ def test_gpus_that_the_autoscaler_may_start_count(cluster, tmp_path):
     assert cluster.cluster_file_gpus(str(file)) == 6
 
 
-def test_a_family_is_a_plain_tune_trainable(cluster, tmp_path):
+@pytest.mark.parametrize(
+    ("family", "axis", "values"), [("Regularization", "alpha", [0.0, 0.01]), ("LowRank", "rank", [0, 4])]
+)
+def test_a_family_is_a_plain_tune_trainable(family, axis, values, cluster, tmp_path):
     from ray import tune
     from ray.tune.logger import JsonLoggerCallback
 
-    from study.trainables.base import Regularization
+    from study.trainables import base
 
     small = {"width": 16, "depth": 1, "epochs": 3, "test_size": 50, "gap_iterations": 2, "attack_iterations": 2}
     os.chdir(tmp_path)
     grid = tune.Tuner(
-        Regularization,
-        param_space={"alpha": tune.grid_search([0.0, 0.01]), "seed": 0, **small},
+        getattr(base, family),
+        param_space={axis: tune.grid_search(values), "seed": 0, **small},
         tune_config=tune.TuneConfig(metric="clean_accuracy", mode="max", reuse_actors=True),
         run_config=tune.RunConfig(storage_path=str(tmp_path / "tune"), verbose=0,
                                   callbacks=[JsonLoggerCallback()]),
     ).fit()  # fmt: skip
     assert not grid.errors
-    assert {r.config["alpha"] for r in grid} == {0.0, 0.01}
+    assert {r.config[axis] for r in grid} == set(values)
     assert 0 < grid.get_best_result().metrics["clean_accuracy"] <= 1
     assert all("epoch" in r.metrics_dataframe.columns for r in grid), "epochs are reported, so that schedulers work"
 
@@ -113,6 +116,8 @@ def test_an_unknown_key_of_a_family_is_refused():
 
     with pytest.raises(UsageError, match="did you mean alpha"):
         standalone_job("regularization", {"alpa": 1}, "/tmp")
+    with pytest.raises(UsageError, match="low_rank does not take alpha; it takes rank, frobenius"):
+        standalone_job("low_rank", {"alpha": 1}, "/tmp")
 
 
 def test_cluster_yaml_is_one_that_ray_accepts():

@@ -265,6 +265,13 @@ def test_a_full_disk_stops_with_one_message_and_loses_nothing(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_a_folder_that_holds_a_lock_alone_can_be_used(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.lock").touch()
+    words = ["compressibility_sweep", "--preset", "smoke", "--in-process", "--seeds", "1", "--set", "epochs=1"]
+    assert launch(*words, "--output", "out", cwd=tmp_path).returncode == 0
+
+
 def test_a_second_driver_is_refused(tmp_path):
     process = start(*SMOKE, "--in-process", "--output", "out", cwd=tmp_path)
     try:

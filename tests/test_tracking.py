@@ -73,6 +73,43 @@ def test_a_trial_can_be_understood_by_somebody_who_did_not_run_it(store):
     assert artifacts == {"report.html", "figures"}
 
 
+def test_a_lost_store_is_made_again_and_half_written_runs_are_replaced(store, tmp_path):
+    words = [*SMOKE, "--seeds", "1", "--output", str(store / "first")]
+    uri = {"MLFLOW_TRACKING_URI": "sqlite:///other.db"}  # relative: to the working folder
+    done = launch(*words, cwd=tmp_path, **uri)
+    assert "Nothing left to run" in done.stderr
+    assert "MLflow did not take everything" not in done.stderr
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'other.db'}")
+
+    def trials():
+        (experiment,) = [e for e in client.search_experiments() if e.name == "compressibility_sweep"]
+        found = client.search_runs([experiment.experiment_id])
+        assert {r.info.status for r in found} == {"FINISHED"}
+        return {r.data.tags["study.fingerprint"]: r for r in found if r.data.tags["study.level"] == "trial"}
+
+    first = trials()
+    assert len(first) == 3
+    half, stale, kept = first.values()
+    client.update_run(half.info.run_id, status="RUNNING")
+    client.set_tag(stale.info.run_id, "study.status", "failed")
+    assert launch(*words, cwd=tmp_path, **uri).returncode == 0
+    again = trials()
+    assert set(again) == set(first)
+    same = {name for name, run in again.items() if run.info.run_id == first[name].info.run_id}
+    assert same == {kept.data.tags["study.fingerprint"]}
+
+
+def test_more_runs_than_a_page(store, monkeypatch):
+    from study import plan, tracking
+
+    monkeypatch.setattr(tracking, "PAGE", 2)
+    monkeypatch.chdir(store)
+    request = plan.Request(study="compressibility_sweep", preset="smoke", output="first", seeds=(0,),
+                           overrides={"test_size": "50"})  # fmt: skip
+    found = plan.read_manifest(store / "first")
+    assert len(tracking._Store(tracking.default_uri(), plan.make(request), found).known) == 3
+
+
 @pytest.fixture(scope="module")
 def server(store):
     with socket.socket() as s:

@@ -1,6 +1,7 @@
 """The training loop against a naive twin, its projection, its pauses and its end when the loss is lost."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -105,6 +106,15 @@ def test_a_lost_loss_ends_training():
     progress = train(new_net(), Train(epochs=9, learning_rate=1e30))
     assert progress.diverged
     assert progress.epoch < 9
+
+
+def test_weights_lost_in_the_last_step_are_a_divergence():
+    """The loss of a step is taken before it: a finite training loss can stand over weights that are not."""
+    net = new_net()
+    config = Train(epochs=1, batch_size=10**6, learning_rate=1e38, weight_decay=1e38)
+    progress = train(net, config)
+    assert progress.diverged
+    assert math.isnan(progress.curves[-1][2])
 
 
 def test_early_stopping_keeps_the_best_weights():

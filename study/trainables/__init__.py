@@ -12,3 +12,8 @@ FAMILIES: dict[str, Family] = {
     "regularization": regularization.trial,
     "low_rank": low_rank.trial,
 }
+# The axes that each family takes; any other must stay at its default.
+TAKES: dict[str, tuple[str, ...]] = {
+    "regularization": regularization.AXES,
+    "low_rank": low_rank.AXES,
+}

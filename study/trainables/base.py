@@ -18,7 +18,7 @@ from study import datasets
 from study.config import UsageError
 from study.job import Job
 from study.space import AXES, SETTINGS, closest
-from study.trainables import FAMILIES
+from study.trainables import FAMILIES, TAKES
 
 # Accuracies come with the last report of a trial, the training loss with every one: do not let Tune insist.
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
@@ -72,7 +72,7 @@ class LowRank(FamilyTrainable):
 
 
 def standalone_job(family: str, config: Mapping[str, Any], folder: str) -> Job:
-    """The job of a Tune configuration: its axes and settings over the defaults; UsageError for an unknown key."""
+    """The job of a Tune configuration: axes and settings over the defaults; UsageError for a key it does not take."""
     defaults = {name: knob.default for name, knob in (AXES | SETTINGS).items()}
     sources = {"data": "digits", "data_dir": "", "model": "fcn", "seed": 0}
     unknown = sorted(set(config) - set(defaults) - set(sources) - {"trial", "family"})
@@ -80,6 +80,9 @@ def standalone_job(family: str, config: Mapping[str, Any], folder: str) -> Job:
         known = [*defaults, *sources]
         raise UsageError(f"unknown configuration {unknown[0]!r}{closest(unknown[0], known)} Known: {', '.join(known)}")
     point = defaults | sources | dict(config)
+    for axis, knob in AXES.items():
+        if axis not in TAKES[family] and point[axis] != knob.default:
+            raise UsageError(f"the family {family} does not take {axis}; it takes {', '.join(TAKES[family])}")
     point["data_digest"] = datasets.digest(point["data"], point["data_dir"])
     user_model = datasets.is_user_function(point["model"])
     point["model_digest"] = (

@@ -6,9 +6,11 @@ from typing import Any
 from study.config import Factorize, Trial
 from study.trainables.common import load_and_build, measures, train
 
+AXES = ("rank", "frobenius")
+
 
 def trial(point: Mapping[str, Any]) -> Trial:
-    """Axes: rank (0 = full, a dense net), frobenius (paper A, Figure 5)."""
+    """Paper A, Figure 5: the spectral arm; rank 0 is a dense net."""
     factorize = (Factorize(rank=point["rank"]),) if point["rank"] else ()
     stages = (*load_and_build(point), *factorize, train(point))
     return Trial(seed=point["seed"], stages=stages, measures=measures(point))

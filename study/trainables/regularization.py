@@ -6,8 +6,10 @@ from typing import Any
 from study.config import Trial
 from study.trainables.common import load_and_build, measures, plants, train
 
+AXES = ("alpha", "frobenius", "plant_rows", "plant_spectrum")
+
 
 def trial(point: Mapping[str, Any]) -> Trial:
-    """Axes: alpha, frobenius, plant_rows, plant_spectrum (paper A, Figure 5)."""
+    """Paper A, Figure 5: the neuron arm, and the controls planted into trained baselines."""
     stages = (*load_and_build(point), train(point, "group_lasso"), *plants(point))
     return Trial(seed=point["seed"], stages=stages, measures=measures(point))
