@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.correlation import spearman
+from analysis.correlation import pearson, spearman
 from analysis.intervals import MIN_SEEDS, Interval, mean_t
 from analysis.tables import arm_trials, per_trial, slices
 
@@ -29,57 +29,89 @@ EPS_DIGITS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
+class Term:
+    """One number of a net: a measure at its coordinates, at the judged budget of `norm` where `judged`."""
+
+    measure: str
+    layer: str | None = None
+    norm: str | None = None
+    kept: float | None = None
+    split: str | None = None
+    judged: bool = False
+    scale: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One claim: where it stands, what is correlated over which arm, and the sign that the paper expects."""
+    """One claim: where it stands, which two terms are correlated over which arm, and the sign that the paper expects.
+
+    `structure` is the compressibility that the arm is to move, `norm` that of the baseline's robust accuracy; the
+    protocol's conditions look at both. `pearson` adds Pearson's r of the two terms as they are.
+    """
 
     id: str
     source: str
     statement: str
+    studies: tuple[str, ...]
     arm: str
     control: str
     axis: str
-    compressibility: str
-    outcome: str
+    structure: str
+    x: Term
+    y: Term
     norm: str = ""
-    kept: float | None = None
     expected: int = -1
-    bound: bool = False
+    pearson: bool = False
 
+
+def _residual(structure: str) -> Term:
+    return Term(measure=structure, layer="mean", scale="compressibility")
+
+
+def _attacked(measure: str, norm: str) -> Term:
+    return Term(measure=measure, norm=norm, split="test", judged=True)
+
+
+NU, SIGMA = "compress_eps_nu", "compress_eps_sigma"
+NEURON: dict[str, Any] = {"arm": "neuron", "control": "control_neuron", "axis": "alpha", "structure": NU}
+SPECTRAL: dict[str, Any] = {"arm": "spectral", "control": "control_spectral", "axis": "rank", "structure": SIGMA}
+SWEEP, BOUNDS = ("compressibility_sweep",), ("bound_validation",)
 
 CLAIMS = (
     Claim(
-        id="A-i-neuron", source="A, section 4 (i), Figure 5 top left", arm="neuron", control="control_neuron",
-        axis="alpha", compressibility="compress_eps_nu", outcome="relative_robust_accuracy", norm="linf",
+        id="A-i-neuron", source="A, section 4 (i), Figure 5 top left", studies=SWEEP, **NEURON, norm="linf",
+        x=_residual(NU), y=_attacked("relative_robust_accuracy", "linf"),
         statement="Neuron compressibility lowers robustness to l_inf attacks (RA/SA).",
     ),
     Claim(
-        id="A-i-spectral", source="A, section 4 (i), Figure 5 top right", arm="spectral", control="control_spectral",
-        axis="rank", compressibility="compress_eps_sigma", outcome="relative_robust_accuracy", norm="l2",
+        id="A-i-spectral", source="A, section 4 (i), Figure 5 top right", studies=SWEEP, **SPECTRAL, norm="l2",
+        x=_residual(SIGMA), y=_attacked("relative_robust_accuracy", "l2"),
         statement="Spectral compressibility lowers robustness to l_2 attacks (RA/SA).",
     ),
     Claim(
-        id="A-cross-neuron", source="A, section 3 and Figure 15", arm="neuron", control="control_neuron",
-        axis="alpha", compressibility="compress_eps_nu", outcome="relative_robust_accuracy", norm="l2",
+        id="A-cross-neuron", source="A, section 3 and Figure 15", studies=SWEEP, **NEURON, norm="l2",
+        x=_residual(NU), y=_attacked("relative_robust_accuracy", "l2"),
         statement="Neuron compressibility lowers robustness to l_2 attacks as well (RA/SA).",
     ),
     Claim(
-        id="A-cross-spectral", source="A, section 3 and Figure 15", arm="spectral", control="control_spectral",
-        axis="rank", compressibility="compress_eps_sigma", outcome="relative_robust_accuracy", norm="linf",
+        id="A-cross-spectral", source="A, section 3 and Figure 15", studies=SWEEP, **SPECTRAL, norm="linf",
+        x=_residual(SIGMA), y=_attacked("relative_robust_accuracy", "linf"),
         statement="Spectral compressibility lowers robustness to l_inf attacks as well (RA/SA).",
     ),
     Claim(
-        id="A-prunability", source="A, section 4, Figure 4 center left", arm="neuron", control="control_neuron",
-        axis="alpha", compressibility="compress_eps_nu", outcome="pruned_accuracy", kept=0.2, expected=1,
+        id="A-prunability", source="A, section 4, Figure 4 center left", studies=SWEEP, **NEURON, expected=1,
+        x=_residual(NU), y=Term(measure="pruned_accuracy", kept=0.2, split="test"),
         statement="Compressible nets keep more accuracy when few rows are kept (20 %).",
     ),
     Claim(
-        id="A-bound-neuron", source="A, Theorem 3.1 and Figure 3", arm="neuron", control="control_neuron",
-        axis="alpha", compressibility="operator_norm_bound", outcome="loss_gap", norm="linf", expected=1, bound=True,
+        id="A-bound-neuron", source="A, Theorem 3.1 and Figure 3", studies=SWEEP, **NEURON, norm="linf", expected=1,
+        x=Term(measure="operator_norm_bound", layer="product", norm="linf", scale="log"),
+        y=_attacked("loss_gap", "linf"),
         statement="A larger product of Theorem 3.1's l_inf bounds goes with a larger l_inf loss gap.",
     ),
     Claim(
-        id="A-bound-spectral", source="A, Theorem 3.1 and Figure 3", arm="spectral", control="control_spectral",
-        axis="rank", compressibility="operator_norm_bound", outcome="loss_gap", norm="l2", expected=1, bound=True,
+        id="A-bound-spectral", source="A, Theorem 3.1 and Figure 3", studies=SWEEP, **SPECTRAL, norm="l2", expected=1,
+        x=Term(measure="operator_norm_bound", layer="product", norm="l2", scale="log"), y=_attacked("loss_gap", "l2"),
         statement="A larger product of Theorem 3.1's l_2 bounds goes with a larger l_2 loss gap.",
     ),
 )  # fmt: skip
@@ -96,6 +128,7 @@ class Judgement:
     control_detected: bool
     points: int
     unjudged: tuple[float, ...] = ()
+    pearson: Interval | None = None
     at: str = ""
     reasons: tuple[str, ...] = field(default=())
 
@@ -103,7 +136,8 @@ class Judgement:
         """The statistic in words."""
         if not math.isfinite(self.rho.value):
             return "no correlation could be taken"
-        return f"Spearman's rho {self.rho.text()}"
+        pearson = f", Pearson's r {self.pearson.text()}" if self.pearson else ""
+        return f"Spearman's rho {self.rho.text()}{pearson}"
 
     def sentence(self) -> str:
         """The claim and its verdict in one sentence."""
@@ -117,27 +151,28 @@ class Judgement:
         )
 
 
+def term(frame: pd.DataFrame, study: Mapping[str, Any], wanted: Term) -> pd.Series:
+    """A term's value per trial, on its scale: `log`, or `compressibility` (1 - residual), or as it is."""
+    settings = study["configuration"]["settings"]
+    where = {"layer": wanted.layer, "norm": wanted.norm, "kept": wanted.kept, "split": wanted.split}
+    where |= {"eps": float(settings[f"judged_{wanted.norm}"])} if wanted.judged else {}
+    values = per_trial(frame, wanted.measure, **where)
+    if wanted.scale == "log":
+        return np.log(values)
+    return 1.0 - values.round(EPS_DIGITS) if wanted.scale == "compressibility" else values
+
+
 def pairs(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim, arm: str) -> pd.DataFrame:
-    """One row per finished trial of an arm: seed, axes, x (more compressible is larger), y, clean accuracy."""
+    """One row per finished trial of an arm: seed, axes, x, y, and what the conditions look at (eps, clean, robust)."""
     found = next((a for a in study["arms"] if a["name"] == arm), None)
     if found is None:
         return pd.DataFrame()
     table = arm_trials(frame, found, study["axes_off"])
-    settings = study["configuration"]["settings"]
-    eps = settings[f"judged_{claim.norm}"] if claim.norm else None
-    if claim.bound:
-        x = np.log(per_trial(frame, claim.compressibility, layer="product", norm=claim.norm))
-    else:
-        x = 1.0 - per_trial(frame, claim.compressibility, layer="mean").round(EPS_DIGITS)
-    where: dict[str, Any] = {"split": "test"}
-    where |= {"norm": claim.norm, "eps": float(eps)} if eps is not None else {}
-    where |= {"kept": claim.kept} if claim.kept is not None else {}
-    table["x"], table["y"] = x, per_trial(frame, claim.outcome, **where)
+    table["x"], table["y"] = term(frame, study, claim.x), term(frame, study, claim.y)
     table["clean"] = per_trial(frame, "clean_accuracy", split="test")
-    structure = "compress_eps_nu" if claim.axis == "alpha" else "compress_eps_sigma"
-    table["eps"] = per_trial(frame, structure, layer="mean").round(EPS_DIGITS)
-    if eps is not None:
-        table["robust"] = per_trial(frame, "robust_accuracy", norm=claim.norm, eps=float(eps), split="test")
+    table["eps"] = per_trial(frame, claim.structure, layer="mean").round(EPS_DIGITS)
+    if claim.norm:
+        table["robust"] = term(frame, study, _attacked("robust_accuracy", claim.norm))
     table = table[table["status"] == "ok"].dropna(subset=["x", "y"])
     if table.duplicated(["seed", *study["axes_off"]]).any():
         raise ValueError(f"arm {arm} has two trials of one seed and point: one seed would count twice")
@@ -189,13 +224,20 @@ def _rho(table: pd.DataFrame) -> Interval:
     return spearman(table["x"].to_numpy(), table["y"].to_numpy(), table["seed"].to_numpy())
 
 
+def _r(table: pd.DataFrame) -> Interval:
+    finite = table[np.isfinite(table["x"]) & np.isfinite(table["y"])]
+    return pearson(finite["x"].to_numpy(), finite["y"].to_numpy(), finite["seed"].to_numpy())
+
+
 def _sign(rho: Interval) -> int:
     """+1 or -1 where the interval lies on one side of 0, else 0."""
     return int(rho.low > 0) - int(rho.high < 0)
 
 
 def judge(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim) -> Judgement | None:
-    """The judgement of a claim on a table, or None where the study has no such arm."""
+    """The judgement of a claim on a table, or None where the study does not ask it or has no such arm."""
+    if study["configuration"]["study"] not in claim.studies:
+        return None
     table = pairs(frame, study, claim, claim.arm)
     if table.empty:
         return None
@@ -216,7 +258,7 @@ def judge(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim) -> Judgem
         verdict, reasons = NOT_REACHED, ["no correlation was found, and the planted control was not detected either"]
     return Judgement(
         claim=claim, verdict=verdict, rho=rho, control=control, control_detected=detected, points=len(judged),
-        unjudged=tuple(shown), reasons=tuple(reasons),
+        unjudged=tuple(shown), reasons=tuple(reasons), pearson=_r(judged) if claim.pearson else None,
     )  # fmt: skip
 
 

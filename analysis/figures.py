@@ -100,7 +100,7 @@ def robustness(frame: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
 
 def compressibility(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
     """RA/SA against measured compressibility, one point per net, with rho, its interval, and the planted control."""
-    chosen = [j for j in judgements if j.claim.outcome == "relative_robust_accuracy"]
+    chosen = [j for j in judgements if j.claim.y.measure == "relative_robust_accuracy"]
     fig, grid = _axes(math.ceil(len(chosen) / 2), 2, 3.8)
     for ax in grid.flat[len(chosen) :]:
         ax.remove()
@@ -131,7 +131,7 @@ def compressibility(frame: pd.DataFrame, study: Mapping[str, Any], judgements: S
 
 def bounds(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
     """The product of Theorem 3.1's bounds over the hidden layers against the worst-point loss gap."""
-    chosen = [j for j in judgements if j.claim.bound]
+    chosen = [j for j in judgements if j.claim.x.measure == "operator_norm_bound"]
     fig, grid = _axes(1, max(1, len(chosen)), 3.8)
     for ax, judgement in zip(grid.flat, chosen, strict=False):
         claim = judgement.claim

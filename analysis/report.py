@@ -84,7 +84,7 @@ def _where(frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judgemen
     parts = dict(slices(study))
     for judgement in judgements:
         claim = judgement.claim
-        if claim.outcome != "relative_robust_accuracy":
+        if claim.y.measure != "relative_robust_accuracy":
             continue
         rows = [
             {

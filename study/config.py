@@ -16,13 +16,17 @@ class UsageError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """Stage: a data set, split for one seed. Sizes 0 mean all of the canonical split."""
+    """Stage: a data set, split for one seed. Sizes 0 mean all of the canonical split.
+
+    `binary` makes two classes of the lower and the upper half of the labels (0-4 against 5-9; paper A, B.4).
+    """
 
     data: str = "digits"
     digest: str = ""
     train_size: int = 0
     test_size: int = 0
     validation: float = 0.0
+    binary: bool = False
     root: str = field(default="", metadata={"identity": False})
 
 
@@ -66,13 +70,33 @@ class Plant:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gaussian:
+    """Stage: a matrix of independent standard normal entries, without data or network."""
+
+    rows: int = 100
+    columns: int = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ascend:
+    """Stage: gradient ascent on an operator norm of the matrix at its initial Frobenius norm (paper A, B.3)."""
+
+    norm: str
+    steps: int = 300
+    step_size: float = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
 class Accuracy:
     """Measure: clean accuracy and loss on the train and test split."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
-    """Measure: robust accuracy by ART's AutoPGD and the worst-point loss gap by native PGD, in one norm."""
+    """Measure: robust accuracy by ART's AutoPGD and the worst-point loss gap by native PGD, in one norm.
+
+    `sensitivity` adds how far the encoder's output moves at the worst points (paper A, B.4).
+    """
 
     norm: str
     eps: tuple[float, ...]
@@ -80,6 +104,7 @@ class Robustness:
     restarts: int = 1
     gap_eps: tuple[float, ...] = ()
     gap_iterations: int = 50
+    sensitivity: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +121,7 @@ class Prunability:
     kept: tuple[float, ...] = (0.5, 0.2, 0.1, 0.05)
 
 
-Stage = Load | Build | Factorize | Train | Plant
+Stage = Load | Build | Factorize | Train | Plant | Gaussian | Ascend
 Measure = Accuracy | Robustness | Structure | Prunability
 
 

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from study.costs import duration
 from study.job import Job
+from study.space import AXES, shown
 
 
 class Display:
@@ -76,9 +77,7 @@ class Display:
 
 def name(job: Job) -> str:
     """A trial as people call it: its family's axes that differ from their defaults, and the seed."""
-    from study.space import AXES
-
-    set_axes = [f"{axis} {job.axes[axis]:g}" for axis, knob in AXES.items() if job.axes[axis] != knob.default]
+    set_axes = [f"{axis} {shown(job.axes[axis])}" for axis, knob in AXES.items() if job.axes[axis] != knob.default]
     return " ".join([*(set_axes or ["baseline"]), f"seed {job.trial.seed}"])
 
 

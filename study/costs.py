@@ -36,8 +36,14 @@ def multiplications(model: str, data: str, width: int, depth: int) -> float:
 
 
 def trial_seconds(data: str, model: str, settings: Mapping[str, Any], gpu: bool) -> float:
-    """Estimated wall seconds of one trial on one worker: training, attacks and the rest, from the table."""
+    """Estimated wall seconds of one trial on one worker: training, attacks and the rest, from the table.
+
+    Without data: one singular value decomposition per ascent step.
+    """
     s = SECONDS["gpu" if gpu else "cpu"]
+    if not data:
+        size = settings["rows"] * settings["columns"] * min(settings["rows"], settings["columns"])
+        return s["trial"] + settings["ascent_steps"] * (s["step"] + 40 * size * s["step_flop"])
     train_all, test_all = DATASETS[data].images if data in DATASETS else OTHER_IMAGES
     train, test = settings["train_size"] or train_all, settings["test_size"] or test_all
     madds = multiplications(model, data, settings["width"], settings["depth"])

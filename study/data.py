@@ -165,6 +165,9 @@ def load(config: Load, seed: int) -> Dataset:
     ValueError for a size that the data has not.
     """
     x, y, test_x, test_y = arrays(config.data, config.root, config.digest)
+    if config.binary:
+        half = (int(y.max()) + 1) // 2
+        y, test_y = (y >= half).astype(np.int64), None if test_y is None else (test_y >= half).astype(np.int64)
     stream = seed_for(seed, "split")
     if test_x is None or test_y is None:
         test, train = _draw(x, y, round(len(y) / 5) if config.data != "digits" else 360, stream)

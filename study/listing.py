@@ -10,6 +10,7 @@ from rich.console import Console
 from study import costs, results
 from study import plan as plans
 from study.plan import Plan
+from study.space import shown
 
 
 def expected_workers(plan: Plan, max_concurrent: int = 0, in_process: bool = False, cluster: bool = False) -> int:
@@ -90,9 +91,10 @@ def show_plan(
     configuration = plan.configuration()
     source = f"scaled by {plan.past_trials} past trials" if plan.past_trials else "from the table of stage times"
     out.print(f"{plan.study.name} ({plan.preset_name}): {plan.study.question}", markup=False)
-    out.print(f"  data {configuration['data']}, model {plan.model}, {len(plan.seeds)} seeds", markup=False)
+    on = f"data {configuration['data']}, model {plan.model}, " if plan.data else ""
+    out.print(f"  {on}{len(plan.seeds)} seeds", markup=False)
     for arm in plan.preset.arms:
-        axes = "; ".join(f"{k} {', '.join(f'{v:g}' for v in vs)}" for k, vs in arm.axes.items())
+        axes = "; ".join(f"{k} {', '.join(map(shown, vs))}" for k, vs in arm.axes.items())
         out.print(f"  {arm.name:17} {arm.family}: {axes}", markup=False)
     left = "" if pending is None or pending == f["trials"] else f", {pending} of them left"
     out.print(f"  {f['trials']} trials{left}: {cost_text(f, plan)} ({source})", markup=False)
@@ -103,7 +105,7 @@ def show_plan(
         for name, job in plan.jobs.items():
             where = arms[(job.trial.seed, *job.axes.values())]
             lines.append([name, job.family, "+".join(where), str(job.trial.seed)])
-            lines[-1] += [f"{job.axes[a]:g}" for a in _moving(plan)]
+            lines[-1] += [shown(job.axes[a]) for a in _moving(plan)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         for line in lines:
             out.print("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip(), markup=False)

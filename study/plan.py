@@ -13,7 +13,7 @@ from typing import Any
 from study import __version__, costs, datasets, results
 from study.config import UsageError, base_key
 from study.job import Job
-from study.space import AXES, Arm, Point, Preset, Study, closest, expand, with_overrides
+from study.space import AXES, Arm, Point, Preset, Study, closest, expand, settings_for, with_overrides
 from study.trainables import FAMILIES
 
 STUDIES = Path(__file__).resolve().parent.parent / "search_spaces"
@@ -94,6 +94,8 @@ def make(request: Request, *, need_data: bool = True) -> Plan:
             f"Presets: {', '.join(study.presets)}"
         )
     preset = study.presets[request.preset]
+    if not preset.data and (request.data or request.model):
+        raise UsageError(f"{study.name} works without data and model; leave --data and --model away")
     data = request.data or preset.data
     preset, settings = with_overrides(preset, request.overrides, data)
     model = request.model or preset.model
@@ -106,9 +108,9 @@ def make(request: Request, *, need_data: bool = True) -> Plan:
         seeds=request.seeds or preset.seeds,
         data=data,
         data_dir=str(Path(request.data_dir).resolve()),
-        data_digest=_data_digest(data, request.data_dir, need_data),
+        data_digest=_data_digest(data, request.data_dir, need_data) if data else "",
         model=model,
-        model_digest=_model_digest(model),
+        model_digest=_model_digest(model) if model else "",
         folder=Path(request.output or f"results/{study.name}-{request.preset}").resolve(),
         cpus_per_trial=request.cpus_per_trial,
         gpus_per_trial=gpus,
@@ -263,7 +265,11 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
         if folder.is_dir() and any(p.name != ".lock" for p in folder.iterdir()):  # a first start refused leaves one
             raise UsageError(f"--output {folder} is not empty and holds no results of a study; choose another folder")
         return plan, None
-    differences = _differences(found["configuration"], plan.configuration())
+    old = found["configuration"]
+    defaults = {
+        k: list(v) if isinstance(v, tuple) else v for k, v in settings_for(Preset(arms=(), seeds=()), "").items()
+    }
+    differences = _differences(old | {"settings": defaults | old["settings"]}, plan.configuration())
     if differences:
         raise UsageError(
             f"{folder} holds another configuration; choose another --output, or ask for the same:\n"

@@ -20,7 +20,9 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
             f"this sweep wants {plan.gpus_per_trial:g} GPU per trial and there is no GPU here; "
             "give --address of a cluster that has some, or --gpus-per-trial 0"
         )
-    if plan.data != "digits" or plan.model != "fcn":  # digits come with scikit-learn; torch is slow to import
+    if plan.data and (
+        plan.data != "digits" or plan.model != "fcn"
+    ):  # digits come with scikit-learn; torch is slow to import
         from study.check import check_data_and_model
 
         check_data_and_model(plan.data, plan.data_dir, plan.data_digest, next(iter(plan.jobs.values())).trial)

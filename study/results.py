@@ -35,7 +35,7 @@ IDENTITY = [
     ("status", pa.string()),
     ("data", pa.string()),
     ("model", pa.string()),
-    *((name, pa.int64() if knob.kind is int else pa.float64()) for name, knob in AXES.items()),
+    *((name, {int: pa.int64(), float: pa.float64(), str: pa.string()}[knob.kind]) for name, knob in AXES.items()),
 ]
 COORDINATES = [
     ("measure", pa.string()),

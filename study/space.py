@@ -15,7 +15,7 @@ Value = float | int | str
 
 @dataclass(frozen=True, kw_only=True)
 class Knob:
-    """One named number (or word) of an experiment: its kind, valid range, default, and whether it takes several values.
+    """One named number (or word) of an experiment: its kind, valid range or choices, default, whether it takes several.
 
     An axis makes one trial per value; a setting holds for the whole sweep. A default means "off" where there is one.
     """
@@ -28,9 +28,12 @@ class Knob:
     open_low: bool = False
     several: bool = False
     words: Mapping[str, Value] = field(default_factory=dict)
+    choices: tuple[str, ...] = ()
 
     def range_text(self) -> str:
         """The valid values in words."""
+        if self.kind is str:
+            return f"one of {', '.join(self.choices)}"
         noun = {int: "whole numbers", float: "numbers"}[self.kind]
         least = f" {'above' if self.open_low else 'from'} {self.low:g}" if self.low > -math.inf else ""
         most = f" to {self.high:.10g}" if self.high < math.inf else ""
@@ -59,6 +62,9 @@ AXES: dict[str, Knob] = {
     "plant_spectrum": Knob(
         kind=float, default=0.0, low=0, help="control: strength of a planted spectral concentration"
     ),
+    "ascended_norm": Knob(
+        kind=str, default="", choices=("linf", "l2"), help="operator norm that gradient ascent raises on a matrix"
+    ),
 }
 
 SETTINGS: dict[str, Knob] = {
@@ -82,6 +88,16 @@ SETTINGS: dict[str, Knob] = {
     "judged_l2": Knob(kind=float, default=0.5, low=0, help="the l_2 budget that claims are judged at"),
     "attack_iterations": Knob(kind=int, default=20, low=1, high=MOST, help="AutoPGD's iterations"),
     "attack_restarts": Knob(kind=int, default=1, low=1, high=MOST, help="AutoPGD's random starts"),
+    "binary": Knob(
+        kind=int, default=0, low=0, high=1, help="1: two classes, the lower half of the labels and the upper"
+    ),
+    "sensitivity": Knob(kind=int, default=0, low=0, high=1, help="1: local sensitivity of the encoder at the attacks"),
+    "rows": Knob(kind=int, default=100, low=1, high=MOST_UNITS, help="rows of a Gaussian matrix"),
+    "columns": Knob(kind=int, default=100, low=1, high=MOST_UNITS, help="columns of a Gaussian matrix"),
+    "ascent_steps": Knob(kind=int, default=300, low=1, high=MOST, help="steps of gradient ascent on a matrix"),
+    "ascent_step_size": Knob(
+        kind=float, default=0.02, low=0, open_low=True, help="length of an ascent step, as a share of ||W||_F"
+    ),
     "gap_iterations": Knob(kind=int, default=50, low=1, high=MOST, help="PGD's iterations for the loss gap"),
 }
 
@@ -90,6 +106,11 @@ def closest(word: str, words: Iterable[str]) -> str:
     """`; did you mean X?` when a known word is near, else a full stop."""
     near = difflib.get_close_matches(word, list(words), n=1)
     return f"; did you mean {near[0]}?" if near else "."
+
+
+def shown(value: Value) -> str:
+    """An axis value as people read it: 0.01, 16, linf."""
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def parse_number(text: str) -> float:
@@ -105,6 +126,10 @@ def parse_value(name: str, knob: Knob, text: str) -> Value:
     refusal = UsageError(f"--set {name}: {text!r} is not accepted; give {knob.range_text()}")
     if text in knob.words:
         return knob.words[text]
+    if knob.kind is str:
+        if text not in knob.choices:
+            raise refusal
+        return text
     try:
         number = parse_number(text)
     except (ValueError, ZeroDivisionError, OverflowError):

@@ -1,15 +1,21 @@
 """What each stage does to the state of a trial: generators that yield whenever the trial could pause."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
+
+import torch
 
 from study import train as training
 from study.compression import factorize as factors
 from study.compression import prune
-from study.config import Build, Factorize, Load, Plant, Train, seed_for
+from study.config import Ascend, Build, Factorize, Gaussian, Load, Plant, Train, seed_for
 from study.data import load
 from study.models import build
+from study.rows import row
 from study.state import StageFunction, State
+from study.theory.ascent import ascend
+from study.theory.compressibility import row_l1, singular_values
 
 
 def _load(state: State, config: Load) -> Iterator[State]:
@@ -48,12 +54,37 @@ def _plant(state: State, config: Plant) -> Iterator[State]:
     yield state
 
 
+def _gaussian(state: State, config: Gaussian) -> Iterator[State]:
+    generator = torch.Generator().manual_seed(seed_for(state.seed, "matrix"))
+    state.matrix = torch.randn(config.rows, config.columns, generator=generator, dtype=torch.float64)
+    yield state
+
+
+def _ascend(state: State, config: Ascend) -> Iterator[State]:
+    assert state.matrix is not None
+    first: dict[str, float] = {}
+    p = {"linf": math.inf, "l2": 2.0}[config.norm]
+    for step, W in enumerate(ascend(state.matrix, p, config.steps, config.step_size)):
+        rows, spectrum = W.square().sum(dim=1), singular_values(W)
+        now = {"linf": float(row_l1(W).max()), "l2": float(spectrum[0])}
+        first = first or now
+        energy = float(rows.sum())
+        state.matrix = W
+        state.history += [row("ascent_operator_norm", value, norm=norm, step=step) for norm, value in now.items()]
+        state.history.append(row("largest_row_energy", float(rows.max()) / energy, step=step))
+        state.history.append(row("largest_singular_energy", float(spectrum[0]) ** 2 / energy, step=step))
+        yield state
+    state.history += [row("operator_norm_growth", now[norm] / first[norm], norm=norm) for norm in now]
+
+
 STAGES: dict[type, StageFunction] = {
     Load: _load,
     Build: _build,
     Factorize: _factorize,
     Train: _train,
     Plant: _plant,
+    Gaussian: _gaussian,
+    Ascend: _ascend,
 }
 
 

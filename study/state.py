@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from study.data import Dataset
 from study.models.net import Net
@@ -16,12 +17,17 @@ from study.train import Progress
 
 @dataclass
 class State:
-    """A trial under way. `stage` is the index of the running stage; `seconds` adds up wall time by kind."""
+    """A trial under way. `stage` is the index of the running stage; `seconds` adds up wall time by kind.
+
+    A trial works on a net with data, or on a bare matrix; `history` holds the rows that stages leave along the way.
+    """
 
     seed: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     data: Dataset | None = None
     net: Net | None = None
+    matrix: Tensor | None = None
+    history: list[Row] = field(default_factory=list)
     stage: int = 0
     progress: Progress | None = None
     resume: dict[str, Any] | None = None

@@ -214,13 +214,19 @@ class _Store:
             self.experiment, run_name=self.plan.folder.name, tags=tags, start_time=int(self.manifest["created"] * 1000)
         )
         self._inputs(run.info.run_id)
-        for key in PARAMS:
-            self.client.log_param(run.info.run_id, key, self.plan.settings[key])
+        for key, value in self._params().items():
+            self.client.log_param(run.info.run_id, key, value)
         return run.info.run_id
+
+    def _params(self) -> dict[str, Any]:
+        """The settings worth a parameter: the usual ones of a net, or those that a study without data names."""
+        return {key: self.plan.settings[key] for key in (PARAMS if self.plan.data else self.plan.preset.settings)}
 
     def _inputs(self, run: str) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
+        if not self.plan.data:
+            return
         configuration = self.plan.configuration()
         dataset = Dataset(
             name=configuration["data"], digest=configuration["data_digest"], source_type="local", source="{}"
@@ -259,7 +265,7 @@ class _Store:
             tags["study.cause"] = note.get("cause", "")[:5000]
         run = self.client.create_run(self.experiment, start_time=start, run_name=trial_name(job), tags=tags)
         params = {**{axis: job.axes[axis] for axis in AXES}, "seed": job.trial.seed}
-        params |= {key: self.plan.settings[key] for key in PARAMS}
+        params |= self._params()
         metrics = [
             Metric(metric_name(r), r["value"], _stamp(r, start), int(r["step"] or 0))
             for r in (trial.rows if trial else [])

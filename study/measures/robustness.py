@@ -1,11 +1,16 @@
 """Robust accuracy, its ratio to clean accuracy, and the loss gap, in one norm at several budgets."""
 
+from typing import Any
+
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from study.attacks.art import auto_pgd
+from study.attacks.ball import NORMS
 from study.attacks.pgd import pgd
 from study.config import Robustness, seed_for
+from study.models.net import Net, features
 from study.rows import Row, row
 from study.state import State
 
@@ -38,4 +43,24 @@ def robustness(state: State, config: Robustness) -> list[Row]:
         if eps in config.gap_eps:
             worst = pgd(net, x, y, eps, config.norm, iterations=config.gap_iterations, generator=generator)
             rows.append(row("loss_gap", float(worst.loss.double().mean()) - loss, **where))
+            if config.sensitivity:
+                rows += _sensitivity(net, x, worst.worst, where)
     return rows
+
+
+def _sensitivity(net: Net, x: Tensor, worst: Tensor, where: dict[str, Any]) -> list[Row]:
+    """local_sensitivity_max and _mean: ||phi(x') - phi(x)|| / ||x' - x|| over the samples whose worst point x' moved.
+
+    phi is the encoder, both norms are the attack's. A secant from below to the local Lipschitz constant (A, B.4).
+    """
+    order = NORMS[where["norm"]]
+    far = torch.linalg.vector_norm((worst - x).flatten(1), ord=order, dim=1)
+    moved = far > 0
+    out = torch.linalg.vector_norm(features(net, worst) - features(net, x), ord=order, dim=1)[moved] / far[moved]
+    if len(out) == 0:
+        return []
+    at = where | {"n": len(out)}
+    return [
+        row("local_sensitivity_max", float(out.max()), **at),
+        row("local_sensitivity_mean", float(out.mean()), **at),
+    ]

@@ -13,14 +13,15 @@ from study.theory import operator_norms as norms
 
 
 def structure(state: State, config: Structure) -> list[Row]:
-    """Per hidden layer, then over layers: `mean` for eps and spread, `product` for norms and bounds.
+    """Per hidden layer (or of the bare matrix), then over layers: `mean` for eps and spread, `product` for the rest.
 
     eps and spread of nu and sigma at k = max(1, round(share * d)), q = 1. A bound at that k would be infinite where
     fewer than k entries are non-zero; there it uses the largest k that has them all.
     """
-    assert state.net is not None
+    matrices = {"matrix": state.matrix} if state.matrix is not None else {}
+    matrices |= weight_matrices(state.net) if state.net is not None else {}
     rows: list[Row] = []
-    for name, W in weight_matrices(state.net).items():
+    for name, W in matrices.items():
         rows += [r | {"layer": name} for r in _layer(W.detach().cpu(), config.share)]
     return rows + _over_layers(rows)
 

@@ -71,6 +71,23 @@ def layers(net: Net) -> dict[str, nn.Module]:
     return {name: net.body.get_submodule(name) for name in net.hidden}
 
 
+def head(net: Net) -> nn.Module:
+    """The last layer with weights: known by its place."""
+    return [m for m in net.body.modules() if isinstance(m, (*WEIGHTED, LowRankLinear, LowRankConv2d))][-1]
+
+
+@torch.no_grad()
+def features(net: Net, x: Tensor) -> Tensor:
+    """The encoder's output, what the head is given: (N, C, H, W) in [0, 1] -> (N, d)."""
+    seen: list[Tensor] = []
+    hook = head(net).register_forward_pre_hook(lambda module, given: seen.append(given[0].flatten(1)))
+    try:
+        net(x)
+    finally:
+        hook.remove()
+    return seen[0]
+
+
 def matrix(layer: nn.Module) -> Tensor:
     """A layer's weights as one differentiable matrix: outputs (filters) x inputs (in*kh*kw)."""
     if isinstance(layer, (LowRankLinear, LowRankConv2d)):

@@ -71,6 +71,12 @@ class LowRank(FamilyTrainable):
     family = "low_rank"
 
 
+class OperatorNorm(FamilyTrainable):
+    """Axis ascended_norm."""
+
+    family = "operator_norm"
+
+
 def standalone_job(family: str, config: Mapping[str, Any], folder: str) -> Job:
     """The job of a Tune configuration: axes and settings over the defaults; UsageError for a key it does not take."""
     defaults = {name: knob.default for name, knob in (AXES | SETTINGS).items()}

@@ -16,6 +16,7 @@ def load_and_build(point: Mapping[str, Any]) -> tuple[Stage, ...]:
             train_size=point["train_size"],
             test_size=point["test_size"],
             validation=point["validation"],
+            binary=bool(point["binary"]),
         ),
         Build(model=point["model"], width=point["width"], depth=point["depth"], source=point["model_digest"]),
     )
@@ -51,6 +52,7 @@ def measures(point: Mapping[str, Any]) -> tuple[Measure, ...]:
             restarts=point["attack_restarts"],
             gap_eps=(point[f"judged_{norm}"],),
             gap_iterations=point["gap_iterations"],
+            sensitivity=bool(point["sensitivity"]),
         )
         for norm in ("linf", "l2")
     )
