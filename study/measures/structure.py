@@ -8,8 +8,7 @@ from study.config import Structure
 from study.models.net import weight_matrices
 from study.rows import Row, row
 from study.state import State
-from study.theory import compressibility as comp
-from study.theory import operator_norms as norms
+from study.theory.bounds import layer_bounds
 
 
 def structure(state: State, config: Structure) -> list[Row]:
@@ -27,26 +26,18 @@ def structure(state: State, config: Structure) -> list[Row]:
 
 
 def _layer(W: Tensor, share: float) -> list[Row]:
-    W = W.double()
-    nu, sigma = comp.row_l1(W), comp.singular_values(W)
-    k_nu, k_sigma = comp.dominant_k(len(nu), share), comp.dominant_k(len(sigma), share)
+    found = layer_bounds(W, share)
     return [
-        row("compress_eps_nu", comp.eps_q(nu, 1, k_nu)),
-        row("spread_nu", comp.spread(nu, k_nu)),
-        row("compress_eps_sigma", comp.eps_q(sigma, 1, k_sigma)),
-        row("spread_sigma", comp.spread(sigma, k_sigma)),
-        row("frobenius_norm", norms.frobenius_norm(W)),
-        row("operator_norm", float(nu.max()), norm="linf"),
-        row("operator_norm", float(sigma[0]), norm="l2"),
-        *_bounds(W, min(k_nu, norms.numerical_rank(nu)), min(k_sigma, norms.numerical_rank(sigma))),
-    ]
-
-
-def _bounds(W: Tensor, k_nu: int, k_sigma: int) -> list[Row]:
-    return [
-        row("operator_norm_bound", norms.opnorm_inf_upper(W, k_nu), norm="linf"),
-        row("operator_norm_bound_tight", norms.opnorm_inf_upper(W, k_nu, tight=True), norm="linf"),
-        row("operator_norm_bound", norms.opnorm_2_upper(W, k_sigma), norm="l2"),
+        row("compress_eps_nu", found.compress_eps_nu),
+        row("spread_nu", found.spread_nu),
+        row("compress_eps_sigma", found.compress_eps_sigma),
+        row("spread_sigma", found.spread_sigma),
+        row("frobenius_norm", found.frobenius_norm),
+        row("operator_norm", found.linf_norm, norm="linf"),
+        row("operator_norm", found.l2_norm, norm="l2"),
+        row("operator_norm_bound", found.linf_upper, norm="linf"),
+        row("operator_norm_bound_tight", found.linf_upper_tight, norm="linf"),
+        row("operator_norm_bound", found.l2_upper, norm="l2"),
     ]
 
 

@@ -1,163 +1,18 @@
-"""Interlayer alignment, and the bounds of paper A's Theorem 3.2 and Corollary 3.3 that it makes.
+"""Lipschitz bounds of a whole net: paper A's Theorem 3.2 and Corollary 3.3, the product of norms, and lower bounds.
 
 Layers are matrices W_l (n_l x n_{l-1}), first layer first, with ReLU between them. Patterns D are 0/1 diagonals.
 """
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from study.theory.compressibility import (
-    checked_k,
-    checked_matrix,
-    checked_vector,
-    row_compress,
-    row_l1,
-    singular_values,
-)
+from study.theory.alignment import Bound, aligned_sides, checked_pair, norms, patterns, side
+from study.theory.checks import checked_matrix, checked_vector
 from study.theory.operator_norms import op_norm, opnorm_2_upper, opnorm_inf_upper
-
-MOST_PATTERNS = 2**20
-CHUNK = 2**12
-
-
-class Bound(NamedTuple):
-    """A number, whether it is certified to be an upper bound of what it names, and how it was found."""
-
-    value: float
-    certified: bool
-    method: str
-
-
-def _pair(W2: Tensor, W1: Tensor, k2: int, k1: int, p: float) -> tuple[Tensor, Tensor]:
-    W2, W1 = checked_matrix("W2", W2), checked_matrix("W1", W1)
-    if W2.shape[1] != W1.shape[0]:
-        raise ValueError(f"W2 must take what W1 gives: shapes {tuple(W2.shape)} after {tuple(W1.shape)}")
-    if p not in (2, math.inf):
-        raise ValueError(f"p must be 2 or inf, got {p!r}")
-    for name, k, W in (("k2", k2, W2), ("k1", k1, W1)):
-        checked_k(name, k, 1, W.shape[0] if p == math.inf else min(W.shape))
-    return W2, W1
-
-
-def _factors(W2: Tensor, W1: Tensor, k2: int, k1: int) -> tuple[Tensor, Tensor, float]:
-    """B = S_k^{1/2} V_k^T of W2 (k2 x h), A = U_k S_k^{1/2} of W1 (h x k1), and sqrt(s_1 s_1)."""
-    _, s2, V2 = torch.linalg.svd(W2, full_matrices=False)
-    U1, s1, _ = torch.linalg.svd(W1, full_matrices=False)
-    return s2[:k2, None].sqrt() * V2[:k2], U1[:, :k1] * s1[:k1].sqrt(), math.sqrt(float(s2[0] * s1[0]))
-
-
-def _patterns(h: int) -> Iterator[Tensor]:
-    """All 2^h patterns, in chunks of shape (at most CHUNK, h)."""
-    bits = torch.arange(h)
-    for start in range(0, 2**h, CHUNK):
-        yield ((torch.arange(start, min(start + CHUNK, 2**h))[:, None] >> bits) & 1).to(torch.float64)
-
-
-def alignment(W2: Tensor, W1: Tensor, k2: int, k1: int, p: float, method: str = "upper") -> Bound:
-    """Main alignment term of two consecutive layers, in [0, 1] (paper A, Equations 6 and 7, without the remainder).
-
-    p = inf: max_D ||W2_k D W1_k||_inf / (||W2||_inf ||W1||_inf), rows compressed to k2 and k1;
-    p = 2: max_D ||S^{1/2}_k V_k^T D U_k S^{1/2}_k||_2 / sqrt(s_1 s_1). W2 (c, h) follows W1 (h, a).
-    `exact` tries all patterns and refuses beyond 2^20 of them (only the kept rows of W1 matter for p = inf); `upper` is
-    a certified polynomial upper bound; `greedy` flips one neuron at a time and is NOT certified (erratum: it missed the
-    maximum in 40 of 400 cases). A zero layer gives 0.
-    """
-    W2, W1 = _pair(W2, W1, k2, k1, p)
-    if method not in ("exact", "upper", "greedy"):
-        raise ValueError(f"method must be exact, upper or greedy, got {method!r}")
-    certified = method != "greedy"
-    if float(W2.abs().max()) == 0 or float(W1.abs().max()) == 0:
-        return Bound(0.0, certified, method)
-    if p == math.inf:
-        value = _alignment_inf(row_compress(W2, k2), row_compress(W1, k1), method) / (
-            op_norm(W2, math.inf) * op_norm(W1, math.inf)
-        )
-    else:
-        B, A, den = _factors(W2, W1, k2, k1)
-        value = _alignment_2(B, A, den, method) / den
-    return Bound(min(1.0, value), certified, method)
-
-
-def _refuse(bits: int, what: str) -> None:
-    if 2**bits > MOST_PATTERNS:
-        raise ValueError(f"exact needs 2^{bits} {what}, more than 2^20; use method='upper'")
-
-
-def _alignment_inf(W2: Tensor, W1: Tensor, method: str) -> float:
-    kept = (W1.abs().sum(dim=1) > 0).nonzero()[:, 0]
-    W2, W1 = W2[:, kept], W1[kept]
-    if method == "upper":
-        return float(_envelope(W2, W1).sum(1).max())
-    if method == "exact":
-        _refuse(len(kept), "patterns of the kept rows")
-        best = 0.0
-        for D in _patterns(len(kept)):
-            best = max(best, float(((D[:, None, :] * W2) @ W1).abs().sum(2).max()))
-        return best
-    return _greedy(lambda d: float(((W2 * d) @ W1).abs().sum(1).max()), len(kept))
-
-
-def _envelope(B: Tensor, A: Tensor) -> Tensor:
-    """Entrywise maximum of |B D A| over all patterns D: the larger of the positive and the negative part's sum."""
-    return (B.abs() @ A.abs() + (B @ A).abs()) / 2
-
-
-def _alignment_2(B: Tensor, A: Tensor, den: float, method: str) -> float:
-    if method == "upper":
-        half = (den + float(torch.linalg.matrix_norm(B @ A, ord=2))) / 2
-        return min(den, half, float(torch.linalg.matrix_norm(_envelope(B, A), ord=2)))
-    if method == "exact":
-        _refuse(B.shape[1], "patterns")
-        return max(float(torch.linalg.matrix_norm((D[:, None, :] * B) @ A, ord=2).max()) for D in _patterns(B.shape[1]))
-    return _greedy(lambda d: float(torch.linalg.matrix_norm((B * d) @ A, ord=2)), B.shape[1])
-
-
-def _greedy(value: Callable[[Tensor], float], h: int) -> float:
-    """One-flip ascent from the full pattern; a lower value of the maximum."""
-    pattern = torch.ones(h, dtype=torch.float64)
-    best = value(pattern)
-    improved = True
-    while improved:
-        improved = False
-        for j in range(h):
-            pattern[j] = 1 - pattern[j]
-            here = value(pattern)
-            if here > best * (1 + 1e-12):
-                best, improved = here, True
-            else:
-                pattern[j] = 1 - pattern[j]
-    return best
-
-
-def remainder(W2: Tensor, W1: Tensor, k2: int, k1: int, p: float) -> float:
-    """Remainder alignment term (paper A, below Equation 7), 0 when nothing was cut.
-
-    p = inf: (1 + x)(1 + y) - 1 with x = nu_{k+1} / nu_1 of W1, y of W2; p = 2: (1 + sqrt x)(1 + sqrt y) - 1 with
-    singular values. Equation 7 prints sigma_k for sigma_{k+1}, with which Lemma A.5 is false (erratum 4).
-    """
-    W2, W1 = _pair(W2, W1, k2, k1, p)
-    parts = []
-    for W, k in ((W1, k1), (W2, k2)):
-        v = (row_l1(W) if p == math.inf else singular_values(W)).sort(descending=True).values
-        ratio = float(v[k] / v[0]) if k < len(v) and float(v[0]) > 0 else 0.0
-        parts.append(ratio if p == math.inf else math.sqrt(ratio))
-    return (1 + parts[0]) * (1 + parts[1]) - 1
-
-
-def aligned(W2: Tensor, W1: Tensor, k2: int, k1: int, p: float, method: str = "upper", cap: bool = True) -> Bound:
-    """The whole alignment term A_p: main term plus remainder, capped at 1 unless told otherwise.
-
-    Lemma A.6's A <= 1 holds for the main term alone (erratum 5: W = I_4, k = 2 gives 4 with the remainder); the cap is
-    valid because the full pair never exceeds the product of norms.
-    """
-    main = alignment(W2, W1, k2, k1, p, method)
-    value = main.value + remainder(W2, W1, k2, k1, p)
-    return Bound(min(1.0, value) if cap else value, main.certified, method)
 
 
 def sopt(a: Sequence[float]) -> tuple[float, tuple[int, ...]]:
@@ -197,13 +52,25 @@ def lipschitz_upper(
         layers = [opnorm_inf_upper(W, k, r, tight) for W, k, r in zip(Ws, ks, rows, strict=True)]
     else:
         layers = [opnorm_2_upper(W, k) for W, k in zip(Ws, ks, strict=True)]
-    terms = [
-        aligned(W2, W1, k2, k1, p, method, cap) for W2, W1, k2, k1 in zip(Ws[1:], Ws[:-1], ks[1:], ks[:-1], strict=True)
-    ]
+    for W2, W1, k2, k1 in zip(Ws[1:], Ws[:-1], ks[1:], ks[:-1], strict=True):
+        checked_pair(W2, W1, k2, k1, p)
+    sides = [side(checked_matrix("W", W), k, p) for W, k in zip(Ws, ks, strict=True)]
+    terms = [aligned_sides(b, a, p, method, cap) for a, b in itertools.pairwise(sides)]
+    return compose(layers, terms, p, method)
+
+
+def compose(layers: Sequence[float], terms: Sequence[Bound], p: float, method: str) -> Bound:
+    """Theorem 3.2 from each layer's norm bound (lambda,) and each pair's alignment term (lambda - 1,).
+
+    The layers outside the chosen set are {l : l not in S, l - 1 not in S}, and S is a part of {1..lambda - 1}
+    (printed l + 1 and L - 1, erratum 7). An infinite layer gives inf, also where an alignment term is 0.
+    """
+    certified = all(t.certified for t in terms)
     if any(math.isinf(v) for v in layers):
         return Bound(math.inf, True, method)
-    factor = sopt([t.value for t in terms])[0] if p == math.inf else math.prod(t.value for t in terms)
-    return Bound(math.prod(layers) * factor, all(t.certified for t in terms), method)
+    values = [t.value for t in terms]
+    factor = sopt(values)[0] if p == math.inf else math.prod(values)
+    return Bound(math.prod(layers) * factor, certified, method)
 
 
 def product_of_norms(Ws: Sequence[Tensor], p: float) -> float:
@@ -214,19 +81,28 @@ def product_of_norms(Ws: Sequence[Tensor], p: float) -> float:
 def pattern_max(Ws: Sequence[Tensor], p: float) -> float:
     """Exact maximum over all activation patterns, max_D ||W_L D ... D W_1||_p; exponential, for small nets.
 
-    It bounds the encoder's true Lipschitz constant from above and is itself below every certified bound.
+    It bounds the encoder's true Lipschitz constant from above and is itself below every certified bound. ValueError
+    when the hidden widths (all but the last layer's) add up to more than 20.
     """
+    if p not in (2, math.inf):
+        raise ValueError(f"p must be 2 or inf, got {p!r}")
     mats = [checked_matrix(f"Ws[{i}]", W) for i, W in enumerate(Ws)]
     hidden = [W.shape[0] for W in mats[:-1]]
-    _refuse(sum(hidden), "patterns")
     best = 0.0
-    for bits in itertools.product((0.0, 1.0), repeat=sum(hidden)):
-        D = torch.tensor(bits, dtype=torch.float64)
-        product, at = mats[0], 0
-        for W, h in zip(mats[1:], hidden, strict=True):
-            product, at = W @ (D[at : at + h, None] * product), at + h
-        best = max(best, op_norm(product, p))
+    for D in patterns(sum(hidden), mats[0].shape[1] * max(W.shape[0] for W in mats)):
+        product = mats[0].T.expand(len(D), -1, -1)  # transposed, so that a layer is one matrix product for all patterns
+        for W, d in zip(mats[1:], D.split(hidden, dim=1), strict=True):
+            product = (product * d[:, None, :]) @ W.T
+        best = max(best, _largest_norm(product.mT, p, best))
     return best
+
+
+def _largest_norm(M: Tensor, p: float, floor: float) -> float:
+    """Largest norm in a batch (N, m, n), or 0 where none can exceed `floor`, which spares most decompositions."""
+    if p == math.inf:
+        return float(norms(M, p).max())
+    hopeful = M[torch.linalg.matrix_norm(M) > floor]
+    return float(norms(hopeful, p).max()) if len(hopeful) else 0.0
 
 
 def lipschitz_lower(Ws: Sequence[Tensor], X: Tensor, p: float, how: str = "jacobian") -> float:

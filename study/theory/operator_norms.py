@@ -6,11 +6,16 @@ structure parameters are the matrix's exact ones at the given k: a declared, lar
 """
 
 import math
+from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from study.theory.compressibility import checked_k, checked_matrix, eps_q, row_l1, singular_values, spread
+from study.theory.checks import checked_k, checked_matrix
+from study.theory.compressibility import eps_q, row_l1, singular_values, spread
+
+ROWS_AT_ONCE = 128
 
 
 def op_norm(W: Tensor, p: float) -> float:
@@ -42,14 +47,47 @@ def _structure_factor(v: Tensor, k: int) -> float:
     return math.inf if beta >= 1.0 else (1.0 - eps_q(v, 1, k)) / (1.0 - beta) / k
 
 
+def _row_squares(W: Tensor) -> Iterator[Tensor]:
+    """The squared entries of W, each row over its largest, in blocks of rows that stay in a processor's cache."""
+    for block in W.split(ROWS_AT_ONCE):
+        peaks = block.abs().amax(dim=1, keepdim=True)
+        yield (block / torch.where(peaks > 0, peaks, 1.0)).square().cpu()
+
+
+def row_tails(W: Tensor, k: int) -> Tensor:
+    """eps(w_i, 2, k)^2 of every row i, (m, n) -> (m,), k in 1..n. Zero rows give 0."""
+    W = checked_matrix("W", W)
+    cut = W.shape[1] - checked_k("k", k, 1, W.shape[1])
+    tails = []
+    for squares in _row_squares(W):
+        least = torch.from_numpy(np.partition(squares.numpy(), cut, axis=1))
+        tails.append(least[:, :cut].sum(dim=1) / least.sum(dim=1).clamp_min(1.0))
+    return torch.cat(tails)
+
+
 def row_residuals(W: Tensor) -> Tensor:
     """e_r for every k_r = 1..n: the largest eps(w_i, 2, k_r) over the rows, (m, n) -> (n,). Zero rows count as 0."""
-    squares = checked_matrix("W", W).square().sort(dim=1, descending=True).values
-    totals = squares.sum(dim=1, keepdim=True)
-    tails = (totals - squares.cumsum(dim=1)).clamp_min(0.0)
-    tails[:, -1] = 0.0
-    ratios = torch.where(totals > 0, tails / totals.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
-    return ratios.sqrt().max(dim=0).values
+    W = checked_matrix("W", W)
+    largest = torch.zeros(W.shape[1], dtype=torch.float64)
+    for squares in _row_squares(W):
+        # torch.sort would order indices too, which nothing reads, at eight times the cost
+        mass = torch.from_numpy(np.sort(squares.numpy(), axis=1)).cumsum(dim=1)
+        torch.maximum(largest, (mass / mass[:, -1:].clamp_min(1.0)).amax(dim=0), out=largest)
+    return torch.cat([largest[:-1].flip(0), largest.new_zeros(1)]).sqrt()
+
+
+def inf_upper(nu: Tensor, e: Tensor, frobenius: float, k_nu: int, k_r: int | None = None, tight: bool = False) -> float:
+    """Theorem 3.1a from a matrix's row norms nu (m,), row residuals e (n,) and ||W||_F; see `opnorm_inf_upper`."""
+    m, n = len(nu), len(e)
+    checked_k("k_nu", k_nu, 1, m)
+    counts = torch.arange(1, n + 1, dtype=torch.float64)
+    if tight:
+        brackets = math.sqrt(m) * ((counts * (1 - e.square())).sqrt() + (n - counts).sqrt() * e)
+    else:
+        brackets = (m * counts).sqrt() + math.sqrt(m * n) * e
+    bracket = float(brackets.min()) if k_r is None else float(brackets[checked_k("k_r", k_r, 1, n) - 1])
+    factor = _structure_factor(nu, k_nu)
+    return math.inf if math.isinf(factor) else factor * bracket * frobenius
 
 
 def opnorm_inf_upper(W: Tensor, k_nu: int, k_r: int | None = None, tight: bool = False) -> float:
@@ -58,20 +96,19 @@ def opnorm_inf_upper(W: Tensor, k_nu: int, k_r: int | None = None, tight: bool =
     ||W||_inf <= (1 - e_nu)/(1 - b_nu) * (sqrt(m k_r) + sqrt(m n) e_r) / k_nu * ||W||_F, with e_r the largest
     row residual at k_r. `tight` replaces the bracket by sqrt(m) (sqrt(k_r (1 - e_r^2)) + sqrt(n - k_r) e_r), which
     the same hypotheses give. k_nu in 1..m, k_r in 1..n; without k_r, the one that makes the bound least.
+    1/k_nu divides both terms of the bracket (erratum 23), the second term has the root of m n, not of h (erratum 2),
+    and the proof's Equation 60 has h for that root too (erratum 3, a typing slip).
     Infinite when fewer than k_nu rows are non-zero. Weaker than the trivial sqrt(n) ||W||_F on some matrices.
     """
     W = checked_matrix("W", W)
-    m, n = W.shape
-    checked_k("k_nu", k_nu, 1, m)
-    counts = torch.arange(1, n + 1, dtype=torch.float64)
-    e = row_residuals(W)
-    if tight:
-        brackets = math.sqrt(m) * ((counts * (1 - e.square())).sqrt() + (n - counts).sqrt() * e)
-    else:
-        brackets = (m * counts).sqrt() + math.sqrt(m * n) * e
-    bracket = float(brackets.min()) if k_r is None else float(brackets[checked_k("k_r", k_r, 1, n) - 1])
-    factor = _structure_factor(row_l1(W), k_nu)
-    return math.inf if math.isinf(factor) else factor * bracket * frobenius_norm(W)
+    return inf_upper(row_l1(W), row_residuals(W), frobenius_norm(W), k_nu, k_r, tight)
+
+
+def spectral_upper(sigma: Tensor, k_sigma: int) -> float:
+    """Theorem 3.1b from a matrix's singular values (r,), whose l_2 norm is ||W||_F; see `opnorm_2_upper`."""
+    checked_k("k_sigma", k_sigma, 1, len(sigma))
+    factor = _structure_factor(sigma, k_sigma)
+    return math.inf if math.isinf(factor) else factor * math.sqrt(len(sigma)) * float(torch.linalg.norm(sigma))
 
 
 def opnorm_2_upper(W: Tensor, k_sigma: int) -> float:
@@ -80,34 +117,45 @@ def opnorm_2_upper(W: Tensor, k_sigma: int) -> float:
     ||W||_2 <= (1 - e_sigma)/(1 - b_sigma) * sqrt(min(m, n)) / k_sigma * ||W||_F, k_sigma in 1..min(m, n).
     Infinite when the rank is below k_sigma. Weaker than the trivial ||W||_F on many matrices.
     """
+    return spectral_upper(singular_values(W), k_sigma)
+
+
+def inf_lower(nu: Tensor, f: float, frobenius: float, k_nu: int) -> float:
+    """Theorem B.4a from row norms nu (m,), `row_factor` f and ||W||_F; see `opnorm_inf_lower`."""
+    checked_k("k_nu", k_nu, 1, len(nu))
+    return f * (1.0 - eps_q(nu, 1, k_nu)) / k_nu * frobenius
+
+
+def row_factor(W: Tensor, k_r: int = 1, form: str = "strong") -> float:
+    """f of Theorem B.4a, what the sparseness of single rows adds to its lower bound; see `opnorm_inf_lower`."""
+    if form not in ("paper", "strong"):
+        raise ValueError(f"form must be paper or strong, got {form!r}")
     W = checked_matrix("W", W)
-    r = min(W.shape)
-    checked_k("k_sigma", k_sigma, 1, r)
-    factor = _structure_factor(singular_values(W), k_sigma)
-    return math.inf if math.isinf(factor) else factor * math.sqrt(r) * frobenius_norm(W)
+    e2 = row_tails(W, k_r)[(W != 0).any(dim=1).cpu()]
+    if len(e2) == 0:
+        return 1.0
+    if form == "paper":
+        return math.sqrt(k_r) / float(((k_r * (1 - e2)).sqrt() + e2.pow(0.25)).max())
+    return 1.0 / math.sqrt(1.0 - float(e2.min()))
 
 
-def opnorm_inf_lower(W: Tensor, k_nu: int, k_r: int, form: str = "strong") -> float:
+def opnorm_inf_lower(W: Tensor, k_nu: int, k_r: int = 1, form: str = "strong") -> float:
     """Lower bound of ||W||_inf from neuron compressibility (paper A, Theorem B.4a).
 
     ||W||_inf >= f (1 - e_nu) / k_nu * ||W||_F. `paper`: f(e) = sqrt(k_r) / (sqrt(k_r (1 - e^2)) + sqrt(e)), taken as
     the LEAST over the non-zero rows: read with the largest row residual, as in Theorem 3.1, it is false (erratum 8).
     `strong`: f = 1 / sqrt(1 - e_min^2) with the least row residual, from ||w||_2^2 <= ||w||_inf ||w||_1; simpler,
-    larger and valid. k_nu in 1..m, k_r in 1..n. The zero matrix gives 0.
+    larger and valid; best at k_r = 1. k_nu in 1..m, k_r in 1..n. The zero matrix gives 0.
     """
-    W = checked_matrix("W", W)
-    checked_k("k_nu", k_nu, 1, W.shape[0])
-    checked_k("k_r", k_r, 1, W.shape[1])
-    if form not in ("paper", "strong"):
-        raise ValueError(f"form must be paper or strong, got {form!r}")
-    rows = [eps_q(w, 2, k_r) for w in W if float(w.abs().max()) > 0]
-    if not rows:
-        return 0.0
-    if form == "paper":
-        f = min(math.sqrt(k_r) / (math.sqrt(k_r * (1 - e * e)) + math.sqrt(e)) for e in rows)
-    else:
-        f = 1.0 / math.sqrt(1.0 - min(rows) ** 2)
-    return f * (1.0 - eps_q(row_l1(W), 1, k_nu)) / k_nu * frobenius_norm(W)
+    return inf_lower(row_l1(W), row_factor(W, k_r, form), frobenius_norm(W), k_nu)
+
+
+def spectral_lower(sigma: Tensor, k_sigma: int) -> float:
+    """Theorem B.4b from a matrix's singular values (r,); see `opnorm_2_lower`."""
+    r = len(sigma)
+    checked_k("k_sigma", k_sigma, 1, r)
+    e = eps_q(sigma, 1, k_sigma)
+    return math.sqrt(max(0.0, 1.0 - r * e * e) / k_sigma) * float(torch.linalg.norm(sigma))
 
 
 def opnorm_2_lower(W: Tensor, k_sigma: int) -> float:
@@ -116,32 +164,4 @@ def opnorm_2_lower(W: Tensor, k_sigma: int) -> float:
     ||W||_2 >= sqrt(max(0, 1 - min(m, n) e_sigma^2) / k_sigma) * ||W||_F, k_sigma in 1..min(m, n). Vacuous (0) for
     nets that are not compressible.
     """
-    W = checked_matrix("W", W)
-    r = min(W.shape)
-    checked_k("k_sigma", k_sigma, 1, r)
-    e = eps_q(singular_values(W), 1, k_sigma)
-    return math.sqrt(max(0.0, 1.0 - r * e * e) / k_sigma) * frobenius_norm(W)
-
-
-def conv_norm_2_upper(kernel: Tensor) -> float:
-    """Upper bound of the l_2 operator norm of a stride-1 convolution: sqrt(kh kw) times its matricised sigma_1.
-
-    kernel (out, in, kh, kw). The matricised sigma_1 itself is NOT an upper bound (erratum 12: the 3 x 3 kernel of ones
-    has sigma_1 = 3 and operator norm 9).
-    """
-    if kernel.ndim != 4:
-        raise ValueError(f"kernel must have shape (out, in, kh, kw), got {tuple(kernel.shape)}")
-    return math.sqrt(kernel.shape[2] * kernel.shape[3]) * op_norm(kernel.flatten(1), 2)
-
-
-def conv_norm_2_circular(kernel: Tensor, size: int) -> float:
-    """Exact l_2 operator norm of a stride-1 convolution on size x size images with circular padding, by FFT.
-
-    kernel (out, in, kh, kw), size >= kh, kw. Zero padding gives at most this (a compression of the same map).
-    Source: Sedghi, Gupta and Long 2019.
-    """
-    if kernel.ndim != 4:
-        raise ValueError(f"kernel must have shape (out, in, kh, kw), got {tuple(kernel.shape)}")
-    checked_k("size", size, max(kernel.shape[2:]), 2**16)
-    transfer = torch.fft.fft2(kernel.detach().double(), s=(size, size)).permute(2, 3, 0, 1)
-    return float(torch.linalg.matrix_norm(transfer, ord=2).max())
+    return spectral_lower(singular_values(W), k_sigma)

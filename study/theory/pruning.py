@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from study.theory.compressibility import checked_matrix
+from study.theory.checks import checked_matrix
 
 Probability = float | Tensor
 

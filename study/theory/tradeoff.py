@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from study.theory.compressibility import checked_matrix
+from study.theory.checks import checked_matrix
 
 
 class Constants(NamedTuple):

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from study.theory import alignment as align
 from study.theory import compressibility as comp
 from study.theory import lipschitz as lip
 from study.theory import operator_norms as norms
@@ -56,11 +57,11 @@ def naive_alignment(W2, W1, k2, k1, p):
 def test_exact_is_the_maximum_greedy_is_below_and_the_upper_bound_above(Ws, p, data):
     W1, W2 = Ws
     if float(W1.abs().max()) == 0 or float(W2.abs().max()) == 0:
-        assert lip.alignment(W2, W1, 1, 1, p).value == 0
+        assert align.alignment(W2, W1, 1, 1, p).value == 0
         return
     k2 = data.draw(st.integers(1, W2.shape[0] if p == INF else min(W2.shape)))
     k1 = data.draw(st.integers(1, W1.shape[0] if p == INF else min(W1.shape)))
-    exact, upper, greedy = (lip.alignment(W2, W1, k2, k1, p, m) for m in ("exact", "upper", "greedy"))
+    exact, upper, greedy = (align.alignment(W2, W1, k2, k1, p, m) for m in ("exact", "upper", "greedy"))
     assert exact.value == pytest.approx(min(1.0, naive_alignment(W2, W1, k2, k1, p)), rel=1e-7, abs=1e-9)
     assert greedy.value <= exact.value + 1e-9 <= upper.value + 2e-9
     assert upper.value <= 1
@@ -87,27 +88,27 @@ def test_exact_refuses_what_it_cannot_enumerate():
     W = torch.randn(30, 30)
     for p in (2, INF):
         with pytest.raises(ValueError, match=r"exact needs 2\^30"):
-            lip.alignment(W, W, 30, 30, p, "exact")
-    assert lip.alignment(W, W, 3, 3, INF, "exact").certified
+            align.alignment(W, W, 30, 30, p, "exact")
+    assert align.alignment(W, W, 3, 3, INF, "exact").certified
 
 
 def test_erratum_4_the_remainder_needs_the_next_singular_value():
     W = torch.diag(torch.tensor([1.0, 1.0, 0.0, 0.0]))
     assert comp.eps_q(comp.singular_values(W), 1, 2) == 0
-    assert lip.remainder(torch.eye(4), W, 4, 2, 2) == 0
+    assert align.remainder(torch.eye(4), W, 4, 2, 2) == 0
     s = comp.singular_values(W)
     assert math.sqrt(float(s[1] / s[0])) == 1  # the printed sigma_k / sigma_1
 
 
 def test_erratum_5_with_its_remainder_alignment_exceeds_one_and_is_capped():
     eye = torch.eye(4)
-    assert lip.aligned(eye, eye, 2, 2, INF, cap=False).value == pytest.approx(4)
-    assert lip.aligned(eye, eye, 2, 2, INF).value == 1
+    assert align.aligned(eye, eye, 2, 2, INF, cap=False).value == pytest.approx(4)
+    assert align.aligned(eye, eye, 2, 2, INF).value == 1
 
 
 def test_erratum_6_overlapping_pairs_are_false_for_inf():
     Ws = [torch.tensor([[0.0], [1.0]]), torch.diag(torch.tensor([10.0, 1.0])), torch.tensor([[0.0, 1.0]])]
-    terms = [lip.aligned(b, a, b.shape[0], a.shape[0], INF, "exact").value for a, b in itertools.pairwise(Ws)]
+    terms = [align.aligned(b, a, b.shape[0], a.shape[0], INF, "exact").value for a, b in itertools.pairwise(Ws)]
     norm = lip.product_of_norms(Ws, INF)
     assert lip.pattern_max(Ws, INF) == pytest.approx(1)
     assert norm * math.prod(terms) == pytest.approx(0.1)  # below the truth
@@ -163,11 +164,11 @@ def test_corollary_holds_against_an_attack_on_a_random_net():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: lip.alignment(torch.eye(2), torch.eye(3), 1, 1, 2), "W2 must take what W1 gives"),
-        (lambda: lip.alignment(torch.eye(2), torch.eye(2), 3, 1, 2), "k2 must be a whole number from 1 to 2"),
-        (lambda: lip.alignment(torch.eye(2), torch.eye(2), 1, 0, INF), "k1 must be"),
-        (lambda: lip.alignment(torch.eye(2), torch.eye(2), 1, 1, 1), "p must be 2 or inf"),
-        (lambda: lip.alignment(torch.eye(2), torch.eye(2), 1, 1, 2, "guess"), "method must be"),
+        (lambda: align.alignment(torch.eye(2), torch.eye(3), 1, 1, 2), "W2 must take what W1 gives"),
+        (lambda: align.alignment(torch.eye(2), torch.eye(2), 3, 1, 2), "k2 must be a whole number from 1 to 2"),
+        (lambda: align.alignment(torch.eye(2), torch.eye(2), 1, 0, INF), "k1 must be"),
+        (lambda: align.alignment(torch.eye(2), torch.eye(2), 1, 1, 1), "p must be 2 or inf"),
+        (lambda: align.alignment(torch.eye(2), torch.eye(2), 1, 1, 2, "guess"), "method must be"),
         (lambda: lip.sopt([0.5, -1.0]), "at place 2"),
         (lambda: lip.lipschitz_upper([torch.eye(2)], 2, [1, 1]), "one entry per layer"),
         (lambda: lip.adv_risk_bound(0.0, -1.0, 1.0, torch.ones(2), 2), "delta and lipschitz"),
