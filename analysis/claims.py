@@ -1,12 +1,11 @@
-"""The registry of claims, and the one pipeline that judges them and their planted controls.
+"""The one pipeline that judges claims and their planted controls.
 
-A claim is an expected sign of a rank correlation between two measures over the trials of an arm. It is judged only
-where the protocol's conditions hold; "not supported" is said only where the planted control of the same pipeline is
-detected.
+A claim is judged only where the protocol's conditions hold; "not supported" is said only where the control of the
+same pipeline is detected.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +14,7 @@ import pandas as pd
 
 from analysis.correlation import pearson, spearman
 from analysis.intervals import MIN_SEEDS, Interval, mean_t
+from analysis.registry import CLAIMS, Claim, Correlation, Growth, Term
 from analysis.tables import arm_trials, per_trial, slices
 
 SUPPORTED, NOT_SUPPORTED, OPPOSITE, NOT_REACHED = "supported", "not supported", "opposite", "regime not reached"
@@ -29,101 +29,12 @@ EPS_DIGITS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Term:
-    """One number of a net: a measure at its coordinates, at the judged budget of `norm` where `judged`."""
-
-    measure: str
-    layer: str | None = None
-    norm: str | None = None
-    kept: float | None = None
-    split: str | None = None
-    judged: bool = False
-    scale: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """One claim: where it stands, which two terms are correlated over which arm, and the sign that the paper expects.
-
-    `structure` is the compressibility that the arm is to move, `norm` that of the baseline's robust accuracy; the
-    protocol's conditions look at both. `pearson` adds Pearson's r of the two terms as they are.
-    """
-
-    id: str
-    source: str
-    statement: str
-    studies: tuple[str, ...]
-    arm: str
-    control: str
-    axis: str
-    structure: str
-    x: Term
-    y: Term
-    norm: str = ""
-    expected: int = -1
-    pearson: bool = False
-
-
-def _residual(structure: str) -> Term:
-    return Term(measure=structure, layer="mean", scale="compressibility")
-
-
-def _attacked(measure: str, norm: str) -> Term:
-    return Term(measure=measure, norm=norm, split="test", judged=True)
-
-
-NU, SIGMA = "compress_eps_nu", "compress_eps_sigma"
-NEURON: dict[str, Any] = {"arm": "neuron", "control": "control_neuron", "axis": "alpha", "structure": NU}
-SPECTRAL: dict[str, Any] = {"arm": "spectral", "control": "control_spectral", "axis": "rank", "structure": SIGMA}
-SWEEP, BOUNDS = ("compressibility_sweep",), ("bound_validation",)
-
-CLAIMS = (
-    Claim(
-        id="A-i-neuron", source="A, section 4 (i), Figure 5 top left", studies=SWEEP, **NEURON, norm="linf",
-        x=_residual(NU), y=_attacked("relative_robust_accuracy", "linf"),
-        statement="Neuron compressibility lowers robustness to l_inf attacks (RA/SA).",
-    ),
-    Claim(
-        id="A-i-spectral", source="A, section 4 (i), Figure 5 top right", studies=SWEEP, **SPECTRAL, norm="l2",
-        x=_residual(SIGMA), y=_attacked("relative_robust_accuracy", "l2"),
-        statement="Spectral compressibility lowers robustness to l_2 attacks (RA/SA).",
-    ),
-    Claim(
-        id="A-cross-neuron", source="A, section 3 and Figure 15", studies=SWEEP, **NEURON, norm="l2",
-        x=_residual(NU), y=_attacked("relative_robust_accuracy", "l2"),
-        statement="Neuron compressibility lowers robustness to l_2 attacks as well (RA/SA).",
-    ),
-    Claim(
-        id="A-cross-spectral", source="A, section 3 and Figure 15", studies=SWEEP, **SPECTRAL, norm="linf",
-        x=_residual(SIGMA), y=_attacked("relative_robust_accuracy", "linf"),
-        statement="Spectral compressibility lowers robustness to l_inf attacks as well (RA/SA).",
-    ),
-    Claim(
-        id="A-prunability", source="A, section 4, Figure 4 center left", studies=SWEEP, **NEURON, expected=1,
-        x=_residual(NU), y=Term(measure="pruned_accuracy", kept=0.2, split="test"),
-        statement="Compressible nets keep more accuracy when few rows are kept (20 %).",
-    ),
-    Claim(
-        id="A-bound-neuron", source="A, Theorem 3.1 and Figure 3", studies=SWEEP, **NEURON, norm="linf", expected=1,
-        x=Term(measure="operator_norm_bound", layer="product", norm="linf", scale="log"),
-        y=_attacked("loss_gap", "linf"),
-        statement="A larger product of Theorem 3.1's l_inf bounds goes with a larger l_inf loss gap.",
-    ),
-    Claim(
-        id="A-bound-spectral", source="A, Theorem 3.1 and Figure 3", studies=SWEEP, **SPECTRAL, norm="l2", expected=1,
-        x=Term(measure="operator_norm_bound", layer="product", norm="l2", scale="log"), y=_attacked("loss_gap", "l2"),
-        statement="A larger product of Theorem 3.1's l_2 bounds goes with a larger l_2 loss gap.",
-    ),
-)  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
 class Judgement:
     """A claim with its verdict, its statistic, its control's, and why the regime was not reached where it was not."""
 
     claim: Claim
     verdict: str
-    rho: Interval
+    statistic: Interval
     control: Interval
     control_detected: bool
     points: int
@@ -134,20 +45,23 @@ class Judgement:
 
     def number(self) -> str:
         """The statistic in words."""
-        if not math.isfinite(self.rho.value):
+        if not math.isfinite(self.statistic.value):
             return "no correlation could be taken"
-        pearson = f", Pearson's r {self.pearson.text()}" if self.pearson else ""
-        return f"Spearman's rho {self.rho.text()}{pearson}"
+        words = f"{self.claim.statistic} {self.statistic.text()}"
+        words += f", Pearson's r {self.pearson.text()}" if self.pearson else ""
+        published = self.claim.published if isinstance(self.claim, Correlation) else None
+        return words + (f"; published {published:g}" if published is not None else "")
 
     def sentence(self) -> str:
         """The claim and its verdict in one sentence."""
         why = f" because {'; '.join(self.reasons)}" if self.reasons else ""
-        shown = f"; shown and not judged: {self.claim.axis} {', '.join(f'{v:g}' for v in self.unjudged)}"
+        axis = self.claim.axis if isinstance(self.claim, Correlation) else ""
+        shown = f"; shown and not judged: {axis} {', '.join(f'{v:g}' for v in self.unjudged)}" if self.unjudged else ""
         control = "detected" if self.control_detected else "not detected"
         at = f"At {self.at}: " if self.at else ""
         return (
-            f"{at}{self.claim.statement} {self.verdict.capitalize()}{why}: {self.number()} over {self.points} nets; "
-            f"planted control {control}{shown if self.unjudged else ''}."
+            f"{at}{self.claim.statement} {self.verdict.capitalize()}{why}: {self.number()} over {self.points} trials; "
+            f"planted control {control}{shown}."
         )
 
 
@@ -162,7 +76,7 @@ def term(frame: pd.DataFrame, study: Mapping[str, Any], wanted: Term) -> pd.Seri
     return 1.0 - values.round(EPS_DIGITS) if wanted.scale == "compressibility" else values
 
 
-def pairs(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim, arm: str) -> pd.DataFrame:
+def pairs(frame: pd.DataFrame, study: Mapping[str, Any], claim: Correlation, arm: str) -> pd.DataFrame:
     """One row per finished trial of an arm: seed, axes, x, y, and what the conditions look at (eps, clean, robust)."""
     found = next((a for a in study["arms"] if a["name"] == arm), None)
     if found is None:
@@ -170,9 +84,11 @@ def pairs(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim, arm: str)
     table = arm_trials(frame, found, study["axes_off"])
     table["x"], table["y"] = term(frame, study, claim.x), term(frame, study, claim.y)
     table["clean"] = per_trial(frame, "clean_accuracy", split="test")
-    table["eps"] = per_trial(frame, claim.structure, layer="mean").round(EPS_DIGITS)
+    if claim.structure:
+        table["eps"] = per_trial(frame, claim.structure, layer="mean").round(EPS_DIGITS)
     if claim.norm:
-        table["robust"] = term(frame, study, _attacked("robust_accuracy", claim.norm))
+        robust = Term(measure="robust_accuracy", norm=claim.norm, split="test", judged=True)
+        table["robust"] = term(frame, study, robust)
     table = table[table["status"] == "ok"].dropna(subset=["x", "y"])
     if table.duplicated(["seed", *study["axes_off"]]).any():
         raise ValueError(f"arm {arm} has two trials of one seed and point: one seed would count twice")
@@ -181,16 +97,20 @@ def pairs(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim, arm: str)
 
 def judged_values(table: pd.DataFrame, axis: str) -> tuple[list[float], list[float]]:
     """The axis values that count, and those only shown: past the first least residual (the turning point, or where it
-    has reached 0 and can fall no more), or with clean accuracy at or below KEEPS_CLEAN of the baseline's."""
-    means = table.groupby(axis)[["eps", "clean"]].mean().round(EPS_DIGITS)
+    has reached 0 and can fall no more), or with clean accuracy at or below KEEPS_CLEAN of the baseline's.
+
+    A table without the column eps is not about compressibility: only its clean accuracy counts.
+    """
+    columns = [c for c in ("eps", "clean") if c in table]
+    means = table.groupby(axis)[columns].mean().round(EPS_DIGITS)
     order = sorted(means.index, key=lambda v: (v != 0, v if axis == "alpha" else -v))
-    least = min(range(len(order)), key=lambda i: means.loc[order[i], "eps"])
     baseline = means.loc[order[0], "clean"]
+    least = min(range(len(order)), key=lambda i: means.loc[order[i], "eps"]) if "eps" in means else len(order)
     good = [v for i, v in enumerate(order) if i <= least and means.loc[v, "clean"] > KEEPS_CLEAN * baseline]
     return good, [v for v in order if v not in good]
 
 
-def _conditions(table: pd.DataFrame, claim: Claim, data: str) -> list[str]:
+def _conditions(table: pd.DataFrame, claim: Correlation, data: str) -> list[str]:
     """Why the claim cannot be judged here, in words; empty when the protocol's conditions hold."""
     reasons = []
     seeds = table["seed"].nunique()
@@ -207,6 +127,8 @@ def _conditions(table: pd.DataFrame, claim: Claim, data: str) -> list[str]:
             f"the baseline's robust accuracy is {base['robust'].mean():.2f}, "
             f"outside {BASELINE_RA[0]:g} to {BASELINE_RA[1]:g}"
         )
+    if not claim.structure:
+        return reasons
     means = table.groupby(claim.axis)["eps"].mean()
     moved = float(means.max() - means.min())
     between = int(((means > means.min()) & (means < means.max())).sum())
@@ -234,10 +156,17 @@ def _sign(rho: Interval) -> int:
     return int(rho.low > 0) - int(rho.high < 0)
 
 
-def judge(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim) -> Judgement | None:
-    """The judgement of a claim on a table, or None where the study does not ask it or has no such arm."""
-    if study["configuration"]["study"] not in claim.studies:
-        return None
+def _verdict(statistic: Interval, claim: Claim, detected: bool, reasons: list[str]) -> tuple[str, list[str]]:
+    if reasons:
+        return NOT_REACHED, reasons
+    if sign := _sign(statistic):
+        return (SUPPORTED if sign == claim.expected else OPPOSITE), []
+    if detected:
+        return NOT_SUPPORTED, []
+    return NOT_REACHED, ["no effect was found, and the planted control was not detected either"]
+
+
+def _correlation(frame: pd.DataFrame, study: Mapping[str, Any], claim: Correlation) -> Judgement | None:
     table = pairs(frame, study, claim, claim.arm)
     if table.empty:
         return None
@@ -245,21 +174,43 @@ def judge(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim) -> Judgem
     judged = table[table[claim.axis].isin(good)]
     rho, control = _rho(judged), _rho(pairs(frame, study, claim, claim.control))
     detected = _sign(control) == claim.expected
-    reasons = _conditions(judged, claim, study["configuration"]["data"])
-    if reasons:
-        verdict = NOT_REACHED
-    elif _sign(rho) == claim.expected:
-        verdict = SUPPORTED
-    elif _sign(rho) == -claim.expected:
-        verdict = OPPOSITE
-    elif detected:
-        verdict = NOT_SUPPORTED
-    else:
-        verdict, reasons = NOT_REACHED, ["no correlation was found, and the planted control was not detected either"]
+    verdict, reasons = _verdict(rho, claim, detected, _conditions(judged, claim, study["configuration"]["data"]))
     return Judgement(
-        claim=claim, verdict=verdict, rho=rho, control=control, control_detected=detected, points=len(judged),
-        unjudged=tuple(shown), reasons=tuple(reasons), pearson=_r(judged) if claim.pearson else None,
+        claim=claim, verdict=verdict, statistic=rho, control=control, control_detected=detected, points=len(judged),
+        unjudged=tuple(shown), reasons=tuple(reasons), pearson=_r(judged) if claim.published is not None else None,
     )  # fmt: skip
+
+
+def _growth(frame: pd.DataFrame, study: Mapping[str, Any], claim: Growth) -> Judgement | None:
+    arm = next((a for a in study["arms"] if a["name"] == claim.arm), None)
+    table = arm_trials(frame, arm, study["axes_off"]) if arm else pd.DataFrame()
+    if table.empty:
+        return None
+    table = table.assign(y=term(frame, study, claim.y), control=term(frame, study, claim.control)).dropna()
+    grown, control = mean_t(table["y"].to_numpy()), mean_t(table["control"].to_numpy())
+    few = [f"{grown.n} seeds are too few for an interval ({MIN_SEEDS} are needed)"] if grown.n < MIN_SEEDS else []
+    detected = _sign(control) == 1
+    verdict, reasons = _verdict(grown, claim, detected, few)
+    return Judgement(
+        claim=claim, verdict=verdict, statistic=grown, control=control, control_detected=detected, points=grown.n,
+        reasons=tuple(reasons),
+    )  # fmt: skip
+
+
+JUDGES: dict[type, Callable[..., Judgement | None]] = {Correlation: _correlation, Growth: _growth}
+
+
+def judge(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim) -> Judgement | None:
+    """The judgement of a claim on a table, or None where the study does not ask it or has no such arm."""
+    if study["configuration"]["study"] not in claim.studies:
+        return None
+    return JUDGES[type(claim)](frame, study, claim)
+
+
+def correlations(judgements: Sequence[Judgement], **terms: str) -> list[tuple[Judgement, Correlation]]:
+    """The judged correlations whose terms measure what is named: x="gap_bound", y="loss_gap"."""
+    found = [(j, j.claim) for j in judgements if isinstance(j.claim, Correlation)]
+    return [(j, c) for j, c in found if all(getattr(c, name).measure == measure for name, measure in terms.items())]
 
 
 def judge_all(frame: pd.DataFrame, study: Mapping[str, Any]) -> list[Judgement]:
@@ -269,7 +220,7 @@ def judge_all(frame: pd.DataFrame, study: Mapping[str, Any]) -> list[Judgement]:
 
 
 def against_baseline(
-    frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim
+    frame: pd.DataFrame, study: Mapping[str, Any], claim: Correlation
 ) -> list[tuple[float, float, Interval]]:
     """Per axis value: mean compressibility residual, and the outcome's paired difference to the baseline over seeds."""
     table = pairs(frame, study, claim, claim.arm)

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.claims import Judgement, pairs
+from analysis.claims import Judgement, correlations, pairs
 from analysis.intervals import mean_t
 from analysis.tables import arm_trials, per_trial
 
@@ -39,7 +39,7 @@ def level(axis: str, value: float) -> str:
     return "full" if axis == "rank" and value == 0 else f"{value:g}"
 
 
-def _axes(rows: int, columns: int, height: float) -> tuple[Figure, np.ndarray]:
+def subplots(rows: int, columns: int, height: float) -> tuple[Figure, np.ndarray]:
     """A figure 10.5 inches wide with axes at fixed places (a layout engine would draw everything twice)."""
     whole = height * rows
     fig = Figure(figsize=(10.5, whole))
@@ -47,13 +47,13 @@ def _axes(rows: int, columns: int, height: float) -> tuple[Figure, np.ndarray]:
     return fig, fig.subplots(rows, columns, squeeze=False, gridspec_kw=place | {"wspace": 0.2, "hspace": 1.3 / height})
 
 
-def _ordered(values: Sequence[float], axis: str) -> list[float]:
+def ordered(values: Sequence[float], axis: str) -> list[float]:
     return sorted(set(values), key=lambda v: (v != 0, v if axis == "alpha" else -v))
 
 
-def _curve(ax: Axes, table: pd.DataFrame, column: pd.Series, axis: str, color: Any, label: str) -> None:
+def curve(ax: Axes, table: pd.DataFrame, column: pd.Series, axis: str, color: Any, label: str) -> None:
     """Mean with t intervals over seeds at each axis value (points alone where seeds are too few)."""
-    order = _ordered(table[axis], axis)
+    order = ordered(table[axis], axis)
     means, lows, highs = [], [], []
     for value in order:
         interval = mean_t(column.reindex(table.index[table[axis] == value]).dropna().to_numpy())
@@ -71,25 +71,25 @@ def _curve(ax: Axes, table: pd.DataFrame, column: pd.Series, axis: str, color: A
     ax.set_xlabel({"alpha": "group lasso strength α", "rank": "rank of the hidden layers"}[axis])
 
 
-def robustness(frame: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
+def robustness(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
     """Robust accuracy, RA/SA and compressibility against alpha and rank, at every budget of both norms."""
     arms = [a for a in study["arms"] if a["name"] in ARMS]
-    fig, grid = _axes(len(arms), 3, 2.9)
+    fig, grid = subplots(len(arms), 3, 2.9)
     settings = study["configuration"]["settings"]
     for row, arm in zip(grid, arms, strict=True):
         axis, _structure, norm = ARMS[arm["name"]]
         table = arm_trials(frame, arm, study["axes_off"])
         clean = per_trial(frame, "clean_accuracy", split="test")
-        _curve(row[0], table, clean, axis, GREY, "clean (SA)")
+        curve(row[0], table, clean, axis, GREY, "clean (SA)")
         budgets = sorted(settings[f"eps_{norm}"])
         for shade, eps in zip(SHADES(np.linspace(0.35, 1.0, len(budgets))), budgets, strict=True):
             judged = " (judged)" if abs(eps - settings[f"judged_{norm}"]) < 1e-9 else ""
             name = f"{NORM[norm]} {budget(eps, norm)}{judged}"
             where = {"norm": norm, "eps": float(eps), "split": "test"}
-            _curve(row[0], table, per_trial(frame, "robust_accuracy", **where), axis, shade, name)
-            _curve(row[1], table, per_trial(frame, "relative_robust_accuracy", **where), axis, shade, name)
-        _curve(row[2], table, per_trial(frame, "compress_eps_nu", layer="mean"), axis, ORANGE, "ε of ν (rows)")
-        _curve(row[2], table, per_trial(frame, "compress_eps_sigma", layer="mean"), axis, GREEN, "ε of σ (spectrum)")
+            curve(row[0], table, per_trial(frame, "robust_accuracy", **where), axis, shade, name)
+            curve(row[1], table, per_trial(frame, "relative_robust_accuracy", **where), axis, shade, name)
+        curve(row[2], table, per_trial(frame, "compress_eps_nu", layer="mean"), axis, ORANGE, "ε of ν (rows)")
+        curve(row[2], table, per_trial(frame, "compress_eps_sigma", layer="mean"), axis, GREEN, "ε of σ (spectrum)")
         for ax, title in zip(row, ("accuracy", "RA / SA", "residual ε, k = 10 % (low: compressible)"), strict=True):
             ax.set_title(title)
             ax.set_ylim(0, 1.02)
@@ -100,17 +100,16 @@ def robustness(frame: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
 
 def compressibility(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
     """RA/SA against measured compressibility, one point per net, with rho, its interval, and the planted control."""
-    chosen = [j for j in judgements if j.claim.y.measure == "relative_robust_accuracy"]
-    fig, grid = _axes(math.ceil(len(chosen) / 2), 2, 3.8)
+    chosen = correlations(judgements, y="relative_robust_accuracy")
+    fig, grid = subplots(math.ceil(len(chosen) / 2), 2, 3.8)
     for ax in grid.flat[len(chosen) :]:
         ax.remove()
-    for ax, judgement in zip(grid.flat, chosen, strict=False):
-        claim = judgement.claim
+    for ax, (judgement, claim) in zip(grid.flat, chosen, strict=False):
         control = pairs(frame, study, claim, claim.control)
         if len(control):
             ax.scatter(control["x"], control["y"], s=16, marker="x", color=GREY, lw=1, label="planted control")
         table = pairs(frame, study, claim, claim.arm)
-        order = _ordered(table[claim.axis], claim.axis)
+        order = ordered(table[claim.axis], claim.axis)
         colors = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.9, len(order)))
         for color, value in zip(colors, order, strict=True):
             rows = table[table[claim.axis] == value]
@@ -123,7 +122,7 @@ def compressibility(frame: pd.DataFrame, study: Mapping[str, Any], judgements: S
         settings = study["configuration"]["settings"]
         ax.set_xlabel(f"compressibility ({structure} at k = 10 %)")
         ax.set_ylabel(f"RA / SA, {NORM[claim.norm]} {budget(settings[f'judged_{claim.norm}'], claim.norm)}")
-        ax.set_title(f"{claim.arm} arm: ρ = {judgement.rho.text()}\n{judgement.verdict}")
+        ax.set_title(f"{claim.arm} arm: ρ = {judgement.statistic.text()}\n{judgement.verdict}")
         ax.set_ylim(bottom=0)
         ax.legend(fontsize=7, title=claim.axis, title_fontsize=7.5, ncols=2)
     return fig
@@ -131,10 +130,9 @@ def compressibility(frame: pd.DataFrame, study: Mapping[str, Any], judgements: S
 
 def bounds(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
     """The product of Theorem 3.1's bounds over the hidden layers against the worst-point loss gap."""
-    chosen = [j for j in judgements if j.claim.x.measure == "operator_norm_bound"]
-    fig, grid = _axes(1, max(1, len(chosen)), 3.8)
-    for ax, judgement in zip(grid.flat, chosen, strict=False):
-        claim = judgement.claim
+    chosen = correlations(judgements, x="operator_norm_bound")
+    fig, grid = subplots(1, max(1, len(chosen)), 3.8)
+    for ax, (judgement, claim) in zip(grid.flat, chosen, strict=False):
         for arm, marker, color in ((claim.arm, "o", BLUE), (claim.control, "x", GREY)):
             table = pairs(frame, study, claim, arm)
             if len(table):
@@ -146,20 +144,20 @@ def bounds(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[J
         ax.set_xscale("log")
         ax.set_xlabel(f"product of Theorem 3.1's {NORM[claim.norm]} bounds")
         ax.set_ylabel(f"loss gap, {NORM[claim.norm]} {eps}")
-        ax.set_title(f"{claim.arm} arm: ρ = {judgement.rho.text()}\n{judgement.verdict}")
+        ax.set_title(f"{claim.arm} arm: ρ = {judgement.statistic.text()}\n{judgement.verdict}")
         ax.legend(fontsize=7.5)
     return fig
 
 
-def prunability(frame: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
+def prunability(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
     """Accuracy after keeping a share of the rows of every hidden layer, per axis value."""
     arms = [a for a in study["arms"] if a["name"] in ARMS]
-    fig, grid = _axes(1, len(arms), 3.6)
+    fig, grid = subplots(1, len(arms), 3.6)
     kept = sorted(frame["kept"].dropna().unique(), reverse=True)
     for ax, arm in zip(grid.flat, arms, strict=True):
         axis = ARMS[arm["name"]][0]
         table = arm_trials(frame, arm, study["axes_off"])
-        order = _ordered(table[axis], axis)
+        order = ordered(table[axis], axis)
         colors = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.9, len(order)))
         clean = per_trial(frame, "clean_accuracy", split="test")
         curves = [clean, *(per_trial(frame, "pruned_accuracy", kept=float(k), split="test") for k in kept)]

@@ -12,17 +12,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import figures
-from analysis.claims import Judgement, against_baseline, judge_all
+from analysis.claims import Judgement, against_baseline, correlations, judge_all
 from analysis.intervals import Interval
+from analysis.pictures import PICTURES
 from analysis.tables import slices
 from study import results
-
-TITLES = {
-    "robustness": "Accuracy, RA/SA and compressibility along each arm",
-    "compressibility": "Robustness against measured compressibility",
-    "bounds": "Theorem 3.1's bound against the measured loss gap",
-    "prunability": "Accuracy after row pruning",
-}
 
 
 @dataclass(frozen=True)
@@ -52,19 +46,20 @@ def _claim(judgement: Judgement) -> dict[str, Any]:
     def number(value: float) -> float | None:
         return value if math.isfinite(value) else None
 
-    rho = judgement.rho
+    found = judgement.statistic
     return {
         "id": judgement.claim.id,
         "source": judgement.claim.source,
         "at": judgement.at,
         "verdict": judgement.verdict,
-        "rho": number(rho.value),
-        "low": number(rho.low),
-        "high": number(rho.high),
-        "seeds": rho.n,
-        "nets": judgement.points,
+        "statistic": judgement.claim.statistic,
+        "value": number(found.value),
+        "low": number(found.low),
+        "high": number(found.high),
+        "seeds": found.n,
+        "points": judgement.points,
         "control_detected": judgement.control_detected,
-        "control_rho": number(judgement.control.value),
+        "control_value": number(judgement.control.value),
         "statement": judgement.claim.statement,
         "number": judgement.number(),
         "reasons": list(judgement.reasons),
@@ -82,10 +77,7 @@ def _where(frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judgemen
     """Where compressibility lowers RA/SA and where it does not: paired differences to the baseline."""
     tables = []
     parts = dict(slices(study))
-    for judgement in judgements:
-        claim = judgement.claim
-        if claim.y.measure != "relative_robust_accuracy":
-            continue
+    for judgement, claim in correlations(judgements, y="relative_robust_accuracy"):
         rows = [
             {
                 "level": figures.level(claim.axis, value),
@@ -118,18 +110,13 @@ def _failed(frame: pd.DataFrame, folder: Path) -> list[dict[str, Any]]:
 def _pictures(frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judgement]) -> list[tuple[str, str, bytes]]:
     """File name, title and PNG of every figure, once per value of the axes that no arm is about."""
     out: list[tuple[str, str, bytes]] = []
-    if not (frame["status"] == "ok").any() or not any(a["name"] in figures.ARMS for a in study["arms"]):
+    if not (frame["status"] == "ok").any():
         return out
     for at, part in slices(study):
         judged = [j for j in judgements if j.at == at]
-        drawn = {"robustness": figures.robustness(frame, part)}
-        if judged:
-            drawn["compressibility"] = figures.compressibility(frame, part, judged)
-            drawn["bounds"] = figures.bounds(frame, part, judged)
-        drawn["prunability"] = figures.prunability(frame, part)
         suffix = f"-{at.replace(', ', '-').replace(' ', '-')}" if at else ""
-        for name, figure in drawn.items():
-            out.append((name + suffix, TITLES[name] + (f" ({at})" if at else ""), _png(figure)))
+        for name, title, draw in PICTURES[study["configuration"]["study"]]:
+            out.append((name + suffix, title + (f" ({at})" if at else ""), _png(draw(frame, part, judged))))
     return out
 
 
@@ -141,7 +128,7 @@ def write(folder: str | Path) -> Summary:
     folder = Path(folder)
     study = results.read_study(folder)
     frame = results.read(folder)
-    frame = frame[frame["step"].isna()]  # curves and samples are for MLflow
+    frame = frame[frame["deterministic"] | (frame["status"] == "failed")]
     judgements = judge_all(frame, study)
     pictures = _pictures(frame, study, judgements)
     for name, _, content in pictures:
@@ -150,7 +137,8 @@ def write(folder: str | Path) -> Summary:
     seeds = len(study["seeds"])
     finished = frame.loc[frame["status"] != "failed", "trial"].nunique()
     many = "seed" if seeds == 1 else "seeds"
-    title = f"{configuration['study']}: data {configuration['data']}, model {configuration['model']}, {seeds} {many}"
+    on = f"data {configuration['data']}, model {configuration['model']}, " if configuration["data"] else ""
+    title = f"{configuration['study']}: {on}{seeds} {many}"
     summary = Summary(title, [_claim(j) for j in judgements])
     environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", ""), autoescape=True)
     html = environment.get_template("report.html.j2").render(

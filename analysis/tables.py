@@ -1,12 +1,12 @@
 """Selections from the tidy table: one value per trial, one arm of a study."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-MOVED = ("alpha", "rank", "plant_rows", "plant_spectrum")
+MOVED = ("alpha", "rank", "plant_rows", "plant_spectrum", "ascended_norm")
 COORDINATES = ("layer", "norm", "eps", "kept", "split")
 
 
@@ -52,7 +52,14 @@ def slices(study: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
             dict(arm) | {"axes": {a: [at[a]] if a in at else v for a, v in arm["axes"].items()}}
             for arm in study["arms"]
         ]
-        out.append((", ".join(f"{axis} {value:g}" for axis, value in at.items()), dict(study) | {"arms": arms}))
+        out.append(
+            (
+                ", ".join(
+                    f"{axis} {value}" if isinstance(value, str) else f"{axis} {value:g}" for axis, value in at.items()
+                ),
+                dict(study) | {"arms": arms},
+            )
+        )
     return out
 
 
@@ -66,3 +73,11 @@ def arm_trials(frame: pd.DataFrame, arm: Mapping[str, Any], defaults: Mapping[st
         chosen &= frame[axis].isin(arm["axes"].get(axis, [default]))
     columns = ["trial", "family", "seed", "status", *defaults]
     return frame.loc[chosen, columns].drop_duplicates("trial").set_index("trial")
+
+
+def paths(frame: pd.DataFrame, measure: str, trials: Sequence[str], norm: str | None = None) -> pd.DataFrame:
+    """A measure along its steps: one row per step, one column per trial."""
+    chosen = frame[(frame["measure"] == measure) & frame["trial"].isin(trials) & frame["step"].notna()]
+    if norm is not None:
+        chosen = chosen[chosen["norm"] == norm]
+    return chosen.pivot(index="step", columns="trial", values="value")

@@ -10,6 +10,7 @@ from scipy import stats
 from analysis import claims
 from analysis.correlation import spearman
 from analysis.intervals import cluster_bootstrap, mean_t
+from analysis.registry import CLAIMS
 from study import results
 
 STUDY = {
@@ -25,7 +26,7 @@ STUDY = {
         {"name": "control_neuron", "family": "regularization", "axes": {"plant_rows": [0.0, 0.25, 0.5]}},
     ],
 }  # fmt: skip
-NEURON = claims.CLAIMS[0]
+NEURON = CLAIMS[0]
 
 
 def table(effect=-0.4, control=-0.4, seeds=5, clean=0.97, eps_drop=0.1, noise=0.02, base_ra=0.8, turn=None):
@@ -108,7 +109,7 @@ def test_two_frobenius_norms_are_judged_apart():
     neuron = [j for j in judged if j.claim.id == NEURON.id]
     assert [j.at for j in neuron] == ["frobenius 1", "frobenius 2"]
     assert [j.points for j in neuron] == [25, 25]
-    assert [j.rho.value for j in neuron] == pytest.approx([-1.0, -1.0])
+    assert [j.statistic.value for j in neuron] == pytest.approx([-1.0, -1.0])
     assert neuron[1].sentence().startswith("At frobenius 2: ")
 
 

@@ -10,9 +10,11 @@ from study.attacks.art import auto_pgd
 from study.attacks.ball import NORMS
 from study.attacks.pgd import pgd
 from study.config import Robustness, seed_for
-from study.models.net import Net, features
+from study.measures.structure import encoder_bounds
+from study.models.net import Net, features, head, matrix
 from study.rows import Row, row
 from study.state import State
+from study.theory.lipschitz import adv_risk_bound
 
 
 def robustness(state: State, config: Robustness) -> list[Row]:
@@ -43,9 +45,30 @@ def robustness(state: State, config: Robustness) -> list[Row]:
         if eps in config.gap_eps:
             worst = pgd(net, x, y, eps, config.norm, iterations=config.gap_iterations, generator=generator)
             rows.append(row("loss_gap", float(worst.loss.double().mean()) - loss, **where))
+            rows += _gap_bounds(net, eps, config.norm, where)
             if config.sensitivity:
                 rows += _sensitivity(net, x, worst.worst, where)
     return rows
+
+
+def _gap_bounds(net: Net, eps: float, norm: str, where: dict[str, Any]) -> list[Row]:
+    """gap_bound (Corollary 3.3 with Theorem 3.2) and gap_bound_product (with the product of norms), in pixel units.
+
+    Only for a chain of dense layers with two logits. Normalisation comes first and multiplies by 1 / min(std).
+    """
+    scale, last = 1.0 / float(net.std.min()), head(net)
+    found = encoder_bounds(net, share=0.1) if getattr(last, "out_features", 0) == 2 else None
+    if found is None:
+        return []
+    weight = matrix(last).detach().cpu()
+    p, lipschitz = NORMS[norm], found.linf_lipschitz if norm == "linf" else found.l2_lipschitz
+    product = found.linf_product if norm == "linf" else found.l2_product
+    bounds = {"gap_bound": lipschitz.value, "gap_bound_product": product}
+    at = {key: where[key] for key in ("norm", "eps")}
+    return [
+        row(name, adv_risk_bound(0.0, eps, scale * value, weight[1] - weight[0], p), **at)
+        for name, value in bounds.items()
+    ]
 
 
 def _sensitivity(net: Net, x: Tensor, worst: Tensor, where: dict[str, Any]) -> list[Row]:

@@ -1,14 +1,13 @@
-"""Compressibility of the hidden layers, their operator norms and the bounds of paper A's Theorem 3.1."""
+"""Compressibility of the hidden layers, their operator norms, and the bounds of paper A's Theorems 3.1, B.4 and 3.2."""
 
+import itertools
 import math
 
-from torch import Tensor
-
 from study.config import Structure
-from study.models.net import weight_matrices
+from study.models.net import Net, chain, weight_matrices
 from study.rows import Row, row
 from study.state import State
-from study.theory.bounds import layer_bounds
+from study.theory.bounds import LayerBounds, NetBounds, layer_bounds, net_bounds
 
 
 def structure(state: State, config: Structure) -> list[Row]:
@@ -19,14 +18,33 @@ def structure(state: State, config: Structure) -> list[Row]:
     """
     matrices = {"matrix": state.matrix} if state.matrix is not None else {}
     matrices |= weight_matrices(state.net) if state.net is not None else {}
-    rows: list[Row] = []
-    for name, W in matrices.items():
-        rows += [r | {"layer": name} for r in _layer(W.detach().cpu(), config.share)]
-    return rows + _over_layers(rows)
+    whole = encoder_bounds(state.net, config.share) if state.net is not None else None
+    found = whole.layers if whole else [layer_bounds(W.detach().cpu(), config.share) for W in matrices.values()]
+    rows = [r | {"layer": name} for name, layer in zip(matrices, found, strict=True) for r in _layer(layer)]
+    return rows + _over_layers(rows) + (_whole(whole, list(matrices)) if whole else [])
 
 
-def _layer(W: Tensor, share: float) -> list[Row]:
-    found = layer_bounds(W, share)
+def encoder_bounds(net: Net, share: float) -> NetBounds | None:
+    """The bounds of a net whose encoder is a chain of dense layers and ReLU; None for any other."""
+    matrices = chain(net)
+    return None if matrices is None else net_bounds([W.cpu() for W in matrices], share)
+
+
+def _whole(found: NetBounds, names: list[str]) -> list[Row]:
+    """Theorem 3.2 of the layers (without normalisation) and its alignment terms, per pair of layers and their mean."""
+    out = [
+        row("lipschitz_bound", found.linf_lipschitz.value, norm="linf"),
+        row("lipschitz_bound_tight", found.linf_lipschitz_tight.value, norm="linf"),
+        row("lipschitz_bound", found.l2_lipschitz.value, norm="l2"),
+    ]
+    for norm, terms in (("linf", found.linf_alignment), ("l2", found.l2_alignment)):
+        pairs = [f"{after}*{before}" for before, after in itertools.pairwise(names)]
+        out += [row("alignment", t.value, layer=pair, norm=norm) for pair, t in zip(pairs, terms, strict=True)]
+        out += [row("alignment", sum(t.value for t in terms) / len(terms), layer="mean", norm=norm)] if terms else []
+    return out
+
+
+def _layer(found: LayerBounds) -> list[Row]:
     return [
         row("compress_eps_nu", found.compress_eps_nu),
         row("spread_nu", found.spread_nu),
@@ -38,6 +56,8 @@ def _layer(W: Tensor, share: float) -> list[Row]:
         row("operator_norm_bound", found.linf_upper, norm="linf"),
         row("operator_norm_bound_tight", found.linf_upper_tight, norm="linf"),
         row("operator_norm_bound", found.l2_upper, norm="l2"),
+        row("operator_norm_lower", found.linf_lower, norm="linf"),
+        row("operator_norm_lower", found.l2_lower, norm="l2"),
     ]
 
 

@@ -76,6 +76,22 @@ def head(net: Net) -> nn.Module:
     return [m for m in net.body.modules() if isinstance(m, (*WEIGHTED, LowRankLinear, LowRankConv2d))][-1]
 
 
+def chain(net: Net) -> list[Tensor] | None:
+    """The hidden matrices, first layer first, where the encoder is x -> relu(W_L relu(... W_1 (x - mean) / std)).
+
+    None for any other net (convolutions, residual paths, biases, other activations): the bounds of a whole net hold
+    for such a chain alone.
+    """
+    body = list(net.body.children()) if isinstance(net.body, nn.Sequential) else []
+    matrices = [m for m in body[1:-1:2] if isinstance(m, (nn.Linear, LowRankLinear)) and m.bias is None]
+    kinds = [nn.Flatten] + [nn.Linear, nn.ReLU] * len(matrices) + [nn.Linear]
+    shaped = len(kinds) == len(body) and all(
+        isinstance(m, kind) or (kind is nn.Linear and isinstance(m, LowRankLinear))
+        for m, kind in zip(body, kinds, strict=True)
+    )
+    return [matrix(m).detach() for m in matrices] if shaped and matrices and not net.size else None
+
+
 @torch.no_grad()
 def features(net: Net, x: Tensor) -> Tensor:
     """The encoder's output, what the head is given: (N, C, H, W) in [0, 1] -> (N, d)."""

@@ -1,0 +1,86 @@
+"""The figures of bound_validation: paper A's Figures 3 and 10."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from analysis.claims import Judgement, correlations, pairs
+from analysis.figures import BLUE, GREEN, GREY, NORM, ORANGE, budget, curve, level, ordered, subplots
+from analysis.tables import arm_trials, per_trial
+
+
+def _scatter(ax: Axes, table: pd.DataFrame, axis: str) -> None:
+    """One point per net, coloured along the arm's axis."""
+    values = ordered(table[axis], axis)
+    for color, value in zip(matplotlib.colormaps["viridis"](np.linspace(0.05, 0.9, len(values))), values, strict=True):
+        rows = table[table[axis] == value]
+        ax.scatter(rows["x"], rows["y"], s=22, color=[color], label=level(axis, value))
+    ax.legend(fontsize=7, title=axis, title_fontsize=7.5, ncols=2)
+
+
+def gap(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+    """Corollary 3.3's bound against the measured gap, both definitions and both norms; y = x where it is in sight."""
+    chosen = correlations(judgements, x="gap_bound")
+    fig, grid = subplots(1, max(1, len(chosen)), 3.8)
+    for ax, (judgement, claim) in zip(grid.flat, chosen, strict=False):
+        _scatter(ax, pairs(frame, study, claim, claim.arm), claim.axis)
+        eps = budget(study["configuration"]["settings"][f"judged_{claim.norm}"], claim.norm)
+        definition = "the toolbox's points" if claim.y.measure == "loss_gap_art" else "worst points"
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.tick_params(axis="x", labelsize=7.5, rotation=35)
+        ax.set_xlabel(f"Corollary 3.3's {NORM[claim.norm]} bound of the gap at {eps}")
+        ax.set_ylabel(f"measured loss gap, {definition}")
+        ax.set_ylim(bottom=0)
+        ax.set_title(f"ρ = {judgement.statistic.text()}\n{judgement.verdict}")
+    return fig
+
+
+def anatomy(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+    """How loose each bound is; maximal against mean local sensitivity; alignment beside the product of norms."""
+    arm = next(a for a in study["arms"] if a["name"] == "spectral")
+    table = arm_trials(frame, arm, study["axes_off"])
+    eps = float(study["configuration"]["settings"]["judged_l2"])
+    where: dict[str, Any] = {"norm": "l2", "eps": eps}
+    fig, grid = subplots(1, 3, 3.8)
+    left, center, right = grid.flat
+    curves = (
+        ("gap_bound", where, ORANGE, "Corollary 3.3"),
+        ("gap_bound_product", where, BLUE, "product of norms"),
+        ("loss_gap", where | {"split": "test"}, GREY, "measured, worst points"),
+    )
+    for measure, at, color, name in curves:
+        curve(left, table, per_trial(frame, measure, **at), "rank", color, name)
+    left.set_yscale("log")
+    left.set_ylim(top=30 * left.get_ylim()[1])
+    left.set_ylabel("cross-entropy (mean, 95 % over seeds)")
+    left.set_title(f"bounds of the l2 {budget(eps, 'l2')} gap, and the gap")
+    left.legend(fontsize=7.5)
+    for judgement, claim in correlations(judgements, x="local_sensitivity_max"):
+        _scatter(center, pairs(frame, study, claim, claim.arm), claim.axis)
+        center.set_title(f"local sensitivity: ρ = {judgement.statistic.text()}\n{judgement.verdict}")
+    center.set_xlabel("maximal local sensitivity (l2)")
+    center.set_ylabel("mean local sensitivity (l2)")
+    curve(right, table, per_trial(frame, "alignment", layer="mean", norm="l2"), "rank", GREEN, "alignment (bound)")
+    right.set_ylim(0, 1.05)
+    right.set_ylabel("alignment term")
+    twin = right.twinx()
+    norms = per_trial(frame, "operator_norm", layer="product", norm="l2")
+    curve(twin, table, norms, "rank", ORANGE, "product of spectral norms")
+    twin.set_ylim(bottom=0)
+    twin.grid(False)
+    twin.set_ylabel("product of spectral norms")
+    twin.spines["right"].set_visible(True)
+    fig.subplots_adjust(right=0.95, wspace=0.24)
+    handles = [h for ax in (right, twin) for h in ax.get_legend_handles_labels()[0]]
+    right.legend(handles, ["alignment (certified bound)", "product of spectral norms"], fontsize=7.5, loc="lower right")
+    right.set_title("between and within the layers")
+    return fig
