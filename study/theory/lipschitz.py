@@ -135,8 +135,10 @@ def lipschitz_lower(Ws: Sequence[Tensor], X: Tensor, p: float, how: str = "jacob
 def adv_risk_bound(clean: float, delta: float, lipschitz: float, head: Tensor, p: float) -> float:
     """Corollary 3.3 of paper A: adversarial logistic risk <= clean + delta * L * ||c||, c the scalar head's vector.
 
-    The head's norm is dual: l_1 under l_inf attacks, l_2 under l_2 attacks. head (h,); for two logits c = c_1 - c_0;
-    labels in {-1, +1}. delta >= 0 in the inputs' units, lipschitz >= 0.
+    The head's norm is dual: l_1 under l_inf attacks, l_2 under l_2 attacks, of the vector c: the induced norm of a
+    1 x h matrix is max |c_j| and too small (erratum 24). What the paper calls theta there is c, not all parameters
+    (erratum 13). head (h,); for two logits c = c_1 - c_0; labels in {-1, +1}. delta >= 0 in the inputs' units,
+    lipschitz >= 0.
     """
     c = checked_vector("head", head)
     if p not in (2, math.inf):

@@ -1,6 +1,7 @@
 """Bounds of probabilistic pruning (paper B): risk gamma, fidelity zeta, the transformer block.
 
-p is a RETENTION probability everywhere: an entry is kept with probability p_ij, independently across layers. The nets
+p is a RETENTION probability everywhere: an entry is kept with probability p_ij, independently across layers (the paper
+also calls it the pruning probability: erratum 22; one mask shared by the layers breaks the bound: erratum 14). The nets
 are bias-free with a 1-Lipschitz activation that maps 0 to 0. Ps holds one number or one (m, n) tensor per layer.
 """
 

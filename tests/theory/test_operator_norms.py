@@ -8,29 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.theory import compressibility as comp
-from study.theory import convolutions as conv
 from study.theory import operator_norms as norms
-
-
-@st.composite
-def matrices(draw):
-    m, n = draw(st.integers(1, 24)), draw(st.integers(1, 24))
-    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
-    W = torch.randn(m, n, generator=generator, dtype=torch.float64)
-    kind = draw(st.sampled_from(["gaussian", "sparse", "heavy", "low_rank", "signs", "flat", "zero_rows"]))
-    if kind == "sparse":
-        W *= torch.rand(m, n, generator=generator) < 0.2
-    elif kind == "heavy":
-        W = W.sign() * W.abs() ** 5
-    elif kind == "low_rank":
-        W = W[:, :1] @ W[:1, :] + 1e-3 * W
-    elif kind == "signs":
-        W = W.sign()
-    elif kind == "flat":
-        W = torch.ones(m, n, dtype=torch.float64)
-    elif kind == "zero_rows":
-        W[::2] = 0
-    return W
+from tests.theory.strategies import matrices
 
 
 def naive_inf_upper(W, k_nu, k_r, tight):
@@ -150,20 +129,27 @@ def test_erratum_9_b4b_is_clamped():
     assert norms.opnorm_2_lower(W, 1) == 0
 
 
-def test_erratum_12_the_matricised_norm_is_not_the_convolutions():
-    kernel = torch.ones(1, 1, 3, 3)
-    assert norms.op_norm(kernel.flatten(1), 2) == pytest.approx(3)
-    assert conv.conv_norm_2_circular(kernel, 8) == pytest.approx(9)
-    assert conv.conv_norm_2_upper(kernel) == pytest.approx(9)
+def test_erratum_8_the_proofs_step_fails_and_its_conclusion_holds():
+    w = torch.cat([torch.ones(1), torch.full((100,), 0.01)]).double()
+    e2 = comp.eps_q(w, 2, 1)
+    assert float(w[1:].sum()) > e2 * float(w.sum()), "the l_1 share of the tail is .5, its l_2 residual .1"
+    assert norms.opnorm_inf_lower(w[None], 1, 1, "paper") <= norms.opnorm_inf_lower(w[None], 1, 1) <= float(w.sum())
 
 
-def test_the_convolution_norms_bound_a_real_convolution():
-    generator = torch.Generator().manual_seed(0)
-    kernel = torch.randn(3, 2, 3, 3, generator=generator, dtype=torch.float64)
-    exact = conv.conv_norm_2_circular(kernel, 6)
-    basis = torch.eye(2 * 36, dtype=torch.float64).view(-1, 2, 6, 6)
-    zero = torch.nn.functional.conv2d(basis, kernel, padding=1).flatten(1).T
-    ring = torch.nn.functional.conv2d(torch.nn.functional.pad(basis, (1, 1, 1, 1), "circular"), kernel).flatten(1).T
-    assert norms.op_norm(ring, 2) == pytest.approx(exact)
-    assert norms.op_norm(zero, 2) <= exact * (1 + 1e-9)
-    assert exact <= conv.conv_norm_2_upper(kernel) * (1 + 1e-9)
+def test_erratum_23_one_over_k_divides_both_terms():
+    W, k_nu, k_r = torch.eye(8) + 0.1, 4, 2
+    e_r, fro = float(norms.row_residuals(W)[k_r - 1]), norms.frobenius_norm(W)
+    factor = (1 - comp.eps_q(comp.row_l1(W), 1, k_nu)) / (1 - comp.spread(comp.row_l1(W), k_nu))
+
+    def noted(k):
+        return factor * (math.sqrt(8 * k_r) + 8 * e_r / k) * fro
+
+    ours = norms.opnorm_inf_upper(W, k_nu, k_r)
+    assert ours == pytest.approx(factor * (math.sqrt(8 * k_r) + 8 * e_r) / k_nu * fro)
+    assert norms.op_norm(W, math.inf) <= ours < noted(k_nu)
+
+
+def test_erratum_11_theorem_31_can_be_weaker_than_the_trivial_bounds():
+    W = torch.diag(torch.tensor([10.0] + [1.0] * 19))
+    assert norms.opnorm_2_upper(W, 2) > norms.frobenius_norm(W) >= norms.op_norm(W, 2)
+    assert norms.opnorm_inf_upper(W, 2) > math.sqrt(20) * norms.frobenius_norm(W) >= norms.op_norm(W, math.inf)

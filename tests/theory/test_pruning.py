@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.theory import pruning, tradeoff
+from study.theory import pruning
+from tests.theory.strategies import sylvester
 
 
 def masks(W):
@@ -67,13 +68,6 @@ def test_zeta_bounds_the_expected_distance(stack, uniform, seed):
         assert pruning.zeta_bound(Ws, Ps, 1.0, "sharp") <= pruning.zeta_bound(Ws, Ps, 1.0, "paper") * (1 + 1e-9)
 
 
-def sylvester(n):
-    H = torch.ones(1, 1, dtype=torch.float64)
-    while len(H) < n:
-        H = torch.cat([torch.cat([H, H], 1), torch.cat([H, -H], 1)], 0)
-    return H
-
-
 def test_erratum_14_the_budget_belongs_in_gamma():
     W = torch.eye(2)
     assert pruning.gamma_bound([W], [1.0], eps=3.0) == pytest.approx(3 * math.sqrt(2))
@@ -85,6 +79,34 @@ def test_erratum_14_pruning_may_raise_the_true_norm():
     random = torch.Generator().manual_seed(0)
     kept = [norm_2(H * (torch.rand(64, 64, generator=random) < 0.9)) for _ in range(20)]
     assert sum(kept) / 20 > 10 > norm_2(H) == pytest.approx(8)
+
+
+def test_erratum_14_layers_must_be_masked_independently():
+    one, p = torch.ones(1, 1), 0.3
+    shared = p  # one coin for all three layers: their product is 1 with chance p
+    assert shared > pruning.gamma_bound([one] * 3, [p] * 3) == pytest.approx(p**1.5)
+
+
+def test_erratum_14_only_the_tight_form_sees_magnitude_pruning():
+    W = torch.tensor([[3.0, 1.0], [1.0, -2.0]])
+    kept = (W.abs() > 1.5).double()
+    assert pruning.gamma_bound([W], [kept]) == pytest.approx(float(W.norm()))
+    assert pruning.gamma_bound([W], [kept], tight=True) == pytest.approx(math.sqrt(13))
+    assert norm_2(kept * W) <= math.sqrt(13)
+
+
+def test_erratum_15_removing_entries_may_raise_a_norm_layer_after_layer():
+    W = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64)
+    P = (W > 0).double()
+    assert norm_2(P * W) == pytest.approx((1 + math.sqrt(5)) / 2)
+    assert norm_2(W) == pytest.approx(math.sqrt(2))
+    full = pruned = torch.tensor([(1 + math.sqrt(5)) / 2, 1.0], dtype=torch.float64)
+    norm = float(full.norm())
+    for _ in range(22):
+        full, pruned = (W @ full).clamp_min(0), ((P * W) @ pruned).clamp_min(0)
+    actual = float((pruned - full).norm()) / norm
+    assert actual > 37000 > 32000 > pruning.zeta_bound([W] * 22, [P] * 22, 1.0, "paper")
+    assert pruning.zeta_bound([W] * 22, [P] * 22, 1.0, "sharp") >= actual
 
 
 def test_erratum_15_the_printed_zeta_fails_and_the_sharp_form_holds():
@@ -115,87 +137,66 @@ def test_erratum_16_the_printed_constant_fails_and_the_corrected_one_holds(p):
     assert pruning.thm1_constant([zero], [zero], [zero], zero, ffn, d, 1.0) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("p", [0.5, 0.25])
+def test_erratum_16_the_attention_path_gets_p_and_not_its_square(p):
+    d = 102
+    zero, V, out = torch.zeros(d, d), torch.zeros(d, d), torch.zeros(d, d)
+    V[0, 2:], out[2:, 0] = 1.0, 1.0
+    random = torch.Generator().manual_seed(0)
+
+    def draw(W):
+        return W * (torch.rand(d, d, generator=random) < p)
+
+    # one token attends to itself alone, so that the block is x + out V x
+    expected = sum(norm_2(torch.eye(d) + draw(out) @ draw(V)) for _ in range(60)) / 60
+    full = 1 + float(out.norm()) * float(V.norm())
+    printed = pruning.thm1_constant([zero], [zero], [V], out, zero, d, p, corrected=False)
+    assert expected > (d / (d - 1)) ** 2 * printed * full
+    assert expected <= pruning.thm1_constant([zero], [zero], [V], out, zero, d, p) * full
+
+
+def test_erratum_17_the_expected_maximum_over_heads_is_not_the_maximum_of_expectations():
+    p, H = 0.2, 8  # eight heads of one entry each, kept with chance p: E ||B * V|| = p <= sqrt(p)
+    largest = 1 - (1 - p) ** H
+    assert largest == pytest.approx(0.83, abs=0.01)
+    assert largest > math.sqrt(p)
+    one, zero = torch.ones(1, 1), torch.zeros(1, 1)
+    factor = pruning.thm1_constant([zero] * H, [zero] * H, [one] * H, one, zero, 8, p)
+    block = factor * (1 + math.sqrt(H))  # the corrected Frobenius bound of 1 + out [heads]
+    assert 1 + p * largest <= 1 + p * math.sqrt(H) <= block + 1e-9
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_erratum_18_the_constant_does_not_multiply_the_spectral_gamma(corrected):
+    H, zero, p = sylvester(16), torch.zeros(16, 16), 0.5
+    random = torch.Generator().manual_seed(0)
+    expected = sum(norm_2(torch.eye(16) + H * (torch.rand(16, 16, generator=random) < p)) for _ in range(200)) / 200
+    factor = pruning.thm1_constant([zero], [zero], [zero], zero, H, 16, p, corrected)
+    assert expected > factor * (1 + norm_2(H))
+    assert expected <= factor * (1 + float(H.norm()))
+
+
+def test_erratum_19_a_head_may_exceed_its_constant_on_the_unit_cube():
+    A = torch.full((8, 8), 0.25, dtype=torch.float64)
+    X = torch.full((49, 8), 0.5, dtype=torch.float64)
+    X[0] = 1
+    J = torch.func.jacrev(lambda X: torch.softmax(X @ A @ X.T, -1) @ X)(X).reshape(X.numel(), X.numel())
+    assert norm_2(A) == pytest.approx(2)
+    assert norm_2(J) > 10.6 > 4 * norm_2(A) + 1
+
+
+def test_erratum_19_layer_normalisation_has_no_such_lipschitz_constant():
+    d = 8
+    x = 1 + 1e-4 * torch.arange(d, dtype=torch.float64)
+    J = torch.func.jacrev(lambda x: (x - x.mean()) / x.var(correction=0).sqrt())(x)
+    assert norm_2(J) > 1000 * d / (d - 1)
+
+
 def test_lemma_1_on_paper():
     eye = torch.eye(4)
     found = pruning.lemma1_gamma([eye, eye], [eye, eye], [eye, eye], eye, 2 * eye, 4, 0.1)
     c1 = 1 + math.sqrt(2) * (4 / math.sqrt(2) + 1)
     assert found == pytest.approx((4 / 3) ** 2 * c1 * 3 * 0.1)
-
-
-K = tradeoff.Constants(A=13.0, b=(1.4, 1.1, 2.0), C=5.0)
-
-
-def test_constants_on_paper():
-    k = tradeoff.constants([torch.diag(torch.tensor([3.0, 4.0])), 2 * torch.eye(2)], 1.5)
-    assert k.A == pytest.approx(5 * 2 * math.sqrt(2))
-    assert k.b == pytest.approx((5 / 4, math.sqrt(2)))
-    assert k.C == pytest.approx(1.5 * 4 * 2)
-
-
-@pytest.mark.parametrize("floor", [0.0, 0.3, 0.6])
-@pytest.mark.parametrize("share", [0.5, 0.8, 0.95])
-def test_no_search_beats_the_layerwise_front(floor, share):
-    gamma0 = max(share, floor**1.5) * K.A
-    best = tradeoff.front_layerwise(K, gamma0, floor)
-    assert best.gamma == pytest.approx(gamma0)
-    assert min(best.p) >= floor
-    draws = torch.rand(3000, 3, generator=torch.Generator().manual_seed(1)).log().pow(3)  # many near the corners
-    for u in draws / draws.sum(1, keepdim=True):
-        p = [math.exp(-2 * math.log(K.A / gamma0) * float(v)) for v in u]
-        if min(p) >= floor:
-            assert tradeoff.evaluate(K, p).zeta >= best.zeta - 1e-9
-    uniform = tradeoff.front_uniform(K, gamma0)
-    assert uniform.gamma == pytest.approx(gamma0)
-    assert uniform.zeta >= best.zeta - 1e-12
-
-
-def test_the_front_without_a_floor_is_a_quarter_ellipse():
-    for share in (0.0, 0.2, 0.7, 1.0):
-        at = tradeoff.front_layerwise(K, share * K.A)
-        assert (at.gamma / K.A) ** 2 + (at.zeta / (K.C * min(K.b))) ** 2 == pytest.approx(1)
-
-
-@pytest.mark.parametrize("lam", [0.0, 0.1, 0.28, 0.5, 0.9, 1.0])
-def test_the_scalarised_minimum_is_the_least_on_a_grid(lam):
-    value, p = tradeoff.scalarised_minimum(K, lam)
-    grid = [i / 12 for i in range(13)]
-    assert value <= min(tradeoff.objective(K, lam, q) for q in itertools.product(grid, repeat=3)) + 1e-9
-    assert value == pytest.approx(tradeoff.objective(K, lam, p))
-    assert set(p) <= {0.0, 1.0}
-
-
-@pytest.mark.parametrize("lam", [0.3, 0.5, 0.7])
-def test_erratum_20_the_printed_algorithm_climbs_to_coordinate_maxima(lam):
-    k = tradeoff.Constants(A=12.0, b=(1.3, 1.3), C=4.0)
-    found = tradeoff.algorithm1_as_printed(k, lam, (0.5, 0.5), tol=1e-14, most=2000)
-    here = tradeoff.objective(k, lam, found)
-    for i in range(2):
-        for q in (j / 50 for j in range(51)):
-            other = list(found)
-            other[i] = q
-            assert tradeoff.objective(k, lam, other) <= here + 1e-6
-    assert here >= tradeoff.scalarised_minimum(k, lam)[0]
-
-
-def test_erratum_20_the_printed_algorithm_prunes_everything_when_only_fidelity_counts():
-    assert tradeoff.algorithm1_as_printed(K, 0.0, (0.5, 0.5, 0.5)) == pytest.approx((0, 0, 0))
-    assert tradeoff.algorithm1_as_printed(K, 1.0, (0.5, 0.5, 0.5)) == (1.0, 1.0, 1.0)
-    assert tradeoff.scalarised_minimum(K, 0.0)[1] == (1.0, 1.0, 1.0)
-
-
-def test_erratum_21_scalarisation_misses_the_middle_of_the_front():
-    found = {tradeoff.scalarised_minimum(K, lam / 50)[1] for lam in range(51)}
-    assert len(found) == 2
-    reached = {round(tradeoff.chebyshev_layerwise(K, lam / 10).gamma, 6) for lam in range(11)}
-    assert len(reached) == 11
-
-
-@pytest.mark.parametrize("lam", [0.1, 0.5, 0.8])
-def test_chebyshev_points_balance_both_sides(lam):
-    at = tradeoff.chebyshev_layerwise(K, lam)
-    assert lam * at.gamma / K.A == pytest.approx((1 - lam) * at.zeta / (K.C * min(K.b)))
-    uniform = tradeoff.chebyshev_uniform(K, lam)
-    assert lam * uniform.gamma / K.A == pytest.approx((1 - lam) * uniform.zeta / (K.C * sum(K.b)), rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -206,10 +207,6 @@ def test_chebyshev_points_balance_both_sides(lam):
         (lambda: pruning.gamma_bound([torch.eye(2)], [1.0], eps=-1), "eps must be at least 0"),
         (lambda: pruning.zeta_bound([torch.eye(2)], [1.0, 1.0], 1.0), "one entry per layer"),
         (lambda: pruning.zeta_bound([torch.eye(2)], [1.0], 1.0, "loose"), "form must be"),
-        (lambda: tradeoff.front_layerwise(K, 0.1 * K.A, 0.9), "gamma0 must lie in"),
-        (lambda: tradeoff.objective(K, 2.0, (1, 1, 1)), "lam must lie in"),
-        (lambda: tradeoff.evaluate(K, (1, 1)), "p must hold 3 numbers"),
-        (lambda: tradeoff.constants([torch.zeros(2, 2)], 1.0), "none of them zero"),
     ],
 )
 def test_bad_input_names_the_argument(call, words):
