@@ -50,7 +50,7 @@ def anatomy(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[
     table = arm_trials(frame, arm, study["axes_off"])
     eps = float(study["configuration"]["settings"]["judged_l2"])
     where: dict[str, Any] = {"norm": "l2", "eps": eps}
-    fig, grid = subplots(1, 3, 3.8)
+    fig, grid = subplots(1, 3, 3.8, right=0.945)
     left, center, right = grid.flat
     curves = (
         ("gap_bound", where, ORANGE, "Corollary 3.3"),
@@ -79,7 +79,6 @@ def anatomy(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[
     twin.grid(False)
     twin.set_ylabel("product of spectral norms")
     twin.spines["right"].set_visible(True)
-    fig.subplots_adjust(right=0.95, wspace=0.24)
     handles = [h for ax in (right, twin) for h in ax.get_legend_handles_labels()[0]]
     right.legend(handles, ["alignment (certified bound)", "product of spectral norms"], fontsize=7.5, loc="lower right")
     right.set_title("between and within the layers")

@@ -186,7 +186,9 @@ def _growth(frame: pd.DataFrame, study: Mapping[str, Any], claim: Growth) -> Jud
     table = arm_trials(frame, arm, study["axes_off"]) if arm else pd.DataFrame()
     if table.empty:
         return None
-    table = table.assign(y=term(frame, study, claim.y), control=term(frame, study, claim.control)).dropna()
+    table = table.assign(y=term(frame, study, claim.y), control=term(frame, study, claim.control)).dropna(
+        subset=["y", "control"]
+    )
     grown, control = mean_t(table["y"].to_numpy()), mean_t(table["control"].to_numpy())
     few = [f"{grown.n} seeds are too few for an interval ({MIN_SEEDS} are needed)"] if grown.n < MIN_SEEDS else []
     detected = _sign(control) == 1

@@ -39,11 +39,11 @@ def level(axis: str, value: float) -> str:
     return "full" if axis == "rank" and value == 0 else f"{value:g}"
 
 
-def subplots(rows: int, columns: int, height: float) -> tuple[Figure, np.ndarray]:
+def subplots(rows: int, columns: int, height: float, right: float = 0.99) -> tuple[Figure, np.ndarray]:
     """A figure 10.5 inches wide with axes at fixed places (a layout engine would draw everything twice)."""
     whole = height * rows
     fig = Figure(figsize=(10.5, whole))
-    place = {"left": 0.065, "right": 0.99, "bottom": 0.65 / whole, "top": 1 - 0.5 / whole}
+    place = {"left": 0.065, "right": right, "bottom": 0.65 / whole, "top": 1 - 0.5 / whole}
     return fig, fig.subplots(rows, columns, squeeze=False, gridspec_kw=place | {"wspace": 0.2, "hspace": 1.3 / height})
 
 

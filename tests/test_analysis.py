@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from analysis import claims
-from analysis.correlation import spearman
+from analysis.correlation import pearson, spearman
 from analysis.intervals import cluster_bootstrap, mean_t
 from analysis.registry import CLAIMS
 from study import results
@@ -111,6 +111,39 @@ def test_two_frobenius_norms_are_judged_apart():
     assert [j.points for j in neuron] == [25, 25]
     assert [j.statistic.value for j in neuron] == pytest.approx([-1.0, -1.0])
     assert neuron[1].sentence().startswith("At frobenius 2: ")
+
+
+def ascents(growth, control, seeds=10):
+    random = np.random.default_rng(0)
+    rows = [
+        {"trial": f"t{seed}", "seed": seed, "status": "ok", "ascended_norm": "linf", "measure": "operator_norm_growth",
+         "norm": norm, "value": math.exp(g + 0.01 * random.standard_normal()), "deterministic": True}
+        for seed in range(seeds) for norm, g in (("l2", growth), ("linf", control))
+    ]  # fmt: skip
+    return pd.DataFrame(rows).reindex(columns=results.COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("growth", "control", "seeds", "verdict"),
+    [(0.5, 1, 10, "supported"), (-0.5, 1, 10, "opposite"), (0, 1, 10, "not supported"),
+     (0, 0, 10, "regime not reached"), (0.5, 1, 3, "regime not reached")],
+)  # fmt: skip
+def test_growth_is_judged_over_seeds(growth, control, seeds, verdict):
+    (claim,) = [c for c in CLAIMS if c.id == "A-ascent-linf"]
+    study = {"configuration": {"study": "operator_norm_study", "settings": {}}, "axes_off": {"ascended_norm": ""},
+             "arms": [{"name": "ascend_linf", "axes": {"ascended_norm": ["linf"]}}]}  # fmt: skip
+    judged = claims.judge(ascents(growth, control, seeds), study, claim)
+    assert judged.verdict == verdict
+    if seeds == 10:
+        assert judged.statistic.value == pytest.approx(growth, abs=0.02)
+
+
+def test_pearson_agrees_with_scipy():
+    random = np.random.default_rng(2)
+    x, y = random.standard_normal(40), random.standard_normal(40)
+    found = pearson(x, y + x, np.repeat(np.arange(5), 8))
+    assert found.value == pytest.approx(stats.pearsonr(x, y + x).statistic)
+    assert found.low <= found.value <= found.high
 
 
 def test_a_seed_that_stands_twice_is_refused():

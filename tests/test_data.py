@@ -119,6 +119,16 @@ def short():
 """
 
 
+def test_binary_labels_are_the_halves_of_the_classes():
+    ten, two = load(Load(), 3), load(Load(binary=True), 3)
+    assert (ten.classes, two.classes) == (10, 2)
+    pixels = {tuple(x.flatten().tolist()): int(y) for x, y in zip(ten.train.x, ten.train.y, strict=True)}
+    shared = [(pixels[key], int(y)) for x, y in zip(two.train.x, two.train.y, strict=True)
+              if (key := tuple(x.flatten().tolist())) in pixels]  # fmt: skip
+    assert len(shared) > 1000
+    assert all(b == (a >= 5) for a, b in shared)
+
+
 def test_a_users_function(tmp_path, monkeypatch):
     (tmp_path / "mine_data.py").write_text(USER)
     monkeypatch.chdir(tmp_path)

@@ -33,6 +33,8 @@ BAD = [
     (["compressibility_sweep", "--cpus-per-trial", "two"], "--cpus-per-trial"),
     (["compressibility_sweep", "--presett", "smoke"], "Did you mean --preset?"),
     (["statsu", "x"], "unknown study or command 'statsu'; did you mean status?"),
+    (["operator_norm_study", "--data", "mnist"], "works without data and model"),
+    (["operator_norm_study", "--set", "ascended_norm=l1"], "give one of linf, l2"),
     (["compressibility_sweep", "--data", "nosuch"], "unknown data 'nosuch'; choose from digits"),
     (["compressibility_sweep", "--data", "mnist", "--data-dir", "nowhere"], "give --download"),
     (["compressibility_sweep", "--data", "imagefolder:empty"], "is empty"),

@@ -26,6 +26,25 @@ def test_fcn_has_no_bias_and_its_head_is_not_hidden():
     assert all("bias" not in name for name, _ in net.named_parameters())
 
 
+def test_only_a_chain_of_dense_layers_and_relu_has_bounds_of_the_whole_net():
+    found = nets.chain(fcn())
+    assert found is not None
+    assert [tuple(W.shape) for W in found] == [(20, 64), (20, 20), (20, 20)]
+    low = nets.chain(factorize(fcn(), 3, 0))
+    assert low is not None
+    assert [int(torch.linalg.matrix_rank(W)) for W in low] == [3, 3, 3]
+    for inner in (nn.Linear(64, 8), nn.Sequential(nn.Linear(64, 8, bias=False)), nn.Identity()):
+        body = nn.Sequential(nn.Flatten(), inner, nn.ReLU(), nn.Linear(8, 2, bias=False))
+        assert nets.chain(nets.Net(body, (0.0,), (1.0,), ())) is None
+    sigmoid = nn.Sequential(nn.Flatten(), nn.Linear(64, 8, bias=False), nn.Sigmoid(), nn.Linear(8, 2))
+    assert nets.chain(nets.Net(sigmoid, (0.0,), (1.0,), ())) is None
+
+
+def test_features_are_what_the_head_is_given():
+    net, x = fcn(), torch.rand(4, 1, 8, 8)
+    assert torch.allclose(nets.features(net, x) @ nets.head(net).weight.T, net(x))
+
+
 def test_weights_come_from_the_seed_alone():
     torch.manual_seed(1)
     a = fcn(seed=5)

@@ -265,6 +265,16 @@ def test_a_full_disk_stops_with_one_message_and_loses_nothing(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("study", ["bound_validation", "operator_norm_study"])
+def test_every_study_runs_to_its_report(study, tmp_path):
+    done = launch(study, "--preset", "smoke", "--in-process", "--output", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "MLflow did not take everything" not in done.stderr
+    pictures = {p.name for p in (tmp_path / "out/figures").iterdir()}
+    assert pictures == {"bound_validation": {"gap.png", "anatomy.png", "robustness.png"},
+                        "operator_norm_study": {"ascent.png"}}[study]  # fmt: skip
+
+
 def test_a_folder_that_holds_a_lock_alone_can_be_used(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/.lock").touch()

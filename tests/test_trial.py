@@ -1,10 +1,12 @@
 """The pure trial: deterministic, complete, and a divergence is a result."""
 
+import dataclasses
 import math
 
 import pytest
 
 from study.attempt import Attempt
+from study.config import Ascend, Gaussian, Robustness, Structure, Trial
 from study.job import Job
 from study.names import summary
 from study.results import read_trial, rows_digest, trial_path
@@ -47,6 +49,50 @@ def test_every_measure_of_the_protocol_is_there():
         <= numbers["operator_norm_bound_tight/linf"]
         <= numbers["operator_norm_bound/linf"]
     )
+
+
+def test_bounds_of_the_whole_net_stand_beside_those_of_its_layers():
+    rows = last(tiny_trial()).rows
+    found = {(r["measure"], r.get("layer"), r.get("norm")): r["value"] for r in rows if r.get("step") is None}
+    for norm in ("linf", "l2"):
+        for layer in ("layer1", "layer2"):
+            low, exact, high = (
+                found[m, layer, norm] for m in ("operator_norm_lower", "operator_norm", "operator_norm_bound")
+            )
+            assert low <= exact * (1 + 1e-9) <= high * (1 + 2e-9)
+        assert 0 < found["alignment", "layer2*layer1", norm] <= 1
+        assert found["lipschitz_bound", None, norm] <= found["operator_norm_bound", "product", norm] * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("rank", [0, 3])
+def test_on_two_classes_no_attack_opens_more_than_the_corollary_allows(rank):
+    trial = tiny_trial(rank=rank, epochs=8)
+    load = dataclasses.replace(trial.stages[0], binary=True)
+    measures = [dataclasses.replace(m, sensitivity=True) if isinstance(m, Robustness) else m for m in trial.measures]
+    rows = last(dataclasses.replace(trial, stages=(load, *trial.stages[1:]), measures=tuple(measures))).rows
+    found = {(r["measure"], r.get("norm")): r for r in rows if r.get("layer") is None and r.get("split") != "train"}
+    assert found["clean_accuracy", None]["value"] > 0.7
+    for norm in ("linf", "l2"):
+        gap, product, bound = (found[m, norm]["value"] for m in ("loss_gap", "gap_bound_product", "gap_bound"))
+        assert 0 < gap <= min(product, bound)
+        mean, most = (found[f"local_sensitivity_{m}", norm]["value"] for m in ("mean", "max"))
+        assert 0 < mean <= most
+        share = found["local_sensitivity_max", norm]
+        assert 0 < share["n"] <= 60
+    assert not any(r["measure"].startswith("gap_bound") for r in last(tiny_trial()).rows), (
+        "ten classes have no such bound"
+    )
+
+
+def test_a_matrix_can_be_a_trial():
+    trial = Trial(seed=1, stages=(Gaussian(rows=6, columns=5), Ascend(norm="l2", steps=3)), measures=(Structure(),))
+    rows = last(trial).rows
+    assert [r["step"] for r in rows if r["measure"] == "largest_row_energy"] == [0, 1, 2, 3]
+    grown = {r["norm"]: r["value"] for r in rows if r["measure"] == "operator_norm_growth"}
+    assert grown["l2"] > 1
+    path = [r["value"] for r in rows if r["measure"] == "ascent_operator_norm" and r["norm"] == "l2"]
+    assert path[-1] / path[0] == pytest.approx(grown["l2"])
+    assert {r["layer"] for r in rows if r["measure"] == "compress_eps_sigma"} == {"matrix", "mean"}
 
 
 def test_curves_have_a_row_per_epoch():
