@@ -33,7 +33,8 @@ def gap(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judg
         eps = budget(study["configuration"]["settings"][f"judged_{claim.norm}"], claim.norm)
         definition = "the toolbox's points" if claim.y.measure == "loss_gap_art" else "worst points"
         ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        low, high = ax.get_xlim()
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 5, 7)))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.tick_params(axis="x", labelsize=7.5, rotation=35)
