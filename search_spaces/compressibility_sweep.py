@@ -23,13 +23,15 @@ CONTROLS = (
     Arm(name="control_spectral", family="regularization", axes={"plant_spectrum": (0.0, 0.5, 1.0), **FROBENIUS}),
 )
 
+NEURON = Arm(
+    name="neuron",
+    family="regularization",
+    axes={"alpha": (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1), **FROBENIUS},
+)
+
 LAPTOP = Preset(
     arms=(
-        Arm(
-            name="neuron",
-            family="regularization",
-            axes={"alpha": (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1), **FROBENIUS},
-        ),
+        NEURON,
         Arm(name="spectral", family="low_rank", axes={"rank": (0, 64, 32, 16, 8, 4), **FROBENIUS}),
         *CONTROLS,
     ),
@@ -69,11 +71,7 @@ SMOKE = Preset(
 
 PAPER = Preset(
     arms=(
-        Arm(
-            name="neuron",
-            family="regularization",
-            axes={"alpha": (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1), **FROBENIUS},
-        ),
+        NEURON,
         Arm(name="spectral", family="low_rank", axes={"rank": (0, 512, 256, 128, 64, 32, 16), **FROBENIUS}),
         *CONTROLS,
     ),

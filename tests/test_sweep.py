@@ -159,22 +159,22 @@ def title(process):
         return ""
 
 
-def test_a_finished_folder_answers_at_once_and_can_be_extended(control, tmp_path):
+def test_a_finished_folder_answers_at_once_and_can_be_extended(control, here, tmp_path):
     words = ["compressibility_sweep", "--preset", "smoke", "--in-process", "--output", "out", "--set", "test_size=50"]
-    assert launch(*words, "--seeds", "1", cwd=tmp_path).returncode == 0
+    assert here(*words, "--seeds", "1", cwd=tmp_path).returncode == 0
     first = digests(tmp_path / "out")
-    again = launch(*words, "--seeds", "1", cwd=tmp_path)
+    again = here(*words, "--seeds", "1", cwd=tmp_path)
     assert again.returncode == 0
     assert "Nothing left to run" in again.stderr
     assert "3 of 3 trials finished" in again.stdout
-    more = launch(*words, "--seeds", "2", cwd=tmp_path)
+    more = here(*words, "--seeds", "2", cwd=tmp_path)
     assert more.returncode == 2
     assert "3 more are asked for; add --resume" in more.stderr
-    assert launch(*words, "--seeds", "2", "--set", "rank=full,4", "--resume", cwd=tmp_path).returncode == 0
+    assert here(*words, "--seeds", "2", "--set", "rank=full,4", "--resume", cwd=tmp_path).returncode == 0
     extended = digests(tmp_path / "out")
     assert len(extended) == 8
     assert first.items() <= extended.items()
-    other = launch(*words, "--set", "epochs=9", "--set", "eps_linf=4/255", "--resume", cwd=tmp_path)
+    other = here(*words, "--set", "epochs=9", "--set", "eps_linf=4/255", "--resume", cwd=tmp_path)
     assert other.returncode == 2
     assert "settings.epochs: there 2, asked 9" in other.stderr
     assert "settings.eps_linf" in other.stderr
@@ -218,7 +218,7 @@ def test_failed_trials_are_kept_told_and_retried(backend, tmp_path):
     assert "3 of 3 trials done, 0 failed" in launch("status", "out", cwd=tmp_path).stdout
 
 
-def test_a_divergence_is_a_result_and_the_sweep_goes_on(tmp_path):
+def test_a_divergence_is_a_result_and_the_sweep_goes_on(here, tmp_path):
     words = [
         "compressibility_sweep",
         "--preset",
@@ -229,15 +229,15 @@ def test_a_divergence_is_a_result_and_the_sweep_goes_on(tmp_path):
         "--set",
         "learning_rate=1e30",
     ]
-    done = launch(*words, "--output", "out", cwd=tmp_path)
+    done = here(*words, "--output", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "(3 diverged)" in done.stdout
     assert set(results.read(tmp_path / "out")["status"]) == {"diverged"}
 
 
-def test_a_time_budget_ends_cleanly(tmp_path):
+def test_a_time_budget_ends_cleanly(here, tmp_path):
     words = [*SMOKE, "--in-process", "--output", "out", "--time-budget", "1s"]
-    done = launch(*words, cwd=tmp_path)
+    done = here(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "time budget is used up; go on with" in done.stdout
     assert len(digests(tmp_path / "out")) < TRIALS
@@ -266,8 +266,8 @@ def test_a_full_disk_stops_with_one_message_and_loses_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("study", ["bound_validation", "operator_norm_study"])
-def test_every_study_runs_to_its_report(study, tmp_path):
-    done = launch(study, "--preset", "smoke", "--in-process", "--output", "out", cwd=tmp_path)
+def test_every_study_runs_to_its_report(study, here, tmp_path):
+    done = here(study, "--preset", "smoke", "--in-process", "--output", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "MLflow did not take everything" not in done.stderr
     pictures = {p.name for p in (tmp_path / "out/figures").iterdir()}
@@ -275,11 +275,11 @@ def test_every_study_runs_to_its_report(study, tmp_path):
                         "operator_norm_study": {"ascent.png"}}[study]  # fmt: skip
 
 
-def test_a_folder_that_holds_a_lock_alone_can_be_used(tmp_path):
+def test_a_folder_that_holds_a_lock_alone_can_be_used(here, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/.lock").touch()
     words = ["compressibility_sweep", "--preset", "smoke", "--in-process", "--seeds", "1", "--set", "epochs=1"]
-    assert launch(*words, "--output", "out", cwd=tmp_path).returncode == 0
+    assert here(*words, "--output", "out", cwd=tmp_path).returncode == 0
 
 
 def test_a_second_driver_is_refused(tmp_path):
@@ -307,9 +307,9 @@ def test_a_damaged_result_is_redone(control, tmp_path):
     assert (out / "damaged" / path.name).exists()
 
 
-def test_json_goes_to_stdout_alone(control, tmp_path):
+def test_json_goes_to_stdout_alone(control, here, tmp_path):
     shutil.copytree(control[0], tmp_path / "out")
-    done = launch(*SMOKE, "--in-process", "--output", "out", "--json", cwd=tmp_path)
+    done = here(*SMOKE, "--in-process", "--output", "out", "--json", cwd=tmp_path)
     record = json.loads(done.stdout)
     assert (record["trials"], record["finished"], record["failed"]) == (9, 9, {})
     assert Path(record["folder"]) == tmp_path / "out"
