@@ -101,4 +101,5 @@ def auto_pgd(
             np.random.set_state(state)
     with ball.frozen(model), torch.no_grad():
         loss = cross_entropy(model(worst), y, reduction="none")
-    return Result(worst=worst, loss=loss, robust=robust)
+    none = torch.zeros(len(x), dtype=torch.int64)
+    return Result(first=worst, worst=worst, loss=loss, robust=robust, forward=none, backward=none)

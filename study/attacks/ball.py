@@ -1,7 +1,7 @@
 """The ball that an attack lives in, and what an attack returns."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,13 +15,18 @@ NORMS = {"linf": math.inf, "l2": 2.0}
 class Result:
     """What an attack found on N samples.
 
-    worst (N, C, H, W): the point of highest loss seen (the clean point counts); loss (N,): its cross-entropy;
+    first (N, C, H, W): the first misclassified point it looked at, the clean point where there was none.
+    worst (N, C, H, W): the point of highest loss seen (the clean point counts); loss (N,): its cross-entropy.
     robust (N,): True where no point that was looked at was misclassified.
+    forward, backward (N,): how often each sample went through the model, and gradients back to it.
     """
 
+    first: Tensor
     worst: Tensor
     loss: Tensor
     robust: Tensor
+    forward: Tensor
+    backward: Tensor
 
 
 def lengths(delta: Tensor, norm: str) -> Tensor:
@@ -34,7 +39,19 @@ def project(delta: Tensor, eps: float, norm: str) -> Tensor:
     if norm == "linf":
         return delta.clamp(-eps, eps)
     factor = (eps / lengths(delta, norm).clamp_min(1e-12)).clamp_max(1.0)
-    return delta * factor.view(-1, *[1] * (delta.ndim - 1))
+    return delta * per_sample(factor, delta)
+
+
+def per_sample(value: Tensor, like: Tensor) -> Tensor:
+    """A tensor (N,) shaped (N, 1, ..., 1), to be broadcast over samples of the shape of `like`."""
+    return value.view(-1, *[1] * (like.ndim - 1))
+
+
+def steepest(gradient: Tensor, norm: str) -> Tensor:
+    """The direction of unit norm along which the linearised loss grows fastest: sign(g), or g / ||g||_2."""
+    if norm == "linf":
+        return gradient.sign()
+    return gradient / per_sample(lengths(gradient, norm).clamp_min(1e-30), gradient)
 
 
 def into_box(x: Tensor, delta: Tensor, eps: float, norm: str) -> Tensor:
@@ -48,7 +65,16 @@ def random_delta(x: Tensor, eps: float, norm: str, generator: torch.Generator) -
         return ((torch.rand(x.shape, generator=generator) * 2 - 1) * eps).to(x.device)
     delta = torch.randn(x.shape, generator=generator)
     radius = torch.rand(len(x), generator=generator) * eps / lengths(delta, norm).clamp_min(1e-12)
-    return (delta * radius.view(-1, *[1] * (x.ndim - 1))).to(x.device)
+    return (delta * per_sample(radius, delta)).to(x.device)
+
+
+def random_edge(x: Tensor, eps: float, norm: str, generator: torch.Generator) -> Tensor:
+    """A draw of norm eps: a uniform direction of the l_inf cube (by its interior) or of the l_2 sphere."""
+    if norm == "linf":
+        delta = torch.rand(x.shape, generator=generator) * 2 - 1
+    else:
+        delta = torch.randn(x.shape, generator=generator)
+    return (delta * per_sample(eps / lengths(delta, norm).clamp_min(1e-12), delta)).to(x.device)
 
 
 def check(x: Tensor, y: Tensor, eps: float, norm: str) -> None:
@@ -61,6 +87,19 @@ def check(x: Tensor, y: Tensor, eps: float, norm: str) -> None:
         raise ValueError(f"x and y must be of one non-zero length, got {len(x)} and {len(y)}")
     if float(x.min()) < 0 or float(x.max()) > 1:
         raise ValueError(f"x must lie in [0, 1], got {float(x.min())} to {float(x.max())}")
+
+
+def check_counts(**counts: int) -> None:
+    """ValueError naming the argument for a count (of iterations, restarts, ...) that is not a whole number from 1."""
+    for name, count in counts.items():
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {count!r}")
+
+
+def check_choice(name: str, value: str, choices: Collection[str]) -> None:
+    """ValueError naming the argument and its choices."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
 
 @torch.no_grad()

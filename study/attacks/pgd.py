@@ -1,11 +1,14 @@
-"""Projected gradient descent that keeps the worst point it saw."""
+"""Projected gradient ascent at fixed step sizes that keeps the worst point it saw."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from study.attacks import ball
+from study.attacks import ball, losses
 from study.attacks.ball import Result
+from study.attacks.losses import Loss
+from study.attacks.record import Record
 
 
 def pgd(
@@ -17,47 +20,39 @@ def pgd(
     *,
     iterations: int = 50,
     step: float | None = None,
+    restarts: int = 1,
+    loss: str = "ce",
     generator: torch.Generator,
 ) -> Result:
-    """PGD on the cross-entropy from the clean point and, from half of the iterations on, a random start.
+    """PGD from the clean point and, from half of the iterations on, a random start; then `restarts` - 1 more of these.
 
     x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives the clean point). Step size 2.5 eps / iterations of
     one leg unless given, in the direction sign(g) (l_inf) or g / ||g||_2 (l_2); the step halves at half of each leg.
-    Every point looked at counts, for the worst loss and for `robust`. The model's mode and gradients are left as found.
-    Source: Madry et al. 2018.
+    Restarts after the first begin both of their legs at random. Every point looked at counts, for the worst loss and
+    for `robust`; no sample is retired, so that the worst loss is sought to the end. Source: Madry et al. 2018.
+    Raises ValueError for a loss that is not ce, dlr or margin, or iterations or restarts below 1.
     """
     ball.check(x, y, eps, norm)
-    shape = (-1, *[1] * (x.ndim - 1))
+    ball.check_counts(iterations=iterations, restarts=restarts)
     with ball.frozen(model):
-        temperature = ball.temperature(model, x)
-        worst, loss = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
-        robust = torch.ones(len(x), dtype=torch.bool, device=x.device)
-        legs = 2 if iterations >= 2 and eps > 0 else 1
-        for leg in range(legs):
-            count = iterations // 2 if leg else iterations - (legs - 1) * (iterations // 2)
-            delta = ball.random_delta(x, eps, norm, generator) if leg else torch.zeros_like(x)
-            point = ball.into_box(x, delta, eps, norm)
-            size = 2.5 * eps / max(1, count) if step is None else step
-            for i in range(count + 1):
-                logits, gradient = _look(model, point, y, temperature)
-                here = cross_entropy(logits, y, reduction="none")
-                robust &= logits.argmax(1) == y
-                better = here > loss
-                loss, worst = torch.where(better, here, loss), torch.where(better.view(shape), point, worst)
-                if i < count:
-                    direction = gradient.sign() if norm == "linf" else _unit(gradient)
-                    length = size if i < count // 2 else size / 2
-                    point = ball.into_box(x, point + length * direction - x, eps, norm)
-    return Result(worst=worst, loss=loss, robust=robust)
+        record = Record(model, x, y)
+        climbed = losses.untargeted(loss)
+        legs = [iterations - iterations // 2, iterations // 2] if iterations >= 2 else [iterations]
+        for number, count in enumerate(legs * restarts if eps > 0 else []):
+            delta = torch.zeros_like(x) if number == 0 else ball.random_delta(x, eps, norm, generator)
+            size = 2.5 * eps / count if step is None else step
+            sizes = [size if i < count // 2 else size / 2 for i in range(count)]
+            ascend(record, ball.into_box(x, delta, eps, norm), eps, norm, sizes, climbed)
+    return record.result()
 
 
-def _look(model: nn.Module, point: Tensor, y: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Logits at a point and the gradient of the cross-entropy of the logits over `temperature`."""
-    point = point.detach().requires_grad_(True)
-    logits = model(point)
-    gradient = torch.autograd.grad(cross_entropy(logits / temperature, y, reduction="sum"), point)[0]
-    return logits.detach(), gradient
+def ascend(record: Record, start: Tensor, eps: float, norm: str, sizes: Sequence[float], loss: Loss) -> None:
+    """Projected steps of the given sizes up the gradient of `loss`, from `start`, all samples; the last point counts.
 
-
-def _unit(gradient: Tensor) -> Tensor:
-    return gradient / ball.lengths(gradient, "l2").clamp_min(1e-30).view(-1, *[1] * (gradient.ndim - 1))
+    One forward and one backward pass per step and one forward pass for the last point.
+    """
+    point = start
+    for size in sizes:
+        gradient = record.climb(record.all, point, loss)[2]
+        point = ball.into_box(record.x, point + size * ball.steepest(gradient, norm) - record.x, eps, norm)
+    record.look(record.all, point)

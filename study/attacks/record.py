@@ -1,0 +1,97 @@
+"""What an attack has seen so far: every point it judges goes through here, so that every iterate counts."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from study.attacks import ball
+from study.attacks.ball import Result
+from study.attacks.losses import Loss, log_odds
+
+
+class Record:
+    """First flip, worst point, mask and passes of N samples, begun with a look at the clean points.
+
+    Opening one costs a forward pass; `model` must be frozen (ball.frozen).
+    """
+
+    def __init__(self, model: nn.Module, x: Tensor, y: Tensor) -> None:
+        self.model, self.x, self.y = model, x, y
+        self.first, self.worst = x.clone(), x.clone()
+        self.loss = torch.full((len(x),), -torch.inf, device=x.device)
+        self.robust = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        self.forward = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        self.backward = torch.zeros_like(self.forward)
+        self.all = torch.arange(len(x), device=x.device)
+        self.clean = self.look(self.all, x)
+
+    def left(self) -> Tensor:
+        """The numbers of the samples that have not been fooled."""
+        return self.robust.nonzero()[:, 0]
+
+    @torch.no_grad()
+    def judge(self, index: Tensor, point: Tensor, logits: Tensor, inside: Tensor | None = None) -> Tensor:
+        """Count points (one per sample in `index`) of known logits; the mask of those that fool the net.
+
+        Where `inside` is given, points outside of it count for nothing.
+        """
+        y = self.y[index]
+        fooled = logits.argmax(1) != y
+        loss = softplus(log_odds(logits, y))
+        better = loss > self.loss[index]
+        if inside is not None:
+            fooled, better = fooled & inside, better & inside
+        rows = better.nonzero()[:, 0]
+        self.worst[index[rows]] = point[rows]
+        self.loss[index[rows]] = loss[rows]
+        rows = (fooled & self.robust[index]).nonzero()[:, 0]
+        self.first[index[rows]] = point[rows]
+        self.robust[index[rows]] = False
+        return fooled
+
+    @torch.no_grad()
+    def look(self, index: Tensor, point: Tensor, inside: Tensor | None = None) -> Tensor:
+        """One forward pass over points, judged; their logits (n, K)."""
+        logits: Tensor = self.model(point)
+        self.forward[index] += 1
+        self.judge(index, point, logits, inside)
+        return logits
+
+    def climb(
+        self, index: Tensor, point: Tensor, loss: Loss, target: Tensor | None = None, inside: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One forward and one backward pass: logits (n, K), loss values (n,) and the loss's gradient at the points."""
+        point = point.detach().requires_grad_(True)
+        logits = self.model(point)
+        value = loss(logits, self.y[index], target)
+        gradient = torch.autograd.grad(value.sum(), point)[0]
+        self.forward[index] += 1
+        self.backward[index] += 1
+        self.judge(index, point.detach(), logits.detach(), inside)
+        return logits.detach(), value.detach(), gradient
+
+    def merge(self, index: Tensor, found: Result) -> None:
+        """Count what another attack found on the samples in `index`."""
+        rows = (found.loss > self.loss[index]).nonzero()[:, 0]
+        self.worst[index[rows]] = found.worst[rows]
+        self.loss[index[rows]] = found.loss[rows]
+        rows = (~found.robust & self.robust[index]).nonzero()[:, 0]
+        self.first[index[rows]] = found.first[rows]
+        self.robust[index[rows]] = False
+        self.forward[index] += found.forward
+        self.backward[index] += found.backward
+
+    def inside(self, index: Tensor, point: Tensor, eps: float, norm: str) -> Tensor:
+        """Which points lie in the ball; the box is the caller's."""
+        return ball.lengths(point - self.x[index], norm) <= eps
+
+    def result(self) -> Result:
+        """What has been found."""
+        return Result(
+            first=self.first,
+            worst=self.worst,
+            loss=self.loss,
+            robust=self.robust,
+            forward=self.forward,
+            backward=self.backward,
+        )
