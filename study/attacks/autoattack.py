@@ -1,0 +1,52 @@
+"""AutoAttack: several attacks one after the other, each on what the ones before it left (Croce and Hein 2020)."""
+
+import torch
+from torch import Tensor, nn
+
+from study.attacks import ball
+from study.attacks.apgd import apgd
+from study.attacks.ball import Result
+from study.attacks.fab import fab
+from study.attacks.record import Record
+from study.attacks.square import square
+
+VERSIONS = ("standard", "pair")
+
+
+def autoattack(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    eps: float,
+    norm: str,
+    *,
+    version: str = "standard",
+    iterations: int = 100,
+    restarts: int = 1,
+    queries: int = 5000,
+    generator: torch.Generator,
+) -> Result:
+    """"standard": APGD-CE, targeted APGD-DLR, targeted FAB and Square; "pair": APGD-CE and APGD-DLR (paper C).
+
+    x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives the clean point). `iterations` and `restarts` hold for
+    each gradient attack (9 targets each where there are that many classes), `queries` for Square. Only the mask is
+    sought: samples are retired as they fall. Raises ValueError for a version or a count out of range.
+    """
+    ball.check(x, y, eps, norm)
+    ball.check_choice("version", version, VERSIONS)
+    ball.check_counts(iterations=iterations, restarts=restarts, queries=queries)
+    count = {"iterations": iterations, "restarts": restarts}
+    with ball.frozen(model):
+        record = Record(model, x, y)
+        for attack, options in _parts(version, count, queries) if eps > 0 else ():
+            left = record.left()
+            if len(left):
+                found = attack(model, x[left], y[left], eps, norm, **options, generator=generator)
+                record.merge(left, found)
+    return record.result()
+
+
+def _parts(version: str, count: dict[str, int], queries: int) -> list:
+    if version == "pair":
+        return [(apgd, count), (apgd, count | {"loss": "dlr"})]
+    return [(apgd, count), (apgd, count | {"targets": 9}), (fab, count | {"targets": 9}), (square, {"queries": queries})]
