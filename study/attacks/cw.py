@@ -28,7 +28,7 @@ def cw(
     x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives the clean point).
     l_inf, from the clean point: 10 steps of 2 / 255, confidence 50 (Madry et al. 2018 with the loss of Carlini and
     Wagner 2017, equation 6). l_2: min ||d||^2 + c max(0, z_y - max_{j != y} z_j + confidence) with x + d = (tanh w +
-    1) / 2, Adam on w (100 steps of 0.05, confidence 0), c found per sample by `searches` searches; a point counts only
+    1) / 2, Adam on w (100 steps of 0.05, confidence 0), c found per sample by `searches` runs; a point counts only
     inside the ball. Both are deterministic: the generator is there for the common signature.
     Raises ValueError for a step or a count out of range.
     """
@@ -61,8 +61,10 @@ def _smallest(record: Record, eps: float, iterations: int, step: float, confiden
     if not len(index):
         return
     x = record.x[index]
-    c, low, high = torch.ones(len(x), device=x.device), torch.zeros(len(x), device=x.device), None
-    high = torch.full_like(c, torch.inf)
+    # the c that balances both terms at the linearised boundary: free of the logits' scale
+    _, value, gradient = record.climb(index, x, margin)
+    c = (2 * (confidence - value) / ball.lengths(gradient, "l2").square().clamp_min(1e-30)).clamp_min(1e-30)
+    low, high = torch.zeros_like(c), torch.full_like(c, torch.inf)
     for _ in range(searches):
         fooled = _adam(record, index, x, c, eps, iterations, step, confidence)
         high, low = torch.where(fooled, c, high), torch.where(fooled, low, c)
