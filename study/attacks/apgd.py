@@ -1,6 +1,5 @@
 """AutoPGD: gradient ascent with momentum whose step sizes adapt sample by sample (Croce and Hein 2020, Algorithm 1)."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
@@ -59,11 +58,11 @@ def apgd(
 
 
 def checkpoints(iterations: int) -> Iterator[int]:
-    """The steps w_j = ceil(p_j N) after which step sizes are reconsidered: p_1 = .22, gaps shrink by .03 down to .06."""
-    before, p = 0.0, 0.22
-    while p <= 1:
-        yield math.ceil(p * iterations)
-        before, p = p, p + max(p - before - 0.03, 0.06)
+    """The steps ceil(p_j N) after which step sizes are reconsidered: p_1 = .22, gaps shrink by .03 down to .06."""
+    before, p = 0, 22  # in hundredths: 0.57 N is not to be rounded up by round-off
+    while p <= 100:
+        yield -(-p * iterations // 100)
+        before, p = p, p + max(p - before - 3, 6)
 
 
 @dataclass

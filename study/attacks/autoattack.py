@@ -1,6 +1,8 @@
 """AutoAttack: several attacks one after the other, each on what the ones before it left (Croce and Hein 2020)."""
 
-import torch
+from collections.abc import Callable
+from typing import Any
+
 from torch import Tensor, nn
 
 from study.attacks import ball
@@ -26,7 +28,7 @@ def autoattack(
     queries: int = 5000,
     generator: torch.Generator,
 ) -> Result:
-    """"standard": APGD-CE, targeted APGD-DLR, targeted FAB and Square; "pair": APGD-CE and APGD-DLR (paper C).
+    """ "standard": APGD-CE, targeted APGD-DLR, targeted FAB and Square; "pair": APGD-CE and APGD-DLR (paper C).
 
     x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives the clean point). `iterations` and `restarts` hold for
     each gradient attack (9 targets each where there are that many classes), `queries` for Square. Only the mask is
@@ -46,7 +48,8 @@ def autoattack(
     return record.result()
 
 
-def _parts(version: str, count: dict[str, int], queries: int) -> list:
+def _parts(version: str, count: dict[str, int], queries: int) -> list[tuple[Callable[..., Result], dict[str, Any]]]:
     if version == "pair":
         return [(apgd, count), (apgd, count | {"loss": "dlr"})]
-    return [(apgd, count), (apgd, count | {"targets": 9}), (fab, count | {"targets": 9}), (square, {"queries": queries})]
+    aimed = count | {"targets": 9}
+    return [(apgd, count), (apgd, aimed), (fab, aimed), (square, {"queries": queries})]

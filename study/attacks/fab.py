@@ -52,9 +52,7 @@ def _difference(target: Tensor) -> Loss:
     return loss
 
 
-def _walk(
-    record: Record, index: Tensor, point: Tensor, target: Tensor, eps: float, norm: str, iterations: int
-) -> None:
+def _walk(record: Record, index: Tensor, point: Tensor, target: Tensor, eps: float, norm: str, iterations: int) -> None:
     """One target's iterations; samples leave when they are fooled inside the ball."""
     x = record.x[index]
     for _ in range(iterations):
@@ -73,7 +71,7 @@ def _walk(
 
 
 def _step(x: Tensor, point: Tensor, value: Tensor, gradient: Tensor, norm: str, begin: Tensor) -> Tensor:
-    """The biased step with overshoot: a mean of the moves of `begin` and of x to the hyperplane f = 0 around `point`."""
+    """The biased step with overshoot: a mean of the moves of `begin` and x to the hyperplane f = 0 around `point`."""
     shape = x.shape
     w, flat = gradient.flatten(1), point.flatten(1)
     level = value - (w * flat).sum(1)

@@ -71,6 +71,6 @@ def untargeted(loss: str) -> Loss:
 
 
 def likely_targets(logits: Tensor, y: Tensor, count: int) -> list[Tensor]:
-    """The `count` most likely wrong classes of each sample (all of them where there are fewer), one tensor (N,) each."""
+    """The `count` most likely wrong classes of each sample (all where there are fewer), one tensor (N,) each."""
     ranked = _others(logits, y).argsort(dim=1, descending=True)
     return list(ranked[:, : min(count, logits.shape[1] - 1)].unbind(1))

@@ -97,7 +97,7 @@ def _flip_square(x: Tensor, delta: Tensor, size: int, eps: float, generator: tor
 
 
 def _bump(height: int, width: int) -> Tensor:
-    """A pyramid of unit l_2 norm on a rectangle: rings around its centre, each adding the inverse square of its size."""
+    """A pyramid of unit l_2 norm on a rectangle: rings around its centre, each adding its inverse square size."""
     out = torch.zeros(height, width)
     for ring in range((min(height, width) + 1) // 2):
         rows, columns = slice(ring, height - ring), slice(ring, width - ring)

@@ -90,7 +90,7 @@ def _gradient(model: nn.Module, x: Tensor, y: Tensor, delta: Tensor) -> tuple[Te
 
 
 def judge(model: nn.Module, x: Tensor, y: Tensor, delta: Tensor) -> Result:
-    """What a shared perturbation does to each sample, at clip(x + delta, 0, 1); one forward pass beside the clean one."""
+    """What a shared perturbation does to each sample, at clip(x + delta, 0, 1); one pass beside the clean one."""
     with ball.frozen(model):
         record = Record(model, x, y)
         record.look(record.all, (x + delta).clamp(0.0, 1.0))
