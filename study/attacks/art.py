@@ -1,6 +1,15 @@
-"""The ART room: the toolbox's AutoPGD behind our signature, safe against its traps (checked on ART 1.20.1)."""
+"""The ART room: the toolbox's attacks behind our signature, safe against its traps (checked on ART 1.20.1).
 
+Here `Result.worst` is what ART returns, the clean point where that lies outside of the ball: its AutoPGD returns a
+random start where it failed, too weak for a loss gap. `robust` counts every point that ART showed the net on its way.
+`forward` and `backward` are a batch's mean, rounded up.
+"""
+
+import dataclasses
+import functools
 import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,35 +18,104 @@ from torch.nn.functional import cross_entropy
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from art.attacks.evasion import AutoProjectedGradientDescent
+    from art.attacks import evasion
     from art.estimators.classification import PyTorchClassifier
 
 from study.attacks import ball
 from study.attacks.ball import Result
+from study.attacks.record import Record
+from study.attacks.recorder import Recorder, seeded
+
+P = {"linf": np.inf, "l2": 2}
+Make = Callable[[Any, int], Any]
 
 
-class _Recorder(nn.Module):
-    """Stands between ART and the net: every point of the running batch that ART looks at is judged here.
+def _classifier(module: nn.Module, x: Tensor, classes: int) -> Any:
+    return PyTorchClassifier(
+        model=module,
+        loss=nn.CrossEntropyLoss(),
+        input_shape=tuple(x.shape[1:]),
+        nb_classes=classes,
+        clip_values=(0.0, 1.0),
+        device_type="cpu" if x.device.type == "cpu" else "gpu",
+    )
 
-    ART tests only its last iterate; a point it passed on the way that was misclassified is an adversarial example
-    all the same, and counts. It also divides the logits, so that a saturated loss cannot stop the attack.
-    """
 
-    def __init__(self, model: nn.Module, temperature: float) -> None:
-        super().__init__()
-        self.model = model
-        self.temperature = temperature
-        self.y = torch.empty(0, dtype=torch.long)
-        self.fooled = torch.empty(0, dtype=torch.bool)
+def _through(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    eps: float,
+    norm: str,
+    parts: Sequence[Make],
+    generator: torch.Generator,
+    batch_size: int,
+) -> Result:
+    """Run one attack after the other, built for (classifier, batch length), on the samples not yet fooled."""
+    ball.check(x, y, eps, norm)
+    ball.check_counts(batch_size=batch_size)
+    with ball.frozen(model):
+        record = Record(model, x, y)
+        returned = x.clone()
+        if eps > 0:
+            recorder = Recorder(record, ball.temperature(model, x), float(eps), norm)
+            classifier = _classifier(recorder, x, record.clean.shape[1])
+            with seeded(generator), np.errstate(divide="ignore", invalid="ignore"):
+                for make in parts:
+                    left = record.left()
+                    for index in left.split(batch_size) if len(left) else ():
+                        recorder.watch(index)
+                        attack = make(classifier, len(index))
+                        array = attack.generate(x[index].cpu().numpy(), y=y[index].cpu().numpy())
+                        found = torch.from_numpy(array).to(x)
+                        with torch.no_grad():
+                            inside = recorder.judge(found, model(found))
+                        recorder.rows[0] += len(index)
+                        returned[index] = torch.where(ball.per_sample(inside, x), found, x[index])
+                        recorder.count()
+        with torch.no_grad():
+            loss = cross_entropy(model(returned), y, reduction="none")
+    return dataclasses.replace(record.result(), worst=returned, loss=loss)
 
-    def watch(self, y: Tensor) -> None:
-        self.y, self.fooled = y, torch.zeros_like(y, dtype=torch.bool)
 
-    def forward(self, x: Tensor) -> Tensor:
-        logits = self.model(x)
-        if len(x) == len(self.y):
-            self.fooled |= logits.detach().argmax(1) != self.y
-        return logits / self.temperature
+def fgsm(
+    model: nn.Module, x: Tensor, y: Tensor, eps: float, norm: str, *, batch_size: int = 512, generator: torch.Generator
+) -> Result:
+    """ART's FastGradientMethod from the clean point: one step of eps on the cross-entropy."""
+
+    def make(classifier: Any, n: int) -> Any:
+        return evasion.FastGradientMethod(classifier, norm=P[norm], eps=float(eps), batch_size=n)
+
+    return _through(model, x, y, eps, norm, [make], generator, batch_size)
+
+
+def pgd(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    eps: float,
+    norm: str,
+    *,
+    iterations: int = 50,
+    step: float | None = None,
+    restarts: int = 1,
+    batch_size: int = 512,
+    generator: torch.Generator,
+) -> Result:
+    """ART's ProjectedGradientDescent from a random start per restart; step 2.5 eps / iterations unless given."""
+    ball.check_counts(iterations=iterations, restarts=restarts)
+    size = 2.5 * eps / iterations if step is None else step
+
+    def make(classifier: Any, n: int) -> Any:
+        return evasion.ProjectedGradientDescent(
+            classifier, P[norm], eps=float(eps), eps_step=float(size), max_iter=iterations, num_random_init=1,
+            batch_size=n, verbose=False,
+        )  # fmt: skip
+
+    return _through(model, x, y, eps, norm, [make] * restarts, generator, batch_size)
+
+
+LOSSES = {"ce": None, "dlr": "difference_logits_ratio"}
 
 
 def auto_pgd(
@@ -49,57 +127,159 @@ def auto_pgd(
     *,
     iterations: int = 20,
     restarts: int = 1,
+    loss: str = "ce",
     batch_size: int = 512,
     generator: torch.Generator,
 ) -> Result:
-    """AutoPGD with cross-entropy through ART (Croce and Hein 2020), from a random start per restart.
+    """AutoPGD through ART (Croce and Hein 2020) on "ce" or "dlr", from a random start per restart.
 
-    x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives clean accuracy). `robust` counts any iterate;
-    `worst` is what ART returns (its random start where it failed: too weak for a loss gap, kept as `loss_gap_art`
-    to compare with published numbers). Weight gradients are switched off, the model's mode, device and gradients and
-    the global random streams are left as found.
+    x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives clean accuracy). Weight gradients are switched off,
+    the model's mode, device and gradients and the global random streams are left as found. DLR needs three classes:
+    ValueError with fewer.
+    """
+    ball.check_choice("loss", loss, LOSSES)
+    ball.check_counts(iterations=iterations, restarts=restarts)
+    parts = [functools.partial(_auto_pgd, eps, norm, iterations, loss)] * restarts
+    return _through(model, x, y, eps, norm, parts, generator, batch_size)
+
+
+def _auto_pgd(eps: float, norm: str, iterations: int, loss: str, classifier: Any, n: int) -> Any:
+    if loss == "dlr" and classifier.nb_classes < 3:
+        raise ValueError(f"loss dlr needs at least 3 classes, got {classifier.nb_classes}")
+    return evasion.AutoProjectedGradientDescent(
+        classifier, norm=P[norm], eps=float(eps), eps_step=2.0 * float(eps), max_iter=iterations, nb_random_init=1,
+        batch_size=n, loss_type=LOSSES[loss], verbose=False,
+    )  # fmt: skip
+
+
+def cw(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    eps: float,
+    norm: str,
+    *,
+    iterations: int = 10,
+    step: float = 0.01,
+    confidence: float = 0.0,
+    batch_size: int = 128,
+    generator: torch.Generator,
+) -> Result:
+    """ART's Carlini and Wagner attacks, which seek the smallest perturbation; judged at eps.
+
+    ART's l_inf method goes one sample at a time, whatever the batch size, and takes about a second for each.
+    """
+    ball.check_counts(iterations=iterations)
+
+    def make(classifier: Any, n: int) -> Any:
+        method = evasion.CarliniLInfMethod if norm == "linf" else evasion.CarliniL2Method
+        return method(
+            classifier, confidence=confidence, learning_rate=step, max_iter=iterations, batch_size=n, verbose=False
+        )
+
+    return _through(model, x, y, eps, norm, [make], generator, 1 if norm == "linf" else batch_size)
+
+
+def square(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    eps: float,
+    norm: str,
+    *,
+    queries: int = 1000,
+    share: float = 0.8,
+    restarts: int = 1,
+    batch_size: int = 512,
+    generator: torch.Generator,
+) -> Result:
+    """ART's SquareAttack. On small l_2 windows it divides by zero: such points are no numbers and do not count."""
+    ball.check_counts(queries=queries, restarts=restarts)
+    parts = [functools.partial(_square, eps, norm, queries, share)] * restarts
+    return _through(model, x, y, eps, norm, parts, generator, batch_size)
+
+
+def _square(eps: float, norm: str, queries: int, share: float, classifier: Any, n: int) -> Any:
+    return evasion.SquareAttack(
+        classifier, norm=P[norm], max_iter=queries, eps=float(eps), p_init=share, nb_restarts=1, batch_size=n,
+        verbose=False,
+    )  # fmt: skip
+
+
+def autoattack(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    eps: float,
+    norm: str,
+    *,
+    version: str = "standard",
+    iterations: int = 100,
+    queries: int = 5000,
+    batch_size: int = 512,
+    generator: torch.Generator,
+) -> Result:
+    """AutoAttack as ART makes it up, each part on what the ones before it left.
+
+    "standard" is ART's own list, AutoPGD on both losses, DeepFool (in place of FAB) and Square; "pair" is AutoPGD on
+    both losses. ART's AutoAttack class itself imports a package (multiprocess) that ART does not depend on, and tests
+    last points alone, so the parts are run from here.
+    """
+    ball.check_choice("version", version, ("standard", "pair"))
+    ball.check_counts(iterations=iterations, queries=queries)
+
+    def deepfool(classifier: Any, n: int) -> Any:
+        return evasion.DeepFool(classifier, max_iter=iterations, epsilon=1e-3, batch_size=n, verbose=False)
+
+    parts: list[Make] = [functools.partial(_auto_pgd, eps, norm, iterations, loss) for loss in LOSSES]
+    if version == "standard":
+        parts += [deepfool, functools.partial(_square, eps, norm, queries, 0.8)]
+    return _through(model, x, y, eps, norm, parts, generator, batch_size)
+
+
+def universal(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    eps: float,
+    norm: str,
+    *,
+    attacker: str = "fgsm",
+    epochs: int = 5,
+    accuracy: float = 0.0,
+    generator: torch.Generator,
+) -> Tensor:
+    """ART's UniversalPerturbation: a shared delta (1, C, H, W), by an inner attack on one sample after the other.
+
+    `attacker` is fgsm, pgd or deepfool; the first two get the ball's own radius and norm, which ART would leave at .3
+    and l_inf. Stops once accuracy is at most `accuracy`. Judge it with study.attacks.universal.
     """
     ball.check(x, y, eps, norm)
-    device = x.device
-    with ball.frozen(model), torch.no_grad():
-        robust = model(x).argmax(1) == y
-        worst = x.clone()
-        scale = ball.temperature(model, x)
-    if eps > 0:
-        state = np.random.get_state()
-        np.random.seed(int(torch.randint(2**31, (1,), generator=generator)))
-        try:
-            with ball.frozen(model), torch.random.fork_rng():
-                recorder = _Recorder(model, scale)
-                classifier = PyTorchClassifier(
-                    model=recorder,
-                    loss=nn.CrossEntropyLoss(),
-                    input_shape=tuple(x.shape[1:]),
-                    nb_classes=model(x[:1]).shape[1],
-                    clip_values=(0.0, 1.0),
-                    device_type="cpu" if device.type == "cpu" else "gpu",
-                )
-                for _ in range(restarts):
-                    left = robust.nonzero()[:, 0]
-                    for index in left.split(batch_size) if len(left) else ():
-                        attack = AutoProjectedGradientDescent(
-                            classifier,
-                            norm=np.inf if norm == "linf" else 2,
-                            eps=float(eps),
-                            eps_step=2.0 * float(eps),
-                            max_iter=iterations,
-                            nb_random_init=1,
-                            batch_size=len(index),
-                            verbose=False,
-                        )
-                        recorder.watch(y[index])
-                        found = attack.generate(x[index].cpu().numpy(), y=y[index].cpu().numpy())
-                        recorder.fooled |= recorder(torch.from_numpy(found).to(device)).argmax(1) != y[index]
-                        worst[index] = torch.from_numpy(found).to(device)
-                        robust[index[recorder.fooled]] = False
-        finally:
-            np.random.set_state(state)
-    with ball.frozen(model), torch.no_grad():
-        loss = cross_entropy(model(worst), y, reduction="none")
-    none = torch.zeros(len(x), dtype=torch.int64)
-    return Result(first=worst, worst=worst, loss=loss, robust=robust, forward=none, backward=none)
+    ball.check_counts(epochs=epochs)
+    ball.check_choice("attacker", attacker, ("fgsm", "pgd", "deepfool"))
+    if eps == 0:
+        return torch.zeros_like(x[:1])
+    inner: dict[str, Any] = {"batch_size": 1}
+    if attacker != "deepfool":
+        inner |= {"eps": float(eps), "norm": P[norm], "eps_step": float(eps) / 4}
+    if attacker != "fgsm":
+        inner |= {"max_iter": 10, "verbose": False}
+    with ball.frozen(model), seeded(generator):
+        record = Record(model, x, y)
+        recorder = Recorder(record, ball.temperature(model, x), float(eps), norm)
+        attack = evasion.UniversalPerturbation(
+            _classifier(recorder, x, record.clean.shape[1]), attacker=attacker, attacker_params=inner, delta=accuracy,
+            max_iter=epochs, eps=float(eps), norm=P[norm], batch_size=len(x), verbose=False,
+        )  # fmt: skip
+        attack.generate(x.cpu().numpy(), y=y.cpu().numpy())
+    return ball.project(torch.from_numpy(np.asarray(attack.noise)).to(x), eps, norm)
+
+
+ATTACKS: dict[str, Callable[..., Result]] = {
+    "fgsm": fgsm,
+    "pgd": pgd,
+    "apgd": auto_pgd,
+    "autoattack": autoattack,
+    "cw": cw,
+    "square": square,
+}

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from study.attacks import ball
@@ -28,7 +29,7 @@ def autoattack(
     queries: int = 5000,
     generator: torch.Generator,
 ) -> Result:
-    """ "standard": APGD-CE, targeted APGD-DLR, targeted FAB and Square; "pair": APGD-CE and APGD-DLR (paper C).
+    """The standard four: APGD-CE, targeted APGD-DLR, FAB-T and Square; or the pair APGD-CE and APGD-DLR (paper C).
 
     x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives the clean point). `iterations` and `restarts` hold for
     each gradient attack (9 targets each where there are that many classes), `queries` for Square. Only the mask is
