@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from study.attacks import ball, losses
+from study.attacks import ball, certificate, losses
 from study.attacks.ball import Result
 from study.attacks.losses import Loss
 from study.attacks.record import Record
@@ -28,6 +28,7 @@ def apgd(
     loss: str = "ce",
     targets: int = 0,
     goal: str = "robust",
+    certify: bool = False,
     batch_size: int = 256,
     generator: torch.Generator,
 ) -> Result:
@@ -38,18 +39,23 @@ def apgd(
     the start; every iterate counts. Targeted DLR does this for each of the `targets` most likely wrong classes.
     goal "robust": only the mask is wanted, a fooled sample is retired and `worst` is the highest point of the climbed
     loss until then. goal "loss": every sample is climbed to the end and `worst` has the highest cross-entropy seen.
-    Raises ValueError naming the argument that is out of range.
+    `certify` spares samples that a certificate proves safe (goal "robust" only): the mask is the same, their `worst`
+    is the clean point. Raises ValueError naming the argument that is out of range, TypeError for a net that
+    certificates do not handle.
     """
     ball.check(x, y, eps, norm)
     ball.check_counts(iterations=iterations, restarts=restarts, batch_size=batch_size)
     ball.check_choice("goal", goal, ("robust", "loss"))
+    if certify and goal != "robust":
+        raise ValueError(f"certify proves masks, not losses: goal must be robust, got {goal!r}")
     climbed = losses.targeted_dlr if targets else losses.untargeted(loss)
     with ball.frozen(model):
         record = Record(model, x, y)
         retire = goal == "robust"
+        proven = certificate.safe(model, x, y, eps, norm) if certify else torch.zeros_like(record.robust)
         for _ in range(restarts if eps > 0 else 0):
             for target in losses.likely_targets(record.clean, y, targets) if targets else (None,):
-                left = record.left() if retire else record.all
+                left = (record.robust & ~proven).nonzero()[:, 0] if retire else record.all
                 for index in left.split(batch_size) if len(left) else ():
                     start = ball.random_edge(x[index], eps, norm, generator)
                     aim = None if target is None else target[index]
