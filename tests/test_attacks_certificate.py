@@ -1,6 +1,7 @@
 """Certificates: exact on linear nets, and no certified sample ever falls."""
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ def biased(depth, seed=0, width=24):
     torch.manual_seed(seed)
     body = nn.Sequential(nn.Flatten())
     sizes = [2 * 9] + [width] * depth
-    for n, m in zip(sizes[:-1], sizes[1:], strict=True):
+    for n, m in itertools.pairwise(sizes):
         body.extend([nn.Linear(n, m), nn.ReLU()])
     body.append(nn.Linear(sizes[-1], 5))
     return Net(body, (0.3, 0.6), (0.2, 0.5), ()).eval()
@@ -97,7 +98,7 @@ def test_wrong_samples_are_never_certified_and_radii_nest(norm):
     wrong = (y + 1) % 10
     assert not bool(certificate.safe(net, x, torch.where(net(x).argmax(1) == y, wrong, y), 0.001, norm).any())
     masks = [certificate.safe(net, x, y, eps, norm) for eps in (0.0, *LADDER[norm])]
-    assert all(not bool((b & ~a).any()) for a, b in zip(masks[:-1], masks[1:], strict=True))
+    assert all(not bool((b & ~a).any()) for a, b in itertools.pairwise(masks))
     assert torch.equal(masks[0], net(x).argmax(1) == y)
     assert 0 < int(masks[-1].sum()) < int(masks[1].sum())
 
@@ -136,8 +137,8 @@ def test_what_is_not_handled_is_named():
     bent = Net(nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 10)), (0.0,), (1.0,), ())
     with pytest.raises(TypeError, match="Tanh"):
         certificate.safe(bent, x, y, 0.1, "linf")
+    open_ended = Net(nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.ReLU()), (0.0,), (1.0,), ())
     with pytest.raises(TypeError, match="ends in a Linear"):
-        open_ended = Net(nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.ReLU()), (0.0,), (1.0,), ())
         certificate.safe(open_ended, x, y, 0.1, "linf")
     with pytest.raises(ValueError, match="certify proves masks"):
         apgd(net, x, y, 0.1, "linf", certify=True, goal="loss", generator=stream())

@@ -21,7 +21,7 @@ ENTRIES = 2**24  # float64 entries of the largest intermediate: samples are take
 
 @dataclass(frozen=True)
 class Affine:
-    """z = W h + b in float64; `size` bounds |W| entry by entry as the net multiplies it out, `terms` its longest sum."""
+    """z = W h + b in float64; `size` bounds |W| entry by entry as the net multiplies it out, `terms` counts a sum."""
 
     W: Tensor
     b: Tensor
@@ -39,20 +39,21 @@ class Region:
     radius: float | None
 
     def minimum(self, A: Tensor) -> Tensor:
-        """A lower bound of min A z over the region, A (n, m, D) -> (n, m); exact for l_inf.
+        """A lower bound of min A z over the region, A (n, m, D) or shared (m, D) -> (n, m); exact for l_inf.
 
         l_2: the larger of the minima over ball and box, where the ball leaves out directions that the box forbids.
         """
-        middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
-        least = _dot(A, middle) - _dot(A.abs(), half)
+        least = _dot(A, (self.low + self.high) / 2) - _dot(A.abs(), (self.high - self.low) / 2)
         if self.radius is None:
             return least
-        shut = ((A > 0) & (self.x <= 0)[:, None]) | ((A < 0) & (self.x >= 1)[:, None])
-        return torch.maximum(least, _dot(A, self.x) - self.radius * A.masked_fill(shut, 0.0).norm(dim=2))
+        down, up = A.clamp_min(0).square(), A.clamp_max(0).square()
+        free = _dot(down, (self.x > 0).to(A)) + _dot(up, (self.x < 1).to(A))
+        return torch.maximum(least, _dot(A, self.x) - self.radius * free.sqrt())
 
 
 def _dot(A: Tensor, v: Tensor) -> Tensor:
-    return (A @ v[:, :, None])[:, :, 0]
+    """A v sample by sample, A (n, m, D) or one (m, D) for all, v (n, D) -> (n, m)."""
+    return v @ A.T if A.ndim == 2 else (A @ v[:, :, None])[:, :, 0]
 
 
 @torch.no_grad()
@@ -125,7 +126,7 @@ def _margins(layers: list[Affine], x: Tensor, y: Tensor, eps: float, norm: str) 
     error, largest = torch.zeros_like(x), torch.ones_like(x)
     for k, layer in enumerate(layers[:-1]):
         eye = torch.eye(len(layer.W), dtype=x.dtype, device=x.device)
-        below = _lower(layers[: k + 1], lines, torch.cat([eye, -eye])[None], region)
+        below = _lower(layers[: k + 1], lines, torch.cat([eye, -eye]), region)
         low, high = below[:, : len(eye)], -below[:, len(eye) :]
         error = _error(layer, error, largest)
         largest = torch.maximum(high, -low).clamp_min(0) + error
@@ -157,12 +158,15 @@ def _lines(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _lower(layers: list[Affine], lines: list[tuple[Tensor, Tensor, Tensor]], C: Tensor, region: Region) -> Tensor:
-    """A lower bound (n, m) of C z, z the outputs of the last of `layers`, C (n or 1, m, out), carried back to pixels."""
+    """A lower bound (n, m) of C z, z the outputs of the last of `layers`, carried back to pixels layer by layer.
+
+    C is (n, m, out), or (m, out) for all samples.
+    """
     A, shift = C @ layers[-1].W, C @ layers[-1].b
     for layer, (a, s, t) in zip(reversed(layers[:-1]), reversed(lines), strict=True):
         above, below = A.clamp_min(0), A.clamp_max(0)
-        shift = shift + _dot(below.expand(len(t), -1, -1), t)
+        shift = shift + _dot(below, t)
         A = above * a[:, None] + below * s[:, None]
         shift = shift + A @ layer.b
         A = A @ layer.W
-    return region.minimum(A.expand(len(region.x), -1, -1)) + shift
+    return region.minimum(A) + shift
