@@ -7,7 +7,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from study.attacks import ball
-from study.attacks.apgd import apgd, checkpoints
+from study.attacks.apgd import apgd, has_bf16_units
+from study.attacks.climb import checkpoints
 from tests.attack_cases import digits, stream
 
 
@@ -147,3 +148,53 @@ def test_iterates_stay_inside_while_climbing():
         assert float(points.min()) >= 0
         assert float(points.max()) <= 1
         assert all(float(ball.lengths(p - x, norm).max()) <= eps + 1e-6 for p in points)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_half_precision_climbs_are_judged_in_float32(norm):
+    net, x, y = digits()
+    eps = 0.08 if norm == "linf" else 0.6
+    for restarts in (1, 3):
+        full, half = (
+            apgd(net, x, y, eps, norm, iterations=20, restarts=restarts, precision=p, generator=stream())
+            for p in ("fp32", "bf16")
+        )
+        assert torch.equal(net(half.first).argmax(1) == y, half.robust)
+        assert torch.allclose(cross_entropy(net(half.worst), y, reduction="none"), half.loss, atol=1e-4)
+        assert int(half.robust.sum()) <= int(full.robust.sum()) + 1
+        # survivors: clean, a bf16 climb with its best point in float32, and a float32 climb
+        alone = max(1, restarts - 1)
+        assert int(half.forward[half.robust].max()) == 1 + 21 * (alone + 1) + alone
+    assert all(p.dtype == torch.float32 for p in net.parameters())
+
+
+def test_a_hit_in_half_precision_that_is_none_in_float32_counts_for_nothing():
+    """A net that lies in bfloat16: every point looks misclassified, none is."""
+
+    class Liar(torch.nn.Module):
+        def forward(self, points):
+            flat = points.flatten(1)
+            logits = torch.stack([flat.sum(1) * 0 + 1, flat.mean(1) * 0.1], 1)
+            return logits.flip(1) if points.dtype == torch.bfloat16 else logits
+
+    x = torch.rand(5, 1, 4, 4, generator=stream())
+    found = apgd(Liar(), x, torch.zeros(5, dtype=torch.long), 0.1, "linf", iterations=4, precision="bf16",
+                 generator=stream())  # fmt: skip
+    assert bool(found.robust.all())
+    assert found.backward.tolist() == [1 + 4] * 5  # one bf16 look, then the climb in float32
+
+
+def test_auto_precision_follows_the_processor(monkeypatch):
+    net, x, y = digits()
+    units = has_bf16_units(x.device)
+    auto, same = (
+        apgd(net, x, y, 0.08, "linf", iterations=5, precision=p, generator=stream())
+        for p in ("auto", "bf16" if units else "fp32")
+    )
+    assert torch.equal(auto.forward, same.forward)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": True})
+    assert has_bf16_units(torch.device("cpu"))
+    monkeypatch.setattr("torch.cpu.get_capabilities", dict)
+    assert not has_bf16_units(torch.device("cpu"))
+    with pytest.raises(ValueError, match="goal must be robust"):
+        apgd(net, x, y, 0.08, "linf", goal="loss", precision="bf16", generator=stream())

@@ -140,7 +140,7 @@ def test_what_is_not_handled_is_named():
     open_ended = Net(nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.ReLU()), (0.0,), (1.0,), ())
     with pytest.raises(TypeError, match="ends in a Linear"):
         certificate.safe(open_ended, x, y, 0.1, "linf")
-    with pytest.raises(ValueError, match="certify proves masks"):
+    with pytest.raises(ValueError, match="serve masks, not losses"):
         apgd(net, x, y, 0.1, "linf", certify=True, goal="loss", generator=stream())
     with pytest.raises(ValueError, match="eps must be"):
         certificate.safe(net, x, y, -0.1, "linf")

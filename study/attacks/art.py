@@ -152,6 +152,34 @@ def _auto_pgd(eps: float, norm: str, iterations: int, loss: str, classifier: Any
     )  # fmt: skip
 
 
+def as_documented(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    eps: float,
+    norm: str,
+    *,
+    iterations: int,
+    restarts: int = 5,
+    batch_size: int = 32,
+    generator: torch.Generator,
+) -> Tensor:
+    """The robust mask (N,) by ART's AutoPGD as its users call it, with its defaults: what benchmarks compare with.
+
+    Labels and clip values are given; weight gradients are computed, and only the points it returns are judged.
+    """
+    ball.check(x, y, eps, norm)
+    classifier = _classifier(model, x, model(x[:1]).shape[1])
+    attack = evasion.AutoProjectedGradientDescent(
+        classifier, norm=P[norm], eps=float(eps), eps_step=2.0 * float(eps), max_iter=iterations,
+        nb_random_init=restarts, batch_size=batch_size, verbose=False,
+    )  # fmt: skip
+    with seeded(generator):
+        found = torch.from_numpy(attack.generate(x.cpu().numpy(), y=y.cpu().numpy())).to(x)
+    with ball.frozen(model), torch.no_grad():
+        return (model(found).argmax(1) == y) & (model(x).argmax(1) == y)
+
+
 def cw(
     model: nn.Module,
     x: Tensor,

@@ -1,0 +1,200 @@
+"""One climb of AutoPGD (Croce and Hein 2020, Algorithm 1): momentum, and step sizes that adapt sample by sample."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from study.attacks import ball
+from study.attacks.losses import Loss
+from study.attacks.record import Record
+
+MOMENTUM = 0.75
+RHO = 0.75  # a step size is kept while more than this share of its steps raised the loss
+CROWD = 16  # fallen samples leave the batch once they are one in CROWD: leaving copies the whole state
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a climb is told: the ball, the loss, whether fooled samples retire, and the copy of the net to climb on.
+
+    `net` is None for the judging net itself, or a copy of lower precision, whose hits the judging net checks.
+    """
+
+    eps: float
+    norm: str
+    iterations: int
+    loss: Loss
+    retire: bool
+    net: nn.Module | None = None
+
+
+def checkpoints(iterations: int) -> Iterator[int]:
+    """The steps ceil(p_j N) after which step sizes are reconsidered: p_1 = .22, gaps shrink by .03 down to .06."""
+    before, p = 0, 22  # in hundredths: 0.57 N is not to be rounded up by round-off
+    while p <= 100:
+        yield -(-p * iterations // 100)
+        before, p = p, p + max(p - before - 3, 6)
+
+
+@dataclass
+class _State:
+    """The samples being climbed, one row each: where they are, where they were, and the best they have seen."""
+
+    index: Tensor
+    x: Tensor
+    low: Tensor | None
+    high: Tensor | None
+    target: Tensor | None
+    step: Tensor
+    point: Tensor
+    before: Tensor
+    value: Tensor
+    gradient: Tensor
+    best: Tensor
+    best_logits: Tensor
+    best_value: Tensor
+    best_gradient: Tensor
+    rises: Tensor
+    mark: Tensor
+    halved: Tensor
+    fallen: Tensor
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows only."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            setattr(self, field.name, None if value is None else value[rows])
+
+
+def climb(record: Record, index: Tensor, start: Tensor, plan: Plan, target: Tensor | None = None) -> None:
+    """Algorithm 1 on the samples in `index` from `start`; what it finds goes into the record."""
+    state = _begin(record, index, start, plan, target)
+    marks, last = set(checkpoints(plan.iterations)), 0
+    for k in range(1, plan.iterations + 1):
+        if plan.retire and not len(_shed(state, always=k - 1 in marks)):
+            return
+        state.before, state.point = state.point, _move(state, plan, MOMENTUM if k > 1 else 1.0)
+        before = state.value
+        logits = _look(record, state, plan, gradient=k < plan.iterations)
+        state.rises += state.value > before
+        _keep_best(state, logits)
+        _judge(record, state, logits, plan)
+        if k in marks:
+            _reconsider(state, k - last)
+            last = k
+    if plan.retire and plan.net is None:
+        record.judge(state.index, state.best, state.best_logits)
+    elif plan.retire:
+        record.look(state.index, state.best)
+
+
+def _begin(record: Record, index: Tensor, start: Tensor, plan: Plan, target: Tensor | None) -> _State:
+    x, eps = record.x[index], plan.eps
+    low, high = ((x - eps).clamp_min_(0), (x + eps).clamp_max_(1)) if plan.norm == "linf" else (None, None)
+    none = torch.zeros(len(x), device=x.device)
+    state = _State(
+        index=index,
+        x=x,
+        low=low,
+        high=high,
+        target=target,
+        step=ball.per_sample(torch.full_like(none, 2 * eps), x),
+        point=start,
+        before=start,
+        value=none,
+        gradient=x,
+        best=start,
+        best_logits=none,
+        best_value=none,
+        best_gradient=x,
+        rises=none.clone(),
+        mark=none,
+        halved=none.bool(),
+        fallen=none.bool(),
+    )
+    state.point = state.before = _project(state, start.clone(), plan)
+    state.best_logits = _look(record, state, plan, gradient=True)
+    state.best, state.best_value, state.best_gradient = state.point.clone(), state.value.clone(), state.gradient.clone()
+    state.mark = state.value.clone()
+    _judge(record, state, state.best_logits, plan)
+    return state
+
+
+def _move(state: _State, plan: Plan, momentum: float) -> Tensor:
+    """z = P(x_k + step d), then P(x_k + a (z - x_k) + (1 - a)(x_k - x_{k-1})): the next point, inside ball and box."""
+    direction = ball.steepest(state.gradient, plan.norm).mul_(state.step)
+    z = _project(state, direction.add_(state.point), plan)
+    if momentum == 1.0:
+        return z
+    z = z.mul_(momentum).add_(state.point, alpha=2 - 2 * momentum).sub_(state.before, alpha=1 - momentum)
+    return _project(state, z, plan)
+
+
+def _project(state: _State, point: Tensor, plan: Plan) -> Tensor:
+    if plan.norm == "linf":
+        return torch.clamp(point, state.low, state.high, out=point)
+    return ball.into_box(state.x, point - state.x, plan.eps, plan.norm)
+
+
+def _look(record: Record, state: _State, plan: Plan, gradient: bool) -> Tensor:
+    """Evaluate the points and count the passes; the logits. The last point of a climb needs no gradient."""
+    point = state.point.detach().requires_grad_(gradient)
+    with torch.set_grad_enabled(gradient):
+        logits: Tensor = record.model(point) if plan.net is None else plan.net(point.bfloat16()).float()
+        value = plan.loss(logits, record.y[state.index], state.target)
+    if gradient:
+        state.gradient = torch.autograd.grad(value.sum(), point)[0]
+        record.backward[state.index] += 1
+    record.forward[state.index] += 1
+    state.value = value.detach()
+    return logits.detach()
+
+
+def _keep_best(state: _State, logits: Tensor) -> None:
+    rows = (state.value > state.best_value).nonzero()[:, 0]
+    for best, now in (
+        (state.best, state.point),
+        (state.best_gradient, state.gradient),
+        (state.best_logits, logits),
+        (state.best_value, state.value),
+    ):
+        best[rows] = now[rows]
+
+
+def _judge(record: Record, state: _State, logits: Tensor, plan: Plan) -> None:
+    """Tell the record: every point where losses are wanted, newly fooled samples alone where the mask is."""
+    if not plan.retire:
+        record.judge(state.index, state.point, logits)
+        return
+    fooled = logits.argmax(1) != record.y[state.index]
+    rows = (fooled & ~state.fallen).nonzero()[:, 0]
+    if plan.net is None:
+        record.judge(state.index[rows], state.point[rows], logits[rows])
+    elif len(rows):
+        record.look(state.index[rows], state.point[rows])  # where the hit was a rounding, a float32 climb follows
+    state.fallen |= fooled
+
+
+def _shed(state: _State, always: bool) -> Tensor:
+    """Retire the fallen once they crowd the batch (on a GPU, where counting them waits for the device, at checkpoints
+    only); the rows still climbed."""
+    if always or state.x.device.type == "cpu":
+        count = int(state.fallen.sum())
+        if count * CROWD > len(state.x) or (always and count):
+            state.keep((~state.fallen).nonzero()[:, 0])
+    return state.index
+
+
+def _reconsider(state: _State, steps: int) -> None:
+    """Halve the step size, and go back to the best point, where too few of the last `steps` steps raised the loss, or
+    where the best loss has not moved since a checkpoint that kept the step size."""
+    halve = (state.rises < RHO * steps) | (~state.halved & (state.best_value == state.mark))
+    rows = halve.nonzero()[:, 0]
+    state.step[rows] /= 2
+    state.point[rows] = state.best[rows]
+    state.gradient[rows] = state.best_gradient[rows]
+    state.value[rows] = state.best_value[rows]
+    state.halved, state.mark = halve, state.best_value.clone()
+    state.rises.zero_()
