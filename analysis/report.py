@@ -101,6 +101,29 @@ def _where(frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judgemen
     return tables
 
 
+def _checks(frame: pd.DataFrame) -> list[str]:
+    """What the checks for gradient masking found over the finished nets, a sentence each."""
+    table = frame[frame["status"] == "ok"]
+
+    def values(measure: str) -> pd.Series:
+        return table.loc[table["measure"] == measure, "value"]
+
+    out = []
+    if len(zero := values("zero_gradient_share")):
+        out.append(f"Images without any gradient at the clean point: at most {100 * zero.max():.1f} % in a net.")
+    if len(monotone := values("loss_monotone")):
+        out.append(f"Worst loss grows with eps: in {int(monotone.sum())} of {len(monotone)} nets and norms.")
+    if len(agrees := values("zero_eps_agrees")):
+        out.append(f"At eps = 0 the attack gives clean accuracy: in {int(agrees.sum())} of {len(agrees)}.")
+    if len(flags := values("audit_flag")):
+        out.append(
+            f"The attack without gradients (Square) beat the one with them in {int(flags.sum())} of {len(flags)}."
+        )
+    elif len(zero):
+        out.append("No attack without gradients was asked for (--set audit_queries=1000 does).")
+    return out
+
+
 def _failed(frame: pd.DataFrame, folder: Path) -> list[dict[str, Any]]:
     notes = results.failures(folder)
     names = frame.loc[frame["status"] == "failed", "trial"].unique()
@@ -150,6 +173,7 @@ def write(folder: str | Path) -> Summary:
         diverged=frame.loc[frame["status"] == "diverged", "trial"].nunique(),
         failed=_failed(frame, folder),
         pictures=[(name, title, base64.b64encode(content).decode()) for name, title, content in pictures],
+        checks=_checks(frame),
         where=_where(frame, study, judgements),
         settings=configuration["settings"],
     )

@@ -18,7 +18,7 @@ training and 1000 test images.
 
 from study.space import Arm, Preset, Study
 
-SETTINGS = {"width": 300, "depth": 2, "binary": 1, "sensitivity": 1}
+SETTINGS = {"width": 300, "depth": 2, "binary": 1, "sensitivity": 1, "attack_backend": "art"}  # for loss_gap_art
 FROBENIUS = {"frobenius": (1.0,)}
 
 

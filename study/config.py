@@ -93,9 +93,11 @@ class Accuracy:
 
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
-    """Measure: robust accuracy by ART's AutoPGD and the worst-point loss gap by native PGD, in one norm.
+    """Measure: robust accuracy under a named attack and the worst-point loss gap by native PGD, in one norm.
 
-    `sensitivity` adds how far the encoder's output moves at the worst points (paper A, B.4).
+    `backend` art runs the attack through the toolbox. `certify` spares the samples that a certificate proves safe.
+    `audit_queries` asks Square, an attack without gradients, at the gap_eps (0: off). `sensitivity` adds how far the
+    encoder's output moves at the worst points (paper A, B.4).
     """
 
     norm: str
@@ -105,6 +107,10 @@ class Robustness:
     gap_eps: tuple[float, ...] = ()
     gap_iterations: int = 50
     sensitivity: bool = False
+    backend: str = "art"
+    attack: str = "apgd"
+    certify: bool = False
+    audit_queries: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

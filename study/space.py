@@ -44,6 +44,7 @@ class Knob:
 
 
 MOST_UNITS, MOST = 100_000, 10**9
+ATTACKS = ("apgd", "apgd_dlr", "pgd", "fgsm", "autoattack", "autoattack_pair", "cw", "square")
 
 AXES: dict[str, Knob] = {
     "alpha": Knob(kind=float, default=0.0, low=0, help="strength of the penalty (group lasso, nuclear norm)"),
@@ -86,8 +87,16 @@ SETTINGS: dict[str, Knob] = {
     "eps_l2": Knob(kind=float, default=(0.5,), low=0, several=True, help="l_2 budgets in pixel units"),
     "judged_linf": Knob(kind=float, default=16 / 255, low=0, help="the l_inf budget that claims are judged at"),
     "judged_l2": Knob(kind=float, default=0.5, low=0, help="the l_2 budget that claims are judged at"),
-    "attack_iterations": Knob(kind=int, default=20, low=1, high=MOST, help="AutoPGD's iterations"),
-    "attack_restarts": Knob(kind=int, default=1, low=1, high=MOST, help="AutoPGD's random starts"),
+    "attack": Knob(kind=str, default="apgd", choices=ATTACKS, help="attack behind robust accuracy"),
+    "attack_backend": Knob(
+        kind=str, default="native", choices=("native", "art"), help="whose attack; art: the toolbox"
+    ),
+    "attack_iterations": Knob(kind=int, default=20, low=1, high=MOST, help="the attack's iterations"),
+    "attack_restarts": Knob(kind=int, default=1, low=1, high=MOST, help="the attack's random starts"),
+    "certify": Knob(kind=int, default=0, low=0, high=1, help="1: images proven safe are not attacked (dense nets)"),
+    "audit_queries": Knob(
+        kind=int, default=0, low=0, high=MOST, help="queries of Square, the gradient-free second opinion; 0 = none"
+    ),
     "binary": Knob(
         kind=int, default=0, low=0, high=1, help="1: two classes, the lower half of the labels and the upper"
     ),

@@ -53,6 +53,10 @@ def measures(point: Mapping[str, Any]) -> tuple[Measure, ...]:
             gap_eps=(point[f"judged_{norm}"],),
             gap_iterations=point["gap_iterations"],
             sensitivity=bool(point["sensitivity"]),
+            backend=point["attack_backend"],
+            attack=point["attack"],
+            certify=bool(point["certify"]),
+            audit_queries=point["audit_queries"],
         )
         for norm in ("linf", "l2")
     )
