@@ -3,9 +3,11 @@
 A new store costs seconds of migrations, a new interpreter seconds of imports.
 """
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 
@@ -17,20 +19,22 @@ def shared_store(tmp_path_factory):
     del os.environ["MLFLOW_TRACKING_URI"]
 
 
-@pytest.fixture
-def here(monkeypatch, capsys):
+@pytest.fixture(scope="session")
+def here():
     """`launch` in this process: for what needs no signal, no Ray and no module of the user's."""
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.delenv("STUDY_DATA", raising=False)
 
-    def run(*words, cwd):
+    def run(*words, cwd, **env):
         from study.launch import main
 
-        monkeypatch.chdir(cwd)
-        monkeypatch.setattr(sys, "argv", ["study.launch", *words])
-        capsys.readouterr()
-        status = main(list(words))
-        said = capsys.readouterr()
-        return subprocess.CompletedProcess(words, status, said.out, said.err)
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            for name in ("RAY_ADDRESS", "STUDY_DATA"):
+                patch.delenv(name, raising=False)
+            for name, value in env.items():
+                patch.setenv(name, value)
+            patch.chdir(cwd)
+            patch.setattr(sys, "argv", ["study.launch", *words])
+            status = main(list(words))
+        return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
     return run

@@ -42,7 +42,7 @@ def test_four_half_gpu_trials_are_packed_two_to_a_gpu(cluster, tmp_path):
 
     request = plan.Request(
         study="compressibility_sweep", preset="smoke", output=str(tmp_path / "out"), seeds=(0, 1, 2, 3),
-        overrides={"epochs": "20"},
+        overrides={"epochs": "8"},
     )  # fmt: skip
     jobs = plan.make(request).jobs
     options = Options(cpus_per_trial=0.5, gpus_per_trial=0.5)

@@ -85,7 +85,7 @@ def listeners():
     return {tuple(c.laddr) for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
 
 
-@pytest.mark.parametrize("backend", [pytest.param("in-process", marks=pytest.mark.slow), "ray"])
+@pytest.mark.parametrize("backend", ["in-process", pytest.param("ray", marks=pytest.mark.slow)])
 def test_ctrl_c_keeps_what_is_finished_and_names_the_way_on(backend, control, tmp_path):
     words = [*SMOKE, "--output", "out", *(["--in-process"] if backend == "in-process" else [])]
     process = start(*words, cwd=tmp_path, group=True)

@@ -18,12 +18,12 @@ SMOKE = ["compressibility_sweep", "--preset", "smoke", "--in-process", "--set", 
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
+def store(tmp_path_factory, here):
     """A working folder with two sweeps in its own store, the second one resumed with more seeds."""
     folder = tmp_path_factory.mktemp("work")
     for words in (["--seeds", "1", "--output", "first"], ["--seeds", "1", "--output", "second", "--set", "alpha=0,0.1"],
                   ["--output", "second", "--set", "alpha=0,0.1", "--seeds", "2", "--resume"]):  # fmt: skip
-        done = launch(*SMOKE, *words, cwd=folder, MLFLOW_TRACKING_URI="")
+        done = here(*SMOKE, *words, cwd=folder, MLFLOW_TRACKING_URI="")
         assert done.returncode == 0, done.stderr
         assert "MLflow did not take everything" not in done.stderr
     return folder
@@ -73,10 +73,10 @@ def test_a_trial_can_be_understood_by_somebody_who_did_not_run_it(store):
     assert artifacts == {"report.html", "figures"}
 
 
-def test_a_lost_store_is_made_again_and_half_written_runs_are_replaced(store, tmp_path):
+def test_a_lost_store_is_made_again_and_half_written_runs_are_replaced(store, here, tmp_path):
     words = [*SMOKE, "--seeds", "1", "--output", str(store / "first")]
     uri = {"MLFLOW_TRACKING_URI": "sqlite:///other.db"}  # relative: to the working folder
-    done = launch(*words, cwd=tmp_path, **uri)
+    done = here(*words, cwd=tmp_path, **uri)
     assert "Nothing left to run" in done.stderr
     assert "MLflow did not take everything" not in done.stderr
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'other.db'}")
@@ -92,7 +92,7 @@ def test_a_lost_store_is_made_again_and_half_written_runs_are_replaced(store, tm
     half, stale, kept = first.values()
     client.update_run(half.info.run_id, status="RUNNING")
     client.set_tag(stale.info.run_id, "study.status", "failed")
-    assert launch(*words, cwd=tmp_path, **uri).returncode == 0
+    assert here(*words, cwd=tmp_path, **uri).returncode == 0
     again = trials()
     assert set(again) == set(first)
     same = {name for name, run in again.items() if run.info.run_id == first[name].info.run_id}
