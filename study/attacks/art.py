@@ -69,7 +69,8 @@ def _through(
                         array = attack.generate(x[index].cpu().numpy(), y=y[index].cpu().numpy())
                         found = torch.from_numpy(array).to(x)
                         with torch.no_grad():
-                            inside = recorder.judge(found, model(found))
+                            recorder.judge(found, model(found))
+                            inside = recorder.inside(index, found)
                         recorder.rows[0] += len(index)
                         returned[index] = torch.where(ball.per_sample(inside, x), found, x[index])
                         recorder.count()

@@ -47,6 +47,19 @@ def per_sample(value: Tensor, like: Tensor) -> Tensor:
     return value.view(-1, *[1] * (like.ndim - 1))
 
 
+def put(target: Tensor, value: Tensor, mask: Tensor, index: Tensor | None = None) -> None:
+    """target[index][mask] = value[mask], in place (all rows without `index`).
+
+    On a CPU the chosen rows alone are copied; on a GPU, where counting them would wait for the device, all are.
+    """
+    if target.is_cuda:
+        place = slice(None) if index is None else index
+        target[place] = torch.where(per_sample(mask, value), value, target[place])
+    else:
+        rows = mask.nonzero()[:, 0]
+        target[rows if index is None else index[rows]] = value[rows]
+
+
 def steepest(gradient: Tensor, norm: str) -> Tensor:
     """The direction of unit norm along which the linearised loss grows fastest: sign(g), or g / ||g||_2."""
     if norm == "linf":

@@ -153,14 +153,14 @@ def _look(record: Record, state: _State, plan: Plan, gradient: bool) -> Tensor:
 
 
 def _keep_best(state: _State, logits: Tensor) -> None:
-    rows = (state.value > state.best_value).nonzero()[:, 0]
+    better = state.value > state.best_value
     for best, now in (
         (state.best, state.point),
         (state.best_gradient, state.gradient),
         (state.best_logits, logits),
         (state.best_value, state.value),
     ):
-        best[rows] = now[rows]
+        ball.put(best, now, better)
 
 
 def _judge(record: Record, state: _State, logits: Tensor, plan: Plan) -> None:
@@ -169,11 +169,11 @@ def _judge(record: Record, state: _State, logits: Tensor, plan: Plan) -> None:
         record.judge(state.index, state.point, logits)
         return
     fooled = logits.argmax(1) != record.y[state.index]
-    rows = (fooled & ~state.fallen).nonzero()[:, 0]
+    fell = fooled & ~state.fallen
     if plan.net is None:
-        record.judge(state.index[rows], state.point[rows], logits[rows])
-    elif len(rows):
-        record.look(state.index[rows], state.point[rows])  # where the hit was a rounding, a float32 climb follows
+        record.judge(state.index, state.point, logits, fell)
+    elif bool(fell.any()):
+        record.look(state.index[fell], state.point[fell])  # where the hit was a rounding, a float32 climb follows
     state.fallen |= fooled
 
 
@@ -191,10 +191,9 @@ def _reconsider(state: _State, steps: int) -> None:
     """Halve the step size, and go back to the best point, where too few of the last `steps` steps raised the loss, or
     where the best loss has not moved since a checkpoint that kept the step size."""
     halve = (state.rises < RHO * steps) | (~state.halved & (state.best_value == state.mark))
-    rows = halve.nonzero()[:, 0]
-    state.step[rows] /= 2
-    state.point[rows] = state.best[rows]
-    state.gradient[rows] = state.best_gradient[rows]
-    state.value[rows] = state.best_value[rows]
+    state.step = torch.where(ball.per_sample(halve, state.step), state.step / 2, state.step)
+    ball.put(state.point, state.best, halve)
+    ball.put(state.gradient, state.best_gradient, halve)
+    ball.put(state.value, state.best_value, halve)
     state.halved, state.mark = halve, state.best_value.clone()
     state.rises.zero_()

@@ -41,12 +41,10 @@ class Record:
         better = loss > self.loss[index]
         if inside is not None:
             fooled, better = fooled & inside, better & inside
-        rows = better.nonzero()[:, 0]
-        self.worst[index[rows]] = point[rows]
-        self.loss[index[rows]] = loss[rows]
-        rows = (fooled & self.robust[index]).nonzero()[:, 0]
-        self.first[index[rows]] = point[rows]
-        self.robust[index[rows]] = False
+        ball.put(self.worst, point, better, index)
+        ball.put(self.loss, loss, better, index)
+        ball.put(self.first, point, fooled & self.robust[index], index)
+        self.robust[index] &= ~fooled
         return fooled
 
     @torch.no_grad()
@@ -72,12 +70,11 @@ class Record:
 
     def merge(self, index: Tensor, found: Result) -> None:
         """Count what another attack found on the samples in `index`."""
-        rows = (found.loss > self.loss[index]).nonzero()[:, 0]
-        self.worst[index[rows]] = found.worst[rows]
-        self.loss[index[rows]] = found.loss[rows]
-        rows = (~found.robust & self.robust[index]).nonzero()[:, 0]
-        self.first[index[rows]] = found.first[rows]
-        self.robust[index[rows]] = False
+        better = found.loss > self.loss[index]
+        ball.put(self.worst, found.worst, better, index)
+        ball.put(self.loss, found.loss, better, index)
+        ball.put(self.first, found.first, ~found.robust & self.robust[index], index)
+        self.robust[index] &= found.robust
         self.forward[index] += found.forward
         self.backward[index] += found.backward
 

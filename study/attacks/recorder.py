@@ -36,12 +36,17 @@ class Recorder(nn.Module):
         self.record.forward[self.index] += -(-self.rows[0] // len(self.index))
         self.record.backward[self.index] += -(-self.rows[1] // len(self.index))
 
-    def judge(self, x: Tensor, logits: Tensor) -> Tensor:
-        """Count points, one per watched sample; those inside ball and box (ART oversteps eps by a rounding)."""
-        shift = ball.lengths(x - self.record.x[self.index], self.norm)
-        inside = (shift <= self.eps + 1e-6) & (x.flatten(1).amin(1) >= 0) & (x.flatten(1).amax(1) <= 1)
-        self.record.judge(self.index, x, logits, inside)
-        return inside
+    def inside(self, index: Tensor, x: Tensor) -> Tensor:
+        """Which points lie inside ball and box (ART oversteps eps by a rounding)."""
+        shift = ball.lengths(x - self.record.x[index], self.norm)
+        return (shift <= self.eps + 1e-6) & (x.flatten(1).amin(1) >= 0) & (x.flatten(1).amax(1) <= 1)
+
+    def judge(self, x: Tensor, logits: Tensor) -> None:
+        """Count those of the points, one per watched sample, that fool the net for the first time."""
+        fell = (logits.argmax(1) != self.record.y[self.index]) & self.record.robust[self.index]
+        if bool(fell.any()):
+            index = self.index[fell]
+            self.record.judge(index, x[fell], logits[fell], self.inside(index, x[fell]))
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.model(x)
