@@ -79,7 +79,7 @@ def test_no_certified_sample_is_ever_fooled(norm, depth):
     """Trained nets, every attack, at each rung of a ladder of radii up to where certificates end."""
     net, x, y = digits(depth)
     tried = 0
-    for eps in LADDER[norm]:
+    for eps in LADDER[norm][1:]:
         proven = certificate.safe(net, x, y, eps, norm)
         if not bool(proven.any()):
             continue
