@@ -5,7 +5,9 @@
 
 Each run is a fresh process. Parallel efficiency is (seconds of the trials one after another in one process) /
 (workers x seconds from the first trial's start to the last one's end on Ray); starting Ray and its workers is shown
-beside it, and inside the efficiency of the whole command.
+beside it, and inside the efficiency of the whole command. Two cores seldom do twice the work of one (shared caches,
+memory, hyper-threads), so the same is measured of two bare processes without Ray that take every second trial each:
+what no scheduler can beat.
 """
 
 import json
@@ -81,18 +83,41 @@ def child(how: str, folder: Path, quick: bool) -> dict[str, float]:
         from study.runner import in_process
 
         run = time.time()
-        in_process(plan.jobs, Options(), _Silent(None))
+        first, step = {"one": (0, 1), "even": (0, 2), "odd": (1, 2)}[how]
+        in_process(dict(list(plan.jobs.items())[first::step]), Options(), _Silent(None))
     out["whole"] = time.time() - begin
     trials = results.scan(folder)
     ends = [t.provenance["finished"] for t in trials.values()]
     starts = [t.provenance["finished"] - t.provenance["wall_seconds"] for t in trials.values()]
     out["actor start"] = min(starts) - run
     out["first start to last end"] = max(ends) - min(starts)
+    out["began"], out["ended"] = min(starts), max(ends)
     out["peak memory of a worker"] = max(t.provenance["peak_memory_megabytes"] for t in trials.values())
     for kind, measures in KINDS.items():
         rows = [r for t in trials.values() for r in t.rows if r["measure"] in measures]
         out[kind] = sum(r["value"] for r in rows)
     return out
+
+
+def _together(ways: tuple[str, ...], folder: str, quick: bool) -> dict[str, float]:
+    """Run children at the same time; the first one's figures, with the earliest start and the latest end of all."""
+    words = [sys.executable, "-m", "benchmarks.sweep", *(["--quick"] if quick else [])]
+    running = [
+        subprocess.Popen(
+            [*words, "--child", how, "--folder", f"{folder}-{how}"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for how in ways
+    ]  # fmt: skip
+    found = []
+    for how, process in zip(ways, running, strict=True):
+        out, err = process.communicate()
+        lines = [line for line in out.splitlines() if line.startswith("RESULT ")]
+        if not lines:
+            sys.exit(f"the {how} run failed:\n{err}")
+        found.append(json.loads(lines[0].removeprefix("RESULT ")))
+    ends = {"began": min(f["began"] for f in found), "ended": max(f["ended"] for f in found)}
+    return found[0] | ends
 
 
 def main(
@@ -106,32 +131,32 @@ def main(
     if child_:
         print("RESULT " + json.dumps(child(child_, folder, quick)))
         return
-    runs: dict[str, list[dict[str, float]]] = {"ray": [], "one": []}
+    ray: list[dict[str, float]] = []
+    one: list[dict[str, float]] = []
+    pair: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as scratch:
         for i in range(1 if quick else 3):
-            for how in runs:
-                words = ["--child", how, "--folder", f"{scratch}/{how}{i}", *(["--quick"] if quick else [])]
-                command = [sys.executable, "-m", "benchmarks.sweep", *words]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-                if not lines:
-                    sys.exit(f"the {how} run failed:\n{done.stderr}")
-                runs[how].append(json.loads(lines[0].removeprefix("RESULT ")))
-                print(f"{how} run {i + 1} done in {runs[how][-1]['whole']:.0f} s", file=sys.stderr)
-    ray, one = runs["ray"], runs["one"]
+            for ways, found in ((("ray",), ray), (("one",), one), (("even", "odd"), pair)):
+                found.append(_together(ways, f"{scratch}/{i}", quick))
+                print(f"{' and '.join(ways)}, run {i + 1}: {found[-1]['whole']:.0f} s", file=sys.stderr)
     figures = [
         figure(f"ray: {k}", [r[k] for r in ray], "MB" if "memory" in k else "s")
         for k in ray[0]
-        if k not in ("trials", "workers")
+        if k not in ("trials", "workers", "began", "ended")
     ]
     figures += [figure(f"one process: {k}", [r[k] for r in one], "s") for k in ("first start to last end", *KINDS)]
     inner = [
         b["first start to last end"] / (a["workers"] * a["first start to last end"])
         for a, b in zip(ray, one, strict=True)
     ]
+    bare = [b["first start to last end"] / (2 * p["ended"] - 2 * p["began"]) for p, b in zip(pair, one, strict=True)]
     whole = [b["whole"] / (a["workers"] * a["whole"]) for a, b in zip(ray, one, strict=True)]
     figures.append(figure("trials", [r["trials"] for r in ray], "trials"))
     figures.append(figure("parallel efficiency", inner, "ratio", 0.85))
+    figures.append(figure("parallel efficiency of two bare processes", bare, "ratio"))
+    figures.append(
+        figure("parallel efficiency over theirs", [a / b for a, b in zip(inner, bare, strict=True)], "ratio")
+    )
     figures.append(figure("parallel efficiency, starting included", whole, "ratio"))
     show(figures, json_)
 

@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,12 +69,14 @@ def _text(value: Any) -> Any:
     return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def rows_digest(rows: Iterable[Mapping[str, Any]], deterministic_only: bool = False) -> str:
+def rows_digest(
+    rows: Iterable[Mapping[str, Any]], deterministic_only: bool = False, columns: Sequence[str] = COLUMNS
+) -> str:
     """sha256 over the decoded rows (over the deterministic ones alone where two runs are compared)."""
     whole = hashlib.sha256()
     for row in rows:
         if not deterministic_only or row["deterministic"]:
-            whole.update(json.dumps([_text(row.get(c)) for c in COLUMNS]).encode() + b"\n")
+            whole.update(json.dumps([_text(row.get(c)) for c in columns]).encode() + b"\n")
     return whole.hexdigest()
 
 
@@ -93,18 +95,26 @@ def encode(rows: list[dict[str, Any]], provenance: Mapping[str, Any]) -> bytes:
 
 
 def decode(content: bytes) -> Finished:
-    """The trial in Parquet bytes; Damaged when they do not match their digests."""
+    """The trial in Parquet bytes; Damaged when they do not match their digests.
+
+    An axis that did not exist when the file was written stands at its default.
+    """
     try:
         table = pq.read_table(io.BytesIO(content), page_checksum_verification=True)
         metadata = table.schema.metadata or {}
         rows, footer = table.to_pylist(), metadata[b"provenance"]
-        good = metadata[b"rows_sha256"].decode() == rows_digest(rows)
+        good = metadata[b"rows_sha256"].decode() == rows_digest(rows, columns=table.schema.names)
         good &= metadata[b"provenance_sha256"].decode() == hashlib.sha256(footer).hexdigest()
     except Exception as error:  # a torn Parquet file raises OSError, ArrowInvalid, KeyError and more
         raise Damaged(f"cannot be read: {error}") from error
-    if not good or table.schema.names != COLUMNS:
+    if not good:
         raise Damaged("its rows do not match the digest in its footer")
-    return Finished(rows, json.loads(footer))
+    missing = [c for c in COLUMNS if c not in table.schema.names]
+    if len(table.schema.names) + len(missing) != len(COLUMNS) or not set(missing) <= set(AXES):
+        raise Damaged(f"its columns are not those of this version: {', '.join(table.schema.names)}")
+    return Finished(
+        [{c: r.get(c, AXES[c].default if c in AXES else None) for c in COLUMNS} for r in rows], json.loads(footer)
+    )
 
 
 def trial_path(folder: Path, trial: str) -> Path:

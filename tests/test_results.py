@@ -4,6 +4,7 @@ import json
 import math
 import random
 
+import pyarrow as pa
 import pytest
 
 from study import results
@@ -41,6 +42,22 @@ def test_rows_that_are_not_deterministic_may_differ(tmp_path, caplog):
         timing = rows(1)[0] | {"measure": "train_seconds", "value": seconds, "deterministic": False}
         results.publish_trial(tmp_path, "t", [*rows(), timing], {})
     assert caplog.records == []
+
+
+def test_a_file_from_before_an_axis_was_added_is_read_at_the_axis_default(monkeypatch):
+    old = [c for c in results.COLUMNS if c not in ("frobenius", "ascended_norm")]
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "COLUMNS", old)
+        patch.setattr(results, "SCHEMA", pa.schema([f for f in results.SCHEMA if f.name in old]))
+        patch.setattr(results.rows_digest, "__defaults__", (False, old))
+        content = results.encode(rows(), {})
+    back = results.decode(content)
+    assert [r["value"] for r in back.rows] == [0.5, 1.5, 2.5]
+    assert {(r["frobenius"], r["ascended_norm"]) for r in back.rows} == {(1.0, "")}
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "COLUMNS", [c for c in results.COLUMNS if c != "kept"])
+        with pytest.raises(results.Damaged, match="not those of this version"):
+            results.decode(results.encode(rows(), {}))
 
 
 def test_every_truncation_is_found():
