@@ -118,7 +118,7 @@ class Attempt:
 def code_version() -> str:
     """8 hexadecimal digits of the source of everything that a trained base depends on."""
     here = Path(__file__).parent
-    files = [here / f"{n}.py" for n in ("data", "penalties", "stages", "train", "config")]
+    files = [here / f"{n}.py" for n in ("data", "penalties", "stages", "train", "adversary", "config", "attacks/ball")]
     files += sorted([*here.glob("models/*.py"), *here.glob("compression/*.py")])
     return hashlib.sha256(b"\0".join(f.read_bytes() for f in files)).hexdigest()[:8]
 

@@ -49,7 +49,11 @@ class Factorize:
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Stage: the training loop. Every default of a penalty, a projection or early stopping means "off"."""
+    """Stage: the training loop. Every default of a penalty, a projection, early stopping or an adversary means "off".
+
+    adversarial_ratio of each batch is replaced by adversarial points of radius train_eps. `penalty_refresh` n > 0 takes
+    the nuclear norm's gradient from a polar factor that is renewed every n steps.
+    """
 
     epochs: int = 40
     batch_size: int = 100
@@ -59,6 +63,14 @@ class Train:
     alpha: float = 0.0
     frobenius: float = 0.0
     patience: int = 0
+    penalty_refresh: int = 0
+    schedule: str = ""
+    augment: str = ""
+    adversarial_ratio: float = 0.0
+    train_norm: str = "linf"
+    train_eps: float = 0.0
+    train_attack: str = "pgd"
+    train_steps: int = 10
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,9 @@ def multiplications(model: str, data: str, width: int, depth: int) -> float:
     return INPUTS.get(data, 3072) * width + (depth - 1) * width**2
 
 
-def trial_seconds(data: str, model: str, settings: Mapping[str, Any], gpu: bool) -> float:
+def trial_seconds(
+    data: str, model: str, settings: Mapping[str, Any], gpu: bool, adversarial_ratio: float = 0.0
+) -> float:
     """Estimated wall seconds of one trial on one worker: training, attacks and the rest, from the table.
 
     Without data: one singular value decomposition per ascent step.
@@ -48,7 +50,8 @@ def trial_seconds(data: str, model: str, settings: Mapping[str, Any], gpu: bool)
     train, test = settings["train_size"] or train_all, settings["test_size"] or test_all
     madds = multiplications(model, data, settings["width"], settings["depth"])
     steps = settings["epochs"] * math.ceil(train / settings["batch_size"])
-    training = steps * s["step"] + settings["epochs"] * train * madds * 6 * s["step_flop"]
+    passes = 1 + adversarial_ratio * settings["train_steps"]
+    training = passes * (steps * s["step"] + settings["epochs"] * train * madds * 6 * s["step_flop"])
     budgets = len(settings["eps_linf"]) + len(settings["eps_l2"])
     passes = budgets * settings["attack_iterations"] * settings["attack_restarts"] * 2 + 2 * settings["gap_iterations"]
     attacking = passes * (s["pass"] + test * madds * 3 * s["pass_flop"])

@@ -35,6 +35,34 @@ def nuclear_norm(matrices: Iterable[Tensor]) -> Tensor:
     return torch.stack([torch.linalg.svdvals(W).sum() for W in matrices]).sum()
 
 
+@torch.no_grad()
+def polar(W: Tensor) -> Tensor:
+    """The polar factor U V^T of W (m, n), the gradient of its nuclear norm, by the smaller Gram matrix's eigenvectors.
+
+    In float64: the Gram matrix squares the condition number. Singular values below 1e-6 of the largest count as zero,
+    where 0 is a subgradient too.
+    """
+    tall = W.shape[0] >= W.shape[1]
+    A = (W if tall else W.T).double()
+    squares, V = torch.linalg.eigh(A.T @ A)
+    s = squares.clamp_min(0).sqrt()
+    inverse = torch.where(s > 1e-6 * s[-1], 1 / s.clamp_min(torch.finfo(s.dtype).tiny), 0.0)
+    factor = ((A @ V) * inverse) @ V.T
+    return (factor if tall else factor.T).to(W.dtype)
+
+
+def linearised(matrices: Iterable[Tensor], polars: Iterable[Tensor]) -> Tensor:
+    """sum_l <P_l, W_l>: the nuclear norm where P_l is the polar factor of W_l, and its tangent further on."""
+    return torch.stack([(P * W).sum() for W, P in zip(matrices, polars, strict=True)]).sum()
+
+
+@torch.no_grad()
+def shrink(W: Tensor, threshold: float) -> Tensor:
+    """The proximal map of threshold * ||W||_*: every singular value less the threshold, at least 0."""
+    U, s, V = torch.linalg.svd(W, full_matrices=False)
+    return (U * (s - threshold).clamp_min(0)) @ V
+
+
 PENALTIES: dict[str, Callable[[Iterable[Tensor]], Tensor]] = {
     "group_lasso": group_lasso,
     "nuclear_norm": nuclear_norm,

@@ -169,7 +169,10 @@ def with_jobs(plan: Plan) -> Plan:
     points = expand(plan.preset, plan.settings, plan.seeds)
     gpu = plan.gpus_per_trial > 0
     ratio, past = costs.past_ratio(plan.folder.parent, "cuda" if gpu else "cpu")
-    raw = costs.trial_seconds(plan.data, plan.model, plan.settings, gpu)
+    raws = [
+        costs.trial_seconds(plan.data, plan.model, plan.settings, gpu, float(point.axes["adversarial_ratio"]))
+        for point in points
+    ]
     shared = {
         "data": datasets.label(plan.data),
         "data_digest": plan.data_digest,
@@ -179,7 +182,7 @@ def with_jobs(plan: Plan) -> Plan:
     }
     commit = git_commit()
     jobs = {}
-    for point in points:
+    for point, raw in zip(points, raws, strict=True):
         values = {**point.settings, **point.axes, **shared, "seed": point.seed}
         job = Job(
             study=plan.study.name,
@@ -201,7 +204,11 @@ def with_jobs(plan: Plan) -> Plan:
         if bases[key := base_key(job.trial)] > 1:
             jobs[name] = dataclasses.replace(job, base=key)
     return dataclasses.replace(
-        plan, points=tuple(points), jobs=jobs, estimated_trial_seconds=raw * ratio, past_trials=past
+        plan,
+        points=tuple(points),
+        jobs=jobs,
+        estimated_trial_seconds=ratio * sum(raws) / max(1, len(raws)),
+        past_trials=past,
     )
 
 

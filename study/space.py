@@ -44,6 +44,7 @@ class Knob:
 
 
 MOST_UNITS, MOST = 100_000, 10**9
+PENALTIES = ("group_lasso", "nuclear_norm", "nuclear_norm_prox")
 ATTACKS = ("apgd", "apgd_dlr", "pgd", "fgsm", "autoattack", "autoattack_pair", "cw", "square")
 
 AXES: dict[str, Knob] = {
@@ -62,6 +63,9 @@ AXES: dict[str, Knob] = {
     "plant_rows": Knob(kind=float, default=0.0, low=0, help="control: strength of a planted row concentration"),
     "plant_spectrum": Knob(
         kind=float, default=0.0, low=0, help="control: strength of a planted spectral concentration"
+    ),
+    "adversarial_ratio": Knob(
+        kind=float, default=0.0, low=0, high=1, help="share of each training batch replaced by adversarial examples"
     ),
     "ascended_norm": Knob(
         kind=str, default="", choices=("linf", "l2"), help="operator norm that gradient ascent raises on a matrix"
@@ -83,6 +87,20 @@ SETTINGS: dict[str, Knob] = {
     "batch_size": Knob(kind=int, default=100, low=1, high=MOST, help="images per step"),
     "learning_rate": Knob(kind=float, default=1e-3, low=0, open_low=True, help="AdamW's learning rate"),
     "weight_decay": Knob(kind=float, default=0.01, low=0, help="AdamW's weight decay"),
+    "penalty": Knob(kind=str, default="group_lasso", choices=PENALTIES, help="what alpha weighs"),
+    "penalty_refresh": Knob(
+        kind=int, default=10, low=0, high=MOST, help="steps between polar factors of the nuclear norm; 0 = plain SVD"
+    ),
+    "schedule": Knob(
+        kind=str, default="constant", choices=("constant", "cosine"), help="learning rate over the epochs"
+    ),
+    "augment": Knob(kind=str, default="none", choices=("none", "crop_flip"), help="random crop (4 pixels) and flip"),
+    "train_norm": Knob(kind=str, default="linf", choices=("linf", "l2"), help="norm of adversarial training"),
+    "train_eps": Knob(kind=float, default=8 / 255, low=0, open_low=True, help="radius of adversarial training"),
+    "train_attack": Knob(
+        kind=str, default="pgd", choices=("pgd", "fgsm_rs", "free"), help="adversary of training; free replays batches"
+    ),
+    "train_steps": Knob(kind=int, default=10, low=1, high=1000, help="the adversary's steps (free: replays)"),
     "eps_linf": Knob(kind=float, default=(16 / 255,), low=0, several=True, help="l_inf budgets in pixel units"),
     "eps_l2": Knob(kind=float, default=(0.5,), low=0, several=True, help="l_2 budgets in pixel units"),
     "judged_linf": Knob(kind=float, default=16 / 255, low=0, help="the l_inf budget that claims are judged at"),

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from study import adversary
 from study.config import Train, seed_for
 from study.data import Dataset, Split
 from study.models import net as nets
 from study.models.net import Net
-from study.penalties import PENALTIES
+from study.penalties import PENALTIES, linearised, polar, shrink
 
 
 @dataclass
@@ -50,23 +51,52 @@ def _optimizer(net: Net, config: Train) -> torch.optim.Optimizer:
     return torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
-def _epoch(net: Net, split: Split, config: Train, progress: Progress, order: Tensor) -> float:
+def _penalty(net: Net, config: Train, polars: list[Tensor], step: int) -> Tensor:
+    """The penalty's value to be added to the loss; `polars` is renewed in place every penalty_refresh steps."""
+    matrices = list(nets.weight_matrices(net).values())
+    if config.penalty != "nuclear_norm" or not config.penalty_refresh:
+        return PENALTIES[config.penalty](matrices)
+    if step % config.penalty_refresh == 0:
+        polars[:] = [polar(W) for W in matrices]
+    return linearised(matrices, polars)
+
+
+def _shrink(layers: list[Any], config: Train, rate: float, step: int) -> None:
+    """The proximal form of the nuclear norm: every T steps the map of T steps' threshold at once."""
+    every = max(1, config.penalty_refresh)
+    if config.penalty == "nuclear_norm_prox" and (step + 1) % every == 0:
+        for layer in layers:
+            nets.set_matrix(layer, shrink(nets.matrix(layer).detach(), rate * config.alpha * every))
+
+
+def _epoch(
+    net: Net, split: Split, config: Train, progress: Progress, order: Tensor, generator: torch.Generator
+) -> float:
     """One pass over the training split; the mean loss (penalty included), NaN once it or a weight is not finite."""
     net.train()
     layers = list(nets.layers(net).values())
     device = net.mean.device
-    total = torch.zeros((), device=device)
+    total, seen, step = torch.zeros((), device=device), 0, 0
+    rate = adversary.learning_rate(config, progress.epoch)
+    for group in progress.optimizer.param_groups:
+        group["lr"] = rate
+    polars: list[Tensor] = []  # begun anew each epoch, so that a resumed run needs none of them
+    augment = adversary.AUGMENTATIONS[config.augment]
     for index in order.split(config.batch_size):
         x, y = split.x[index].to(device), split.y[index].to(device)
-        loss = cross_entropy(net(x), y)
-        if config.alpha > 0:
-            loss = loss + config.alpha * PENALTIES[config.penalty](nets.weight_matrices(net).values())
-        progress.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        progress.optimizer.step()
-        _project(layers, progress.norms)
-        total += loss.detach() * len(index)
-    mean = float(total) / len(order)
+        x = x if augment is None else augment(x, generator)
+        for point in adversary.inputs(net, x, y, config, generator):
+            loss = cross_entropy(net(point), y)
+            if config.alpha > 0 and config.penalty in PENALTIES:
+                loss = loss + config.alpha * _penalty(net, config, polars, step)
+            progress.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            progress.optimizer.step()
+            _shrink(layers, config, rate, step)
+            _project(layers, progress.norms)
+            total += loss.detach() * len(index)
+            seen, step = seen + len(index), step + 1
+    mean = float(total) / seen
     sound = all(bool(p.isfinite().all()) for p in net.parameters())  # the last step may be the one that diverged
     return mean if sound and math.isfinite(mean) else math.nan
 
@@ -103,21 +133,32 @@ def epochs(net: Net, data: Dataset, config: Train, seed: int, progress: Progress
         with torch.random.fork_rng():
             torch.manual_seed(seed_for(seed, f"epoch {progress.epoch}"))
             order = torch.randperm(len(data.train.y))
-            loss = _epoch(net, data.train, config, progress, order)
+            generator = torch.Generator().manual_seed(seed_for(seed, f"adversary {progress.epoch}"))
+            loss = _epoch(net, data.train, config, progress, order, generator)
         progress.epoch += 1
         progress.diverged = not math.isfinite(loss)
         progress.curves.append((progress.epoch, "train_loss", loss))
         if len(data.validation.y) and not progress.diverged:
-            _validate(net, data, config, progress)
+            _validate(net, data, config, progress, generator)
         yield progress
     if progress.best_weights is not None and not progress.diverged:
         net.load_state_dict(progress.best_weights)
 
 
-def _validate(net: Net, data: Dataset, config: Train, progress: Progress) -> None:
+def _validate(net: Net, data: Dataset, config: Train, progress: Progress, generator: torch.Generator) -> None:
+    """Validation curves; under adversarial training early stopping looks at the adversarial loss (paper A, C.3)."""
     accuracy, loss = evaluate(net, data.validation)
     progress.curves.append((progress.epoch, "validation_loss", loss))
     progress.curves.append((progress.epoch, "validation_accuracy", accuracy))
+    if config.adversarial_ratio > 0:
+        device = net.mean.device
+        points = [
+            adversary.perturb(net, x.to(device), y.to(device), config, generator).cpu()
+            for x, y in zip(data.validation.x.split(1000), data.validation.y.split(1000), strict=True)
+        ]
+        accuracy, loss = evaluate(net, Split(x=torch.cat(points), y=data.validation.y))
+        progress.curves.append((progress.epoch, "validation_adversarial_loss", loss))
+        progress.curves.append((progress.epoch, "validation_adversarial_accuracy", accuracy))
     if config.patience and loss < progress.best_loss:
         progress.best_loss, progress.best_epoch = loss, progress.epoch
         progress.best_weights = copy.deepcopy(net.state_dict())

@@ -10,7 +10,7 @@ FLOORS = [
     {"study.theory", "study.config", "study.space", "study.results", "study.datasets", "study.costs", "study.names",
      "study.rows"},
     {"study.data", "study.models", "study.penalties", "study.compression", "study.attacks"},
-    {"study.train", "study.state", "study.stages", "study.measures"},
+    {"study.adversary", "study.train", "study.state", "study.stages", "study.measures"},
     {"study.trial"},
     {
         "study.job", "study.listener", "study.monitor", "study.attempt", "study.trainables", "study.plan",

@@ -23,7 +23,11 @@ def load_and_build(point: Mapping[str, Any]) -> tuple[Stage, ...]:
 
 
 def train(point: Mapping[str, Any], penalty: str = "") -> Train:
-    """The training stage of a point; without a strength there is no penalty."""
+    """The training stage of a point; without a strength there is no penalty, without a ratio no adversary."""
+    adversary = {
+        name: point[name] for name in ("adversarial_ratio", "train_norm", "train_eps", "train_attack", "train_steps")
+    }
+    spectral = penalty.startswith("nuclear_norm") and point["alpha"] > 0
     return Train(
         epochs=point["epochs"],
         batch_size=point["batch_size"],
@@ -33,6 +37,10 @@ def train(point: Mapping[str, Any], penalty: str = "") -> Train:
         alpha=point["alpha"],
         frobenius=point["frobenius"],
         patience=point["patience"],
+        penalty_refresh=point["penalty_refresh"] if spectral else 0,
+        schedule="" if point["schedule"] == "constant" else point["schedule"],
+        augment="" if point["augment"] == "none" else point["augment"],
+        **(adversary if point["adversarial_ratio"] > 0 else {}),
     )
 
 

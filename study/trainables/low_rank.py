@@ -6,7 +6,7 @@ from typing import Any
 from study.config import Factorize, Trial
 from study.trainables.common import load_and_build, measures, train
 
-AXES = ("rank", "frobenius")
+AXES = ("rank", "frobenius", "adversarial_ratio")
 
 
 def trial(point: Mapping[str, Any]) -> Trial:

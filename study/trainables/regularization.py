@@ -1,4 +1,4 @@
-"""The regularization family: group lasso of strength alpha, hidden layers held at a multiple of their initial norm."""
+"""The regularization family: a penalty of strength alpha, hidden layers held at a multiple of their initial norm."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 from study.config import Trial
 from study.trainables.common import load_and_build, measures, plants, train
 
-AXES = ("alpha", "frobenius", "plant_rows", "plant_spectrum")
+AXES = ("alpha", "frobenius", "adversarial_ratio", "plant_rows", "plant_spectrum")
 
 
 def trial(point: Mapping[str, Any]) -> Trial:
     """Paper A, Figure 5: the neuron arm, and the controls planted into trained baselines."""
-    stages = (*load_and_build(point), train(point, "group_lasso"), *plants(point))
+    stages = (*load_and_build(point), train(point, point["penalty"]), *plants(point))
     return Trial(seed=point["seed"], stages=stages, measures=measures(point))
