@@ -29,10 +29,15 @@ def perturb(net: Net, x: Tensor, y: Tensor, config: Train, generator: torch.Gene
     was_training = net.training
     net.eval()
     point = ball.into_box(x, ball.random_delta(x, eps, norm, generator), eps, norm)
+    low, high = (x - eps).clamp_min_(0.0), (x + eps).clamp_max_(1.0)
     for _ in range(steps):
         point.requires_grad_(True)
-        gradient = torch.autograd.grad(cross_entropy(net(point), y, reduction="sum"), point)[0]
-        point = ball.into_box(x, point.detach() + size * ball.steepest(gradient, norm) - x, eps, norm)
+        (gradient,) = torch.autograd.grad(cross_entropy(net(point), y, reduction="sum"), point)
+        point = point.detach()
+        if norm == "linf":  # ball and box are one box: a few passes over memory fewer, a sixth of a small net's step
+            torch.clamp(point.add_(gradient.sign_(), alpha=size), low, high, out=point)
+        else:
+            point = ball.into_box(x, point + size * ball.steepest(gradient, norm) - x, eps, norm)
     net.train(was_training)
     return point
 
