@@ -17,22 +17,22 @@ stopping on 5 % validation with patience 10. The paper prints no grid; this one 
 
 from study.space import Arm, Preset, Study
 
-FROBENIUS = {"frobenius": (1.0,)}
+HELD = {"frobenius": (1.0,), "adversarial_ratio": (0.0,)}
 CONTROLS = (
-    Arm(name="control_neuron", family="regularization", axes={"plant_rows": (0.0, 0.25, 0.5), **FROBENIUS}),
-    Arm(name="control_spectral", family="regularization", axes={"plant_spectrum": (0.0, 0.5, 1.0), **FROBENIUS}),
+    Arm(name="control_neuron", family="regularization", axes={"plant_rows": (0.0, 0.25, 0.5), **HELD}),
+    Arm(name="control_spectral", family="regularization", axes={"plant_spectrum": (0.0, 0.5, 1.0), **HELD}),
 )
 
 NEURON = Arm(
     name="neuron",
     family="regularization",
-    axes={"alpha": (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1), **FROBENIUS},
+    axes={"alpha": (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1), **HELD},
 )
 
 LAPTOP = Preset(
     arms=(
         NEURON,
-        Arm(name="spectral", family="low_rank", axes={"rank": (0, 64, 32, 16, 8, 4), **FROBENIUS}),
+        Arm(name="spectral", family="low_rank", axes={"rank": (0, 64, 32, 16, 8, 4), **HELD}),
         *CONTROLS,
     ),
     seeds=(0, 1, 2, 3, 4),
@@ -62,8 +62,8 @@ LAPTOP = Preset(
 
 SMOKE = Preset(
     arms=(
-        Arm(name="neuron", family="regularization", axes={"alpha": (0.0, 0.03), **FROBENIUS}),
-        Arm(name="spectral", family="low_rank", axes={"rank": (0, 8), **FROBENIUS}),
+        Arm(name="neuron", family="regularization", axes={"alpha": (0.0, 0.03), **HELD}),
+        Arm(name="spectral", family="low_rank", axes={"rank": (0, 8), **HELD}),
     ),
     seeds=(0, 1),
     settings={"width": 32, "depth": 2, "epochs": 2, "test_size": 60, "attack_iterations": 5, "gap_iterations": 5},
@@ -72,7 +72,7 @@ SMOKE = Preset(
 PAPER = Preset(
     arms=(
         NEURON,
-        Arm(name="spectral", family="low_rank", axes={"rank": (0, 512, 256, 128, 64, 32, 16), **FROBENIUS}),
+        Arm(name="spectral", family="low_rank", axes={"rank": (0, 512, 256, 128, 64, 32, 16), **HELD}),
         *CONTROLS,
     ),
     seeds=(0, 1, 2),

@@ -116,7 +116,22 @@ def make(request: Request, *, need_data: bool = True) -> Plan:
         gpus_per_trial=gpus,
     )
     _check_sizes(plan)
+    _check_attack(plan)
     return with_jobs(plan)
+
+
+def _check_attack(plan: Plan) -> None:
+    """Attacks that this data or model cannot be given."""
+    attack, backend = plan.settings["attack"], plan.settings["attack_backend"]
+    if plan.settings["binary"] and attack in ("apgd_dlr", "autoattack", "autoattack_pair"):
+        raise UsageError(
+            f"--set attack: {attack} uses the DLR loss, which needs three classes; give apgd, pgd or square"
+        )
+    if plan.settings["certify"] and (plan.model != "fcn" or attack != "apgd" or backend != "native"):
+        raise UsageError(
+            f"--set certify: certificates go with attack=apgd, attack_backend=native and model fcn, "
+            f"got {attack}, {backend}, {plan.model or 'no model'}"
+        )
 
 
 def _check_sizes(plan: Plan) -> None:
