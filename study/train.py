@@ -17,6 +17,8 @@ from study.models import net as nets
 from study.models.net import Net
 from study.penalties import PENALTIES, linearised, polar, shrink
 
+SETTLING_STEPS = 30
+
 
 @dataclass
 class Progress:
@@ -51,12 +53,16 @@ def _optimizer(net: Net, config: Train) -> torch.optim.Optimizer:
     return torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
-def _penalty(net: Net, config: Train, polars: list[Tensor], step: int) -> Tensor:
-    """The penalty's value to be added to the loss; `polars` is renewed in place every penalty_refresh steps."""
+def _penalty(net: Net, config: Train, polars: list[Tensor], step: int, left: int) -> Tensor:
+    """The penalty's value to be added to the loss; `polars` is renewed in place every penalty_refresh steps.
+
+    Between renewals the smallest singular values overshoot zero; in the last steps (`left` counts them) every step
+    renews, so that the spectrum's tail settles where the exact gradient has it.
+    """
     matrices = list(nets.weight_matrices(net).values())
     if config.penalty != "nuclear_norm" or not config.penalty_refresh:
         return PENALTIES[config.penalty](matrices)
-    if step % config.penalty_refresh == 0:
+    if step % config.penalty_refresh == 0 or left <= SETTLING_STEPS:
         polars[:] = [polar(W) for W in matrices]
     return linearised(matrices, polars)
 
@@ -81,6 +87,8 @@ def _epoch(
     for group in progress.optimizer.param_groups:
         group["lr"] = rate
     polars: list[Tensor] = []  # begun anew each epoch, so that a resumed run needs none of them
+    steps = math.ceil(len(order) / config.batch_size)
+    later = 0 if config.patience else (config.epochs - progress.epoch - 1) * steps  # any epoch may be the one kept
     augment = adversary.AUGMENTATIONS[config.augment]
     for index in order.split(config.batch_size):
         x, y = split.x[index].to(device), split.y[index].to(device)
@@ -88,7 +96,7 @@ def _epoch(
         for point in adversary.inputs(net, x, y, config, generator):
             loss = cross_entropy(net(point), y)
             if config.alpha > 0 and config.penalty in PENALTIES:
-                loss = loss + config.alpha * _penalty(net, config, polars, step)
+                loss = loss + config.alpha * _penalty(net, config, polars, step, later + steps - step)
             progress.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             progress.optimizer.step()

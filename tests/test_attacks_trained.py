@@ -15,6 +15,7 @@ from torch import nn
 from study import datasets
 from study.attacks import art
 from study.attacks.apgd import apgd
+from study.attacks.climb import MARGIN
 from study.config import Build, Load, Train
 from study.data import Dataset, load
 from study.models import build
@@ -53,6 +54,9 @@ def convolutional(shape, classes, size):
 CASES = {
     "digits": Case("digits", (0, 360), Build(width=200, depth=4), 5, {"epochs": 20},
                    {"linf": (8 / 255, 24 / 255), "l2": (0.25, 0.6)}),
+    "digits compressed": Case("digits", (0, 360), Build(width=200, depth=4), 5,
+                              {"epochs": 30, "frobenius": 1.0, "penalty": "group_lasso", "alpha": 0.03},
+                              {"linf": (8 / 255, 24 / 255), "l2": (0.25, 0.5)}),
     "mnist": Case("mnist", (5000, 1000), Build(width=400, depth=2), 5, {"epochs": 6},
                   {"linf": (8 / 255, 20 / 255), "l2": (0.5, 1.2)}),
     "cifar10-jpeg deep": Case("cifar10", (4000, 500), Build(width=500, depth=4), 3, {"epochs": 6},
@@ -149,8 +153,8 @@ def test_native_autopgd_agrees_with_the_naive_twin_on_trained_nets():
             for eps in budgets:
                 ours = apgd(net, x, y, eps, norm, iterations=ITERATIONS, generator=stream(seed)).robust
                 random = stream(seed)
-                theirs = sum(bool(right[i]) and twin(net, x[i : i + 1], y[i], eps, norm, ITERATIONS, random)
-                             for i in range(len(x)))  # fmt: skip
+                theirs = sum(bool(right[i]) and twin(net, x[i : i + 1], y[i], eps, norm, ITERATIONS, random,
+                                                       margin=MARGIN) for i in range(len(x)))  # fmt: skip
                 differences.append(100 * (int(ours.sum()) - theirs) / len(x))
                 print(
                     f"\ndigits seed {seed} {norm} {eps:.4f}: difference to the twin {differences[-1]:+.2f} points",

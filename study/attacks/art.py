@@ -26,6 +26,7 @@ from study.attacks.ball import Result
 from study.attacks.record import Record
 from study.attacks.recorder import Recorder, seeded
 
+MARGIN = 10.0
 P = {"linf": np.inf, "l2": 2}
 Make = Callable[[Any, int], Any]
 
@@ -39,6 +40,11 @@ def _classifier(module: nn.Module, x: Tensor, classes: int) -> Any:
         clip_values=(0.0, 1.0),
         device_type="cpu" if x.device.type == "cpu" else "gpu",
     )
+
+
+def _temperature(record: Record) -> float:
+    """One for the whole batch: the toolbox compares losses of samples with one another's."""
+    return float(ball.temperature(record.clean, MARGIN).max())
 
 
 def _through(
@@ -58,7 +64,7 @@ def _through(
         record = Record(model, x, y)
         returned = x.clone()
         if eps > 0:
-            recorder = Recorder(record, ball.temperature(model, x), float(eps), norm)
+            recorder = Recorder(record, _temperature(record), float(eps), norm)
             classifier = _classifier(recorder, x, record.clean.shape[1])
             with seeded(generator), np.errstate(divide="ignore", invalid="ignore"):
                 for make in parts:
@@ -295,7 +301,7 @@ def universal(
         inner |= {"max_iter": 10, "verbose": False}
     with ball.frozen(model), seeded(generator):
         record = Record(model, x, y)
-        recorder = Recorder(record, ball.temperature(model, x), float(eps), norm)
+        recorder = Recorder(record, _temperature(record), float(eps), norm)
         attack = evasion.UniversalPerturbation(
             _classifier(recorder, x, record.clean.shape[1]), attacker=attacker, attacker_params=inner, delta=accuracy,
             max_iter=epochs, eps=float(eps), norm=P[norm], batch_size=len(x), verbose=False,

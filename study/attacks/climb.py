@@ -12,6 +12,9 @@ from study.attacks.record import Record
 
 MOMENTUM = 0.75
 RHO = 0.75  # a step size is kept while more than this share of its steps raised the loss
+# Of 10, 5, 3, 2 and 1 the margin that leaves the fewest images robust on compressed digits nets (4 kinds x 5 seeds,
+# both norms, 20 iterations): 10 leaves .4 points more, 2 leaves 1.3 more.
+MARGIN = 5.0
 CROWD = 16  # fallen samples leave the batch once they are one in CROWD: leaving copies the whole state
 
 
@@ -40,10 +43,14 @@ def checkpoints(iterations: int) -> Iterator[int]:
 
 @dataclass
 class _State:
-    """The samples being climbed, one row each: where they are, where they were, and the best they have seen."""
+    """The samples being climbed, one row each: where they are, where they were, and the best they have seen.
+
+    The loss is that of the logits over `temperature`, (N, 1).
+    """
 
     index: Tensor
     x: Tensor
+    temperature: Tensor
     low: Tensor | None
     high: Tensor | None
     target: Tensor | None
@@ -97,6 +104,7 @@ def _begin(record: Record, index: Tensor, start: Tensor, plan: Plan, target: Ten
     state = _State(
         index=index,
         x=x,
+        temperature=ball.temperature(record.clean[index], MARGIN)[:, None],
         low=low,
         high=high,
         target=target,
@@ -143,7 +151,7 @@ def _look(record: Record, state: _State, plan: Plan, gradient: bool) -> Tensor:
     point = state.point.detach().requires_grad_(gradient)
     with torch.set_grad_enabled(gradient):
         logits: Tensor = record.model(point) if plan.net is None else plan.net(point.bfloat16()).float()
-        value = plan.loss(logits, record.y[state.index], state.target)
+        value = plan.loss(logits / state.temperature, record.y[state.index], state.target)
     if gradient:
         state.gradient = torch.autograd.grad(value.sum(), point)[0]
         record.backward[state.index] += 1
