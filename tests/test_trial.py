@@ -212,7 +212,9 @@ def test_a_trial_killed_in_either_training_goes_on_from_its_epoch(tmp_path, stop
     assert rows_of(tmp_path / "whole", trial) == rows_of(tmp_path / "broken", trial)
     rows = read_trial(trial_path(tmp_path / "broken", fingerprint(trial))).rows
     assert [r["step"] for r in rows if r["measure"] == "train_loss"] == [1, 2, 3, 4, 5, 6, 7]
-    assert [r["value"] for r in rows if r["measure"] == "training_passes"] == [3 * 1437 + 4 * (1437 + 2 * (14 * 50 + 18))]
+    assert [r["value"] for r in rows if r["measure"] == "training_passes"] == [
+        3 * 1437 + 4 * (1437 + 2 * (14 * 50 + 18))
+    ]
 
 
 def test_trials_that_begin_alike_share_one_trained_base(tmp_path):
