@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import ascent_figures, bound_figures, figures
+from analysis import ascent_figures, bound_figures, cost_figures, figures
 from analysis.claims import Judgement
 
 Drawing = Callable[[pd.DataFrame, Mapping[str, Any], Sequence[Judgement]], Figure]
@@ -23,5 +23,6 @@ PICTURES: dict[str, tuple[tuple[str, str, Drawing], ...]] = {
         ("anatomy", "Looseness, local sensitivity, alignment", bound_figures.anatomy),
         ("robustness", "Accuracy, RA/SA and compressibility along the ranks", figures.robustness),
     ),
+    "compression_levels": (("bytes", "Accuracy against stored bytes", cost_figures.stored_bytes),),
     "operator_norm_study": (("ascent", "Both norms while one of them is pushed", ascent_figures.ascent),),
 }

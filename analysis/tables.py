@@ -6,7 +6,20 @@ from typing import Any
 
 import pandas as pd
 
-MOVED = ("alpha", "rank", "plant_rows", "plant_spectrum", "ascended_norm")
+MOVED = (
+    "alpha",
+    "rank",
+    "plant_rows",
+    "plant_spectrum",
+    "ascended_norm",
+    "prune_ratio",
+    "keep_prob",
+    "mask",
+    "lam",
+    "bits",
+    "finetune",
+    "finetune_epochs",
+)
 COORDINATES = ("layer", "norm", "eps", "kept", "split")
 
 
@@ -70,7 +83,8 @@ def arm_trials(frame: pd.DataFrame, arm: Mapping[str, Any], defaults: Mapping[st
     """
     chosen = pd.Series(True, index=frame.index)
     for axis, default in defaults.items():
-        chosen &= frame[axis].isin(arm["axes"].get(axis, [default]))
+        wanted = frame[axis].isin(arm["axes"].get(axis, [default]))
+        chosen &= wanted | (frame["alpha"] == 0) if axis == "penalty" else wanted  # nothing weighed, no penalty
     columns = ["trial", "family", "seed", "status", *defaults]
     return frame.loc[chosen, columns].drop_duplicates("trial").set_index("trial")
 

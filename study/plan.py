@@ -15,6 +15,7 @@ from study.config import UsageError, base_key
 from study.job import Job
 from study.space import AXES, Arm, Point, Preset, Study, closest, expand, settings_for, with_overrides
 from study.trainables import FAMILIES
+from study.trainables.common import off
 
 STUDIES = Path(__file__).resolve().parent.parent / "search_spaces"
 
@@ -181,13 +182,10 @@ def _model_digest(model: str) -> str:
 
 def with_jobs(plan: Plan) -> Plan:
     """The plan with its points expanded and every point built into a job."""
-    points = expand(plan.preset, plan.settings, plan.seeds)
+    points = _points(plan)
     gpu = plan.gpus_per_trial > 0
     ratio, past = costs.past_ratio(plan.folder.parent, "cuda" if gpu else "cpu")
-    raws = [
-        costs.trial_seconds(plan.data, plan.model, plan.settings, gpu, float(point.axes["adversarial_ratio"]))
-        for point in points
-    ]
+    raws = [costs.trial_seconds(plan.data, plan.model, {**plan.settings, **point.axes}, gpu) for point in points]
     shared = {
         "data": datasets.label(plan.data),
         "data_digest": plan.data_digest,
@@ -225,6 +223,17 @@ def with_jobs(plan: Plan) -> Plan:
         estimated_trial_seconds=ratio * sum(raws) / max(1, len(raws)),
         past_trials=past,
     )
+
+
+def _points(plan: Plan) -> list[Point]:
+    """The points of every arm, knobs that do nothing at their defaults; what then is one point stands once."""
+    out: dict[tuple[Any, ...], Point] = {}
+    for point in expand(plan.preset, plan.settings, plan.seeds):
+        axes = off(point.axes)
+        key = (point.seed, *axes.values())
+        arms = (*out[key].arms, *point.arms) if key in out else point.arms
+        out[key] = dataclasses.replace(out.get(key, point), axes=axes, arms=tuple(dict.fromkeys(arms)))
+    return list(out.values())
 
 
 def git_commit() -> str:
@@ -291,7 +300,8 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
     defaults = {
         k: list(v) if isinstance(v, tuple) else v for k, v in settings_for(Preset(arms=(), seeds=()), "").items()
     }
-    differences = _differences(old | {"settings": defaults | old["settings"]}, plan.configuration())
+    settings = {k: v for k, v in old["settings"].items() if k not in AXES or v != AXES[k].default}  # once a setting
+    differences = _differences(old | {"settings": defaults | settings}, plan.configuration())
     if differences:
         raise UsageError(
             f"{folder} holds another configuration; choose another --output, or ask for the same:\n"
