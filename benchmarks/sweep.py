@@ -48,7 +48,7 @@ class _Silent:
 
     def finished(self, job: Any, report: Any) -> None:
         if self.tracker:
-            self.tracker.trial(job, report["status"])
+            self.tracker.trial(job.fingerprint)
 
     def died(self, job: Any, cause: str, log: str) -> None:
         raise RuntimeError(f"{cause}: {log}")
@@ -69,7 +69,7 @@ def child(how: str, folder: Path, quick: bool) -> dict[str, float]:
         backend.connect("")
         out["ray start"] = time.time() - begin
         manifest = runner.write_manifest(plan, None)
-        tracker = tracking.Tracker(f"sqlite:///{folder.parent / f'{folder.name}.db'}", plan, manifest)
+        tracker = tracking.Tracker(f"sqlite:///{folder.parent / f'{folder.name}.db'}", plan.folder, manifest)
         run = time.time()
         options = Options()
         out["workers"] = backend.concurrency(options)

@@ -249,6 +249,9 @@ def manifest(plan: Plan, past: Mapping[str, Any] | None = None) -> dict[str, Any
         "question": plan.study.question,
         "figure": plan.study.figure,
         "covers": list(plan.study.covers),
+        "parameters": list(plan.preset.settings),
+        "instance": plan.preset.instance,
+        "gpus_per_trial": plan.gpus_per_trial,
         "arms": [
             {"name": a.name, "family": a.family, "axes": {k: list(v) for k, v in a.axes.items()}}
             for a in plan.preset.arms

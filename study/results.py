@@ -200,12 +200,15 @@ def scan(folder: Path, *, set_aside: bool = False) -> dict[str, Finished]:
     return out
 
 
-def failures(folder: Path) -> dict[str, dict[str, Any]]:
-    """The failure notes of a folder by fingerprint: point, cause, traceback, attempts."""
+def failures(folder: Path, trial: str = "*") -> dict[str, dict[str, Any]]:
+    """The failure notes of a folder (of one trial, where asked) by fingerprint: point, cause, traceback, attempts."""
     notes = {}
-    for path in sorted((folder / "failed").glob("*.json")):
+    for path in sorted((folder / "failed").glob(f"{trial}.json")):
         with contextlib.suppress(FileNotFoundError):  # the trial was run again and has just succeeded
-            notes[path.stem] = json.loads(path.read_text())
+            try:
+                notes[path.stem] = json.loads(path.read_text())
+            except ValueError:  # as if it had never been noted: the trial runs again
+                log.warning("%s is damaged and not used", path)
     return notes
 
 

@@ -64,7 +64,7 @@ class _Relay:
         status = str(report["status"])
         self.display.ended(job, status, headline(report))
         if self.tracker:
-            self.tracker.trial(job, status)
+            self.tracker.trial(job.fingerprint)
 
     def died(self, job: Job, cause: str, log: str) -> None:
         full = "No space left on device" in log
@@ -73,7 +73,7 @@ class _Relay:
             results.note_failure(self.folder, job.fingerprint, {"identity": job.identity(), "cause": cause, "log": log})
         self.display.ended(job, "failed", cause)
         if self.tracker:
-            self.tracker.trial(job, "failed")
+            self.tracker.trial(job.fingerprint)
 
 
 @contextmanager

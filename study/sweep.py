@@ -58,7 +58,7 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
             tracker = _tracker(plan, found, uri, plan.jobs)
             report = runner.outcome(plan)
             code = finish(plan, report, uri, switches, again, out)
-            _close(tracker, "FAILED" if report.failed else "FINISHED", plan.folder, err)
+            _close(tracker, "FAILED" if report.failed else "FINISHED", plan.folder, plan.folder, err)
             return code
     return _run(plan, found, options, switches, again, uri, out, err)
 
@@ -103,7 +103,7 @@ def _run(
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         if tracker:
             artifacts = plan.folder if status != "KILLED" or plan.folder.joinpath("report.html").exists() else None
-            _close(tracker, status, artifacts, err)
+            _close(tracker, status, plan.folder, artifacts, err)
         if leave:
             leave()
         signal.signal(signal.SIGINT, before)
@@ -114,15 +114,19 @@ def _tracker(plan: Plan, manifest: Mapping[str, Any], uri: str, over: Iterable[s
     """The tracker of a sweep, given first the trials that were over before, which a lost store may lack."""
     from study import tracking
 
-    tracker = tracking.Tracker(uri, plan, manifest)
+    tracker = tracking.Tracker(uri, plan.folder, manifest)
     for name in over:
-        tracker.trial(plan.jobs[name], trial_status(plan.folder, name))
+        tracker.trial(name)
     return tracker
 
 
-def _close(tracker: "Tracker", status: str, artifacts: Path | None, err: Console) -> None:
+def _close(tracker: "Tracker", status: str, folder: Path, artifacts: Path | None, err: Console) -> None:
     if problem := tracker.close(status, artifacts):
-        err.print(f"MLflow did not take everything ({problem}); the results folder is complete.", markup=False)
+        err.print(
+            f"MLflow did not take everything ({problem}). The results folder is complete; deliver the rest with: "
+            f"python -m study.tracking rebuild {_short(folder)}",
+            markup=False,
+        )
 
 
 def where(switches: Switches) -> str:
@@ -130,12 +134,6 @@ def where(switches: Switches) -> str:
     if switches.in_process:
         return "In this process, one trial after another."
     return f"Ray: the cluster at {switches.address}" if switches.address else f"Ray: a local one, {os.cpu_count()} CPUs"
-
-
-def trial_status(folder: Path, trial: str) -> str:
-    """A finished or failed trial's status, from its file."""
-    path = results.trial_path(folder, trial)
-    return results.read_trial(path).rows[0]["status"] if path.exists() else "failed"
 
 
 def finish(plan: Plan, report: runner.Report, uri: str, switches: Switches, again: str, out: Console) -> int:

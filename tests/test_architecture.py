@@ -21,7 +21,7 @@ FLOORS = [
 ]  # fmt: skip
 ROOMS = {
     "ray": {"study.trainables.base", "study.trainables.backend"},
-    "mlflow": {"study.tracking"},
+    "mlflow": {"study.tracking.runs", "study.tracking.models"},
     "art": {"study.attacks.art"},
     "optuna": set(),
     "pickle": set(),

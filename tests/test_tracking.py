@@ -100,14 +100,12 @@ def test_a_lost_store_is_made_again_and_half_written_runs_are_replaced(store, he
 
 
 def test_more_runs_than_a_page(store, monkeypatch):
-    from study import plan, tracking
+    from study import tracking
+    from study.tracking import runs as view
 
-    monkeypatch.setattr(tracking, "PAGE", 2)
+    monkeypatch.setattr(view, "PAGE", 2)
     monkeypatch.chdir(store)
-    request = plan.Request(study="compressibility_sweep", preset="smoke", output="first", seeds=(0,),
-                           overrides={"test_size": "50"})  # fmt: skip
-    found = plan.read_manifest(store / "first")
-    assert len(tracking._Store(tracking.default_uri(), plan.make(request), found).known) == 3
+    assert len(view.Runs(tracking.default_uri(), store / "first", results.read_study(store / "first")).known) == 3
 
 
 @pytest.fixture(scope="module")
