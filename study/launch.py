@@ -72,6 +72,7 @@ def sweep(
         cpus_per_trial=_positive("--cpus-per-trial", cpus_per_trial),
         max_concurrent=int(_positive("--max-concurrent", max_concurrent, zero=True)),
         time_budget=_duration(time_budget),
+        hang_seconds=plans.seconds_from_environment("STUDY_HANG_SECONDS", Options.hang_seconds),
     )
     request = plans.Request(
         study=study,

@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib
+import math
+import os
 import subprocess
 import time
 from collections import Counter
@@ -212,6 +214,7 @@ def with_jobs(plan: Plan) -> Plan:
             commit=commit,
             search_path=str(Path.cwd()),
             estimated_seconds=raw,
+            checkpoint_seconds=seconds_from_environment("STUDY_CHECKPOINT_SECONDS", Job.checkpoint_seconds),
         )
         jobs[job.fingerprint] = job
     bases = Counter(base_key(job.trial) for job in jobs.values())
@@ -225,6 +228,18 @@ def with_jobs(plan: Plan) -> Plan:
         estimated_trial_seconds=ratio * sum(raws) / max(1, len(raws)),
         past_trials=past,
     )
+
+
+def seconds_from_environment(name: str, default: float) -> float:
+    """A positive number of seconds that an environment variable sets; UsageError when it is none."""
+    text = os.environ.get(name, "")
+    try:
+        seconds = float(text or default)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"{name}={text!r} is not accepted; give seconds above 0")
+    return seconds
 
 
 def git_commit() -> str:

@@ -86,6 +86,8 @@ def _run(
         if not switches.in_process:
             workers = backend.concurrency(options)
         with runner.lock(plan.folder):
+            if ended := runner.clean_up(plan.folder):
+                err.print(f"Ended {len(ended)} processes that a killed driver of this folder had left.")
             manifest = runner.write_manifest(plan, found)
             jobs = runner.pending(plan, switches.retry_failed)
             tracker = _tracker(plan, manifest, uri, [n for n in plan.jobs if n not in jobs])

@@ -13,7 +13,8 @@ FLOORS = [
     {"study.adversary", "study.train", "study.state", "study.stages", "study.measures"},
     {"study.trial"},
     {
-        "study.job", "study.listener", "study.monitor", "study.attempt", "study.trainables", "study.plan",
+        "study.job", "study.listener", "study.heartbeat", "study.watch", "study.status",
+        "study.monitor", "study.attempt", "study.trainables", "study.plan",
         "study.console",
         "study.runner", "study.tracking", "study.check", "study.listing",
     },
