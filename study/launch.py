@@ -15,6 +15,7 @@ from rich.console import Console
 
 from study import __version__, datasets, listing, results, runner
 from study import plan as plans
+from study import status as told
 from study.config import UsageError
 from study.listener import Options
 from study.space import closest
@@ -118,11 +119,8 @@ def sweep(
 
 @app.command
 def status(directory: Path, *, json_: Annotated[bool, Parameter(name="--json")] = False) -> int:
-    """What is done, running, failed (with its cause and log) and left in a results folder."""
-    found = plans.read_manifest(directory)
-    if found is None:
-        raise UsageError(f"{directory} is not a folder of results: it has no study.json")
-    listing.show_status(out, directory, found, json_)
+    """What is done, running, failed (with its cause and log), what it cost so far, and how much is left."""
+    told.show(out, directory, json_)
     return OK
 
 

@@ -1,6 +1,5 @@
 """The tracking server hangs, dies, comes back or never was: no trial waits for it, and each stands there once."""
 
-import json
 import os
 import signal
 import socket
@@ -10,10 +9,10 @@ import pytest
 from mlflow import MlflowClient
 
 from study import results
-from study.space import AXES
 from study.tracking import Tracker
 from study.tracking import tracker as tracker_module
 from study.tracking.__main__ import main
+from tests.folders import make_folder
 from tests.mlflow_server import Server
 
 SLOWEST_CALL = 0.2  # seconds that handing over a trial may take; it waits for no server, only for a lock
@@ -24,31 +23,6 @@ def server(tmp_path_factory):
     served = Server(tmp_path_factory.mktemp("server"))
     yield served
     served.kill()
-
-
-def make_folder(folder, trials, failed=0):
-    """A results folder with finished and failed trials, as a sweep leaves it."""
-    axes = {name: knob.default for name, knob in AXES.items()}
-    names = [f"{i:016x}" for i in range(trials)]
-    manifest = {
-        "configuration": {"study": "compressibility_sweep", "data": "digits", "data_digest": "d", "model": "fcn",
-                          "model_digest": "", "settings": {"width": 8, "epochs": 2}},
-        "preset": "smoke", "question": "Why?", "figure": "none", "covers": [], "seeds": [0], "trials": names,
-        "arms": [{"name": "neuron", "family": "regularization", "axes": {"alpha": [0.0]}}],
-        "created": time.time(), "sweep": f"{folder.name}-{time.time_ns():x}", "commit": "abc",
-    }  # fmt: skip
-    folder.mkdir()
-    (folder / "study.json").write_text(json.dumps(manifest))
-    for i, name in enumerate(names):
-        identity = {"study": "compressibility_sweep", "family": "regularization", "trial": name, "seed": i} | axes
-        if i < failed:
-            note = {"identity": identity, "cause": "boom", "log": ""}
-            results.note_failure(folder, name, note)
-            continue
-        rows = [identity | {"status": "ok", "measure": "clean_accuracy", "value": i / 100, "deterministic": True}]
-        rows += [rows[0] | {"measure": "train_loss", "step": float(s), "value": 1.0 / s} for s in (1, 2)]
-        results.publish_trial(folder, name, rows, {"finished": 1.7e9 + i, "wall_seconds": 1.0})
-    return manifest, names
 
 
 def runs(uri, manifest):
