@@ -19,6 +19,7 @@ from study import status as told
 from study.config import UsageError
 from study.listener import Options
 from study.space import closest
+from study.tracking.stores import without_secrets
 
 OK, UNEXPECTED, USAGE, FAILED_TRIALS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 MOST_SEEDS, LARGEST_SEED = 1000, 2**31 - 1
@@ -151,7 +152,8 @@ def report(
 
 def again(argv: list[str]) -> str:
     """The command that goes on with an interrupted sweep."""
-    return shlex.join(["python", "-m", "study.launch", *argv, *([] if "--resume" in argv else ["--resume"])])
+    words = ["python", "-m", "study.launch", *argv, *([] if "--resume" in argv else ["--resume"])]
+    return without_secrets(shlex.join(words))
 
 
 def _positive(name: str, number: float, zero: bool = False) -> float:

@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -118,7 +119,9 @@ def decode(content: bytes) -> Finished:
 
 
 def trial_path(folder: Path, trial: str) -> Path:
-    """Where a trial's table lies in a folder of results."""
+    """Where a trial's table lies in a folder of results. ValueError for a name that is no plain file name."""
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", trial):
+        raise ValueError(f"{trial!r} is no name of a trial")
     return folder / "trials" / f"{trial}.parquet"
 
 
@@ -198,7 +201,9 @@ def publish_trial(folder: Path, trial: str, rows: list[dict[str, Any]], provenan
 
 
 def read_trial(path: Path) -> Finished:
-    """One published trial; Damaged when it does not match its digest."""
+    """One published trial; Damaged when it does not match its digest or is no file (a pipe would block for ever)."""
+    if not path.is_file():
+        raise Damaged("it is not a file")
     return decode(path.read_bytes())
 
 

@@ -141,7 +141,7 @@ def where(switches: Switches) -> str:
 def finish(plan: Plan, report: runner.Report, uri: str, switches: Switches, again: str, out: Console) -> int:
     """Write the report, print the summary and say what to type next; the exit status."""
     from analysis import report as reports
-    from study.tracking import ui_command
+    from study.tracking import ui_command, without_secrets
 
     summary = reports.write(plan.folder)
     if switches.json:
@@ -155,7 +155,7 @@ def finish(plan: Plan, report: runner.Report, uri: str, switches: Switches, agai
             "out_of_time": report.out_of_time,
             "seconds": round(report.seconds, 1),
             "claims": summary.claims,
-            "tracking_uri": uri,
+            "tracking_uri": without_secrets(uri),
         }
         print(json.dumps(record, indent=1))
     else:

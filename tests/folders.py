@@ -15,6 +15,7 @@ def make_folder(folder, trials, failed=0):
         "configuration": {"study": "compressibility_sweep", "data": "digits", "data_digest": "d", "model": "fcn",
                           "model_digest": "", "settings": {"width": 8, "epochs": 2}},
         "preset": "smoke", "question": "Why?", "figure": "none", "covers": [], "seeds": [0], "trials": names,
+        "axes_off": axes, "version": "0",
         "arms": [{"name": "neuron", "family": "regularization", "axes": {"alpha": [0.0]}}],
         "created": time.time(), "sweep": f"{folder.name}-{time.time_ns():x}", "commit": "abc",
     }  # fmt: skip

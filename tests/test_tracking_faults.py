@@ -13,16 +13,13 @@ from study.tracking import Tracker
 from study.tracking import tracker as tracker_module
 from study.tracking.__main__ import main
 from tests.folders import make_folder
-from tests.mlflow_server import Server
 
 SLOWEST_CALL = 0.2  # seconds that handing over a trial may take; it waits for no server, only for a lock
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    served = Server(tmp_path_factory.mktemp("server"))
-    yield served
-    served.kill()
+@pytest.fixture
+def server(mlflow_server):
+    return mlflow_server
 
 
 def runs(uri, manifest):

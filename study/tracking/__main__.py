@@ -10,7 +10,7 @@ from study.config import UsageError
 from study.listing import in_use
 from study.plan import read_manifest
 from study.tracking.rebuild import rebuild as make
-from study.tracking.stores import check_uri, chosen_uri
+from study.tracking.stores import check_uri, chosen_uri, without_secrets
 
 app = App(name="study.tracking", help="The MLflow view of results folders.", result_action="return_value")
 
@@ -33,7 +33,8 @@ def rebuild(
     problems = 0
     for directory in directories:
         count, problem = make(directory.resolve(), uri)
-        print(f"{directory}: {count} trials in {uri}" + (f"; not everything: {problem}" if problem else ""))
+        missing = f"; not everything: {problem}" if problem else ""
+        print(f"{directory}: {count} trials in {without_secrets(uri)}{missing}")
         problems += bool(problem)
     return 1 if problems else 0
 

@@ -1,8 +1,10 @@
 """Where a sweep is tracked: the store's address, whether it can be used, and how to look at it. Without MLflow."""
 
+import base64
 import contextlib
 import importlib
 import os
+import re
 import socket
 import sqlite3
 import urllib.parse
@@ -14,6 +16,7 @@ from pathlib import Path
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # a line per run, its address with the password
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 from study.config import UsageError
@@ -37,8 +40,20 @@ def sqlite_file(uri: str) -> Path:
     return Path(uri.removeprefix("sqlite:///")).resolve()
 
 
+def without_secrets(text: str) -> str:
+    """`text` with the password of every address in it as ***; for whatever is printed or written."""
+    return re.sub(r"(://[^/\s:@]*):[^/\s@]+@", r"\1:***@", text)
+
+
 def check_uri(uri: str) -> None:
     """UsageError unless the store can be used: a server answers, a file is a database, a database lets us in."""
+    try:
+        _check_uri(uri)
+    except UsageError as error:
+        raise UsageError(without_secrets(str(error))) from None
+
+
+def _check_uri(uri: str) -> None:
     scheme = urllib.parse.urlsplit(uri).scheme
     if uri.startswith("sqlite:///"):
         _check_sqlite(uri)
@@ -72,7 +87,11 @@ def _check_server(uri: str) -> None:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         with socket.create_connection((parts.hostname or "", port), timeout=3):
             pass
-        health = urllib.request.Request(uri.rstrip("/") + "/health")  # noqa: S310 - http(s) only, by check_uri
+        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        health = urllib.request.Request(bare.rstrip("/") + "/health")  # noqa: S310 - http(s) only, by check_uri
+        if parts.password:
+            login = f"{urllib.parse.unquote(parts.username or '')}:{urllib.parse.unquote(parts.password)}"
+            health.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
         with urllib.request.urlopen(health, timeout=5) as answer:  # noqa: S310
             answer.read(1)
     except (OSError, ValueError) as error:
@@ -88,15 +107,13 @@ def _check_database(uri: str) -> None:
         engine.dispose()
     except Exception as error:  # drivers raise their own kinds, a missing driver an ImportError
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        secret = urllib.parse.urlsplit(uri).password
-        shown = uri.replace(f":{secret}@", ":***@") if secret else uri
-        raise UsageError(f"--tracking-uri {shown}: the database cannot be used ({cause})") from None
+        raise UsageError(f"--tracking-uri {uri}: the database cannot be used ({cause})") from None
 
 
 def ui_command(uri: str) -> str:
     """What to type to look at the store."""
     if uri.startswith("http"):
-        return f"open {uri}"
+        return without_secrets(f"open {uri}")
     if uri == default_uri():
         uri = "sqlite:///mlflow.db"
-    return f"mlflow ui --backend-store-uri {uri} --host 127.0.0.1"
+    return without_secrets(f"mlflow ui --backend-store-uri {uri} --host 127.0.0.1")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from study.tracking.runs import Runs
+from study.tracking.stores import without_secrets
 
 PATIENCE_SECONDS = 60.0  # how long close() waits for a store that takes what it is given, between two trials
 AWAY_SECONDS = 12.0  # how long it waits for one that does not
@@ -76,7 +77,8 @@ class Tracker:
                 self._next(runs)
                 self._tries, self.away, self.moved = 0, False, time.monotonic()
             except Exception as error:  # a tracking store may fail in any way; the table is the truth
-                self.error = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+                words = str(error).splitlines()[0] if str(error) else ""
+                self.error = without_secrets(f"{type(error).__name__}: {words}")
                 self._failed(runs)
                 runs = None
             self.seconds += time.thread_time() - began
