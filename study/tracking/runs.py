@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.tracking import content
+from study.tracking import content, models
 from study.tracking.stores import sqlite_file
 
 PAGE = 1000
@@ -123,12 +123,21 @@ class Runs:
             return (state.status, state.attempts) == ("failed", str(note.get("attempts", 1)))
         return state.status in ("ok", "diverged")
 
+    def complete(self, trial: str) -> bool:
+        """Whether nothing of a trial is left to be delivered; one with a model is looked at again."""
+        return self.stands(trial) and not models.model_path(self.folder, trial).is_dir()
+
     def deliver(self, trial: str) -> None:
-        """The trial as one child run, read from its table; left alone where it stands as it is now."""
+        """The trial as one child run, read from its table, and its model; left alone where they stand already."""
+        if not self.stands(trial):
+            self._write(trial)
+        path = models.model_path(self.folder, trial)
+        if path.is_dir() and trial in self.known:
+            models.deliver(self.client, self.experiment, self.known[trial].run, trial, path)
+
+    def _write(self, trial: str) -> None:
         from mlflow.entities import Metric, Param
 
-        if self.stands(trial):
-            return
         if old := self.known.pop(trial, None):
             self.client.delete_run(old.run)
         view = content.trial_view(self.folder, self.manifest, trial, self.parent)

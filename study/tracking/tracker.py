@@ -5,10 +5,14 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from study.tracking import models
 from study.tracking.runs import Runs
 from study.tracking.stores import without_secrets
+
+if TYPE_CHECKING:
+    from torch import nn
 
 PATIENCE_SECONDS = 60.0  # how long close() waits for a store that takes what it is given, between two trials
 AWAY_SECONDS = 12.0  # how long it waits for one that does not
@@ -47,6 +51,15 @@ class Tracker:
             self._refused.pop(trial, None)
             self._left.append(trial)
             self._news.notify()
+
+    def model(self, trial: str, net: "nn.Module", shape: tuple[int, int, int]) -> Path:
+        """Keep a trial's net in the folder's models/ and have it delivered under the trial's run; where it lies.
+
+        `shape` is that of one image. Takes seconds (the net is traced); raises what torch.export raises.
+        """
+        path = models.save(self.folder, trial, net, shape)
+        self.trial(trial)
+        return path
 
     def close(self, status: str = "FINISHED", artifacts: Path | None = None) -> str:
         """Deliver what is left, attach the report's files to the sweep's run and end it.
@@ -94,7 +107,7 @@ class Tracker:
         """The store as it stands now: whatever was given and does not stand there is to be delivered again."""
         runs = Runs(self.uri, self.folder, self.manifest)
         with self._news:
-            self._left = deque(n for n in self._given if not runs.stands(n) and n not in self._hopeless())
+            self._left = deque(n for n in self._given if not runs.complete(n) and n not in self._hopeless())
         return runs
 
     def _next(self, runs: Runs) -> None:
