@@ -1,5 +1,6 @@
 """A real MLflow server on loopback that tests may stop, continue, kill and start again."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -28,6 +29,7 @@ class Server:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}",
              "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"],
+            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # eight processes that nobody asks for
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, cwd=self.folder,
         )  # fmt: skip
         deadline = time.monotonic() + 90

@@ -2,17 +2,14 @@
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 
 import pytest
 from mlflow import MlflowClient
 
 from study import results
 from tests.helpers import launch
+from tests.mlflow_server import Server
 
 SMOKE = ["compressibility_sweep", "--preset", "smoke", "--in-process", "--set", "test_size=50"]
 
@@ -110,31 +107,9 @@ def test_more_runs_than_a_page(store, monkeypatch):
 
 @pytest.fixture(scope="module")
 def server(store):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{store / 'mlflow.db'}",
-         "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, cwd=store,
-    )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 90
-    while True:
-        try:
-            with urllib.request.urlopen(address + "/health", timeout=2) as answer:
-                assert answer.read() == b"OK"
-                break
-        except OSError:
-            assert time.monotonic() < deadline, "the server never answered"
-            time.sleep(0.5)
-    yield address
-    import psutil
-
-    tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    for p in tree:
-        p.kill()
-    process.wait()
+    served = Server(store)
+    yield served.uri
+    served.kill()
 
 
 def test_a_tracking_server_takes_a_sweep(server, store):
