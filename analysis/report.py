@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,7 @@ def _pictures(frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judge
         return out
     for at, part in slices(study):
         judged = [j for j in judgements if j.at == at]
-        suffix = f"-{at.replace(', ', '-').replace(' ', '-')}" if at else ""
+        suffix = f"-{re.sub(r'[^A-Za-z0-9_.=-]+', '-', at)}" if at else ""
         for name, title, draw in PICTURES[study["configuration"]["study"]]:
             out.append((name + suffix, title + (f" ({at})" if at else ""), _png(draw(frame, part, judged))))
     return out

@@ -7,7 +7,7 @@ Each run is a fresh process. Parallel efficiency is (seconds of the trials one a
 (workers x seconds from the first trial's start to the last one's end on Ray); starting Ray and its workers is shown
 beside it, and inside the efficiency of the whole command. Two cores seldom do twice the work of one (shared caches,
 memory, hyper-threads), so the same is measured of two bare processes without Ray that take every second trial each:
-what no scheduler can beat.
+what no scheduler can beat. Last come a thousand trials (a hundred) that do next to nothing: benchmarks/no_work.py.
 """
 
 import json
@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts import Parameter
 
+from benchmarks import no_work
 from benchmarks.common import figure, show
 from study import plan as plans
 from study import results
@@ -48,7 +49,7 @@ class _Silent:
 
     def finished(self, job: Any, report: Any) -> None:
         if self.tracker:
-            self.tracker.trial(job, report["status"])
+            self.tracker.trial(job.fingerprint)
 
     def died(self, job: Any, cause: str, log: str) -> None:
         raise RuntimeError(f"{cause}: {log}")
@@ -69,7 +70,7 @@ def child(how: str, folder: Path, quick: bool) -> dict[str, float]:
         backend.connect("")
         out["ray start"] = time.time() - begin
         manifest = runner.write_manifest(plan, None)
-        tracker = tracking.Tracker(f"sqlite:///{folder.parent / f'{folder.name}.db'}", plan, manifest)
+        tracker = tracking.Tracker(f"sqlite:///{folder.parent / f'{folder.name}.db'}", plan.folder, manifest)
         run = time.time()
         options = Options()
         out["workers"] = backend.concurrency(options)
@@ -139,6 +140,7 @@ def main(
             for ways, found in ((("ray",), ray), (("one",), one), (("even", "odd"), pair)):
                 found.append(_together(ways, f"{scratch}/{i}", quick))
                 print(f"{' and '.join(ways)}, run {i + 1}: {found[-1]['whole']:.0f} s", file=sys.stderr)
+        empty = no_work.figures(scratch, 100 if quick else 1000)
     figures = [
         figure(f"ray: {k}", [r[k] for r in ray], "MB" if "memory" in k else "s")
         for k in ray[0]
@@ -158,7 +160,7 @@ def main(
         figure("parallel efficiency over theirs", [a / b for a, b in zip(inner, bare, strict=True)], "ratio")
     )
     figures.append(figure("parallel efficiency, starting included", whole, "ratio"))
-    show(figures, json_)
+    show([*figures, *empty], json_)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,13 @@ import torch
 
 from study import results, stages
 from study.config import Train, canonical_trial
+from study.heartbeat import Heartbeat
 from study.job import Job
 from study.monitor import Monitor
 from study.names import summary
 from study.trial import Outcome, run
 
+LEAST_STILL = 3600.0  # seconds in one epoch or measure before a worker counts as hung: attacks on large nets take long
 VERSIONS = ("torch", "torchvision", "numpy", "adversarial-robustness-toolbox", "ray", "scikit-learn")
 
 
@@ -41,7 +43,8 @@ class Attempt:
             sys.path.insert(0, job.search_path)
         if job.device == "cuda" and 0 < job.gpu_fraction < 1:
             torch.cuda.set_per_process_memory_fraction(job.gpu_fraction)
-        self.monitor = Monitor().start()
+        self.heartbeat = Heartbeat(self.folder, job.fingerprint, max(LEAST_STILL, 50 * job.estimated_seconds))
+        self.monitor = Monitor(beat=self.heartbeat.beat).start()
         self.base = self.folder / "bases" / f"{job.base}-{code_version()}.pt" if job.base else None
         self.base_stage = next((i for i, s in enumerate(job.trial.stages) if isinstance(s, Train)), -1)
         resume = _read_snapshot(self.checkpoint) or (_read_snapshot(self.base) if self.base else None)
@@ -69,12 +72,14 @@ class Attempt:
     def close(self) -> None:
         """Stop sampling; the attempt is over or given up."""
         self.monitor.stop()
+        self.heartbeat.end()
 
     def _step(self) -> dict[str, Any]:
         due = time.monotonic() + self.job.report_seconds
         for outcome in self.steps:
             if outcome.done:
                 return self._finish(outcome)
+            self.heartbeat.moved(outcome.phase, outcome.state.progress.epoch if outcome.state.progress else 0)
             self._maybe_save(outcome)
             if time.monotonic() >= due and outcome.state.curves():
                 return _report(outcome) | {"done": False}
@@ -87,6 +92,7 @@ class Attempt:
             self.folder, self.job.fingerprint, [identity | r for r in rows], self._provenance(outcome)
         )
         self.checkpoint.unlink(missing_ok=True)
+        self.close()
         return _report(outcome) | summary(outcome.rows) | {"done": True, "status": outcome.status}
 
     def _provenance(self, outcome: Outcome) -> dict[str, Any]:
@@ -127,21 +133,23 @@ def _encode(saved: dict[str, Any]) -> bytes:
     """A snapshot behind its own sha256."""
     buffer = io.BytesIO()
     torch.save(saved, buffer)
-    content = buffer.getvalue()
-    return hashlib.sha256(content).hexdigest().encode() + content
+    return results.seal(buffer.getvalue())
 
 
 def _read_snapshot(path: Path) -> dict[str, Any] | None:
-    """A snapshot; None (start from the beginning) when there is none or it is damaged: then it is removed."""
+    """A snapshot; None (start from the beginning) when there is none or it is damaged: then it is set aside."""
     try:
-        whole = path.read_bytes()
+        content = results.unseal(path.read_bytes())
     except FileNotFoundError:  # another worker may have found it damaged
         return None
-    if hashlib.sha256(whole[64:]).hexdigest().encode() != whole[:64]:
-        results.log.warning("checkpoint %s is damaged; the trial starts from the beginning", path)
-        path.unlink(missing_ok=True)
+    if content is None:
+        results.put_aside(path, "the trial starts from the beginning")
         return None
-    return torch.load(io.BytesIO(whole[64:]), map_location="cpu", weights_only=True)
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception:  # sealed and yet no snapshot of ours: somebody else's file, which is not to be trusted
+        results.put_aside(path, "it holds more than tensors; the trial starts from the beginning")
+        return None
 
 
 def _report(outcome: Outcome) -> dict[str, Any]:

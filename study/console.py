@@ -1,6 +1,7 @@
 """What a person sees while a sweep runs: a live line on a terminal, one line per finished trial when piped."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -77,8 +78,13 @@ class Display:
 
 def name(job: Job) -> str:
     """A trial as people call it: its family's axes that differ from their defaults, and the seed."""
-    set_axes = [f"{axis} {shown(job.axes[axis])}" for axis, knob in AXES.items() if job.axes[axis] != knob.default]
-    return " ".join([*(set_axes or ["baseline"]), f"seed {job.trial.seed}"])
+    return point_name(job.axes, job.trial.seed)
+
+
+def point_name(axes: Mapping[str, Any], seed: int) -> str:
+    """A point by its axes that differ from their defaults, and the seed; further keys are let pass."""
+    set_axes = [f"{axis} {shown(axes[axis])}" for axis, knob in AXES.items() if axes[axis] != knob.default]
+    return " ".join([*(set_axes or ["baseline"]), f"seed {seed}"])
 
 
 def headline(report: dict[str, Any]) -> str:

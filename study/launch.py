@@ -15,9 +15,11 @@ from rich.console import Console
 
 from study import __version__, datasets, listing, results, runner
 from study import plan as plans
+from study import status as told
 from study.config import UsageError
 from study.listener import Options
 from study.space import closest
+from study.tracking.stores import without_secrets
 
 OK, UNEXPECTED, USAGE, FAILED_TRIALS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 MOST_SEEDS, LARGEST_SEED = 1000, 2**31 - 1
@@ -72,6 +74,7 @@ def sweep(
         cpus_per_trial=_positive("--cpus-per-trial", cpus_per_trial),
         max_concurrent=int(_positive("--max-concurrent", max_concurrent, zero=True)),
         time_budget=_duration(time_budget),
+        hang_seconds=plans.seconds_from_environment("STUDY_HANG_SECONDS", Options.hang_seconds),
     )
     request = plans.Request(
         study=study,
@@ -117,11 +120,8 @@ def sweep(
 
 @app.command
 def status(directory: Path, *, json_: Annotated[bool, Parameter(name="--json")] = False) -> int:
-    """What is done, running, failed (with its cause and log) and left in a results folder."""
-    found = plans.read_manifest(directory)
-    if found is None:
-        raise UsageError(f"{directory} is not a folder of results: it has no study.json")
-    listing.show_status(out, directory, found, json_)
+    """What is done, running, failed (with its cause and log), what it cost so far, and how much is left."""
+    told.show(out, directory, json_)
     return OK
 
 
@@ -152,7 +152,8 @@ def report(
 
 def again(argv: list[str]) -> str:
     """The command that goes on with an interrupted sweep."""
-    return shlex.join(["python", "-m", "study.launch", *argv, *([] if "--resume" in argv else ["--resume"])])
+    words = ["python", "-m", "study.launch", *argv, *([] if "--resume" in argv else ["--resume"])]
+    return without_secrets(shlex.join(words))
 
 
 def _positive(name: str, number: float, zero: bool = False) -> float:

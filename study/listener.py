@@ -8,13 +8,17 @@ from study.job import Job
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to run jobs: resources of a trial, most at once (0 = as many as fit), seconds to stop after (0 = never)."""
+    """How to run jobs: resources of a trial, most at once (0 = as many as fit), seconds to stop after (0 = never).
+
+    A worker that gives no sign of life for hang_seconds is ended and its trial tried again.
+    """
 
     cpus_per_trial: float = 1.0
     gpus_per_trial: float = 0.0
     max_concurrent: int = 0
     time_budget: float = 0.0
     storage: str = ""
+    hang_seconds: float = 60.0
 
 
 class Listener(Protocol):

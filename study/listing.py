@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from study import costs, results
+from study import costs
 from study import plan as plans
 from study.plan import Plan
 from study.space import shown
@@ -114,34 +114,6 @@ def show_plan(
 
 def _moving(plan: Plan) -> list[str]:
     return list(dict.fromkeys(axis for arm in plan.preset.arms for axis in arm.axes))
-
-
-def show_status(out: Console, folder: Path, found: dict[str, Any], as_json: bool) -> None:
-    """Done, failed and missing trials of a folder, with causes and logs."""
-    done = set(results.scan(folder)) & set(found["trials"])
-    failed = {n: f for n, f in results.failures(folder).items() if n not in done}
-    running = in_use(folder)
-    missing = [t for t in found["trials"] if t not in done and t not in failed]
-    record = {
-        "study": found["configuration"]["study"],
-        "trials": len(found["trials"]),
-        "done": len(done),
-        "failed": {n: {k: f[k] for k in ("cause", "attempts", "log")} for n, f in failed.items()},
-        "left": len(missing),
-        "running": running,
-    }
-    if as_json:
-        print(json.dumps(record, indent=1))
-        return
-    state = f"being run by {running}" if running else "nothing is running"
-    out.print(f"{record['study']} in {folder}: {len(done)} of {record['trials']} trials done, "
-              f"{len(failed)} failed, {len(missing)} left; {state}", markup=False)  # fmt: skip
-    for name, f in failed.items():
-        out.print(
-            f"  {name}: {f['cause']} ({f['attempts']} attempts); log: {folder / 'failed' / name}.json", markup=False
-        )
-    if failed:
-        out.print("  run them again with --retry-failed", markup=False)
 
 
 def in_use(folder: Path) -> str:

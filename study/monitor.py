@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -11,10 +12,13 @@ from study.rows import Row, row
 
 
 class Monitor:
-    """Samples every `interval` seconds between start() and rows(); names as MLflow's system metrics."""
+    """Samples every `interval` seconds between start() and rows(), and calls `beat` then.
 
-    def __init__(self, interval: float = 1.0) -> None:
-        self.interval = interval
+    Names as MLflow's system metrics.
+    """
+
+    def __init__(self, interval: float = 1.0, beat: Callable[[], None] | None = None) -> None:
+        self.interval, self.beat = interval, beat
         self._samples: list[tuple[float, dict[str, float]]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="monitor", daemon=True)
@@ -46,6 +50,8 @@ class Monitor:
     def _loop(self) -> None:
         while not self._stop.wait(self.interval):
             self._sample()
+            if self.beat:
+                self.beat()
 
     def _sample(self) -> None:
         mega = 1e6

@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib
+import math
+import os
 import subprocess
 import time
 from collections import Counter
@@ -210,6 +212,7 @@ def with_jobs(plan: Plan) -> Plan:
             commit=commit,
             search_path=str(Path.cwd()),
             estimated_seconds=raw,
+            checkpoint_seconds=seconds_from_environment("STUDY_CHECKPOINT_SECONDS", Job.checkpoint_seconds),
         )
         jobs[job.fingerprint] = job
     bases = Counter(base_key(job.trial) for job in jobs.values())
@@ -236,6 +239,18 @@ def _points(plan: Plan) -> list[Point]:
     return list(out.values())
 
 
+def seconds_from_environment(name: str, default: float) -> float:
+    """A positive number of seconds that an environment variable sets; UsageError when it is none."""
+    text = os.environ.get(name, "")
+    try:
+        seconds = float(text or default)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"{name}={text!r} is not accepted; give seconds above 0")
+    return seconds
+
+
 def git_commit() -> str:
     """The project's commit, with `-dirty` where tracked files differ; empty outside a checkout."""
     root = Path(__file__).resolve().parent.parent
@@ -258,6 +273,9 @@ def manifest(plan: Plan, past: Mapping[str, Any] | None = None) -> dict[str, Any
         "question": plan.study.question,
         "figure": plan.study.figure,
         "covers": list(plan.study.covers),
+        "parameters": list(plan.preset.settings),
+        "instance": plan.preset.instance,
+        "gpus_per_trial": plan.gpus_per_trial,
         "arms": [
             {"name": a.name, "family": a.family, "axes": {k: list(v) for k, v in a.axes.items()}}
             for a in plan.preset.arms

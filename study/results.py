@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -118,7 +119,9 @@ def decode(content: bytes) -> Finished:
 
 
 def trial_path(folder: Path, trial: str) -> Path:
-    """Where a trial's table lies in a folder of results."""
+    """Where a trial's table lies in a folder of results. ValueError for a name that is no plain file name."""
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", trial):
+        raise ValueError(f"{trial!r} is no name of a trial")
     return folder / "trials" / f"{trial}.parquet"
 
 
@@ -158,6 +161,26 @@ def replace(path: Path, content: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def seal(content: bytes) -> bytes:
+    """`content` behind its own sha256, 64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest().encode() + content
+
+
+def unseal(whole: bytes) -> bytes | None:
+    """What was sealed; None when it does not match its digest."""
+    content = whole[64:]
+    return content if hashlib.sha256(content).hexdigest().encode() == whole[:64] else None
+
+
+def put_aside(path: Path, what: str) -> None:
+    """Name a damaged file in one line and move it to the folder's damaged/."""
+    log.warning("%s is damaged and set aside: %s", path, what)
+    aside = path.parent.parent / "damaged"
+    aside.mkdir(exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):  # another worker that shares it was first
+        os.replace(path, aside / path.name)
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -178,34 +201,53 @@ def publish_trial(folder: Path, trial: str, rows: list[dict[str, Any]], provenan
 
 
 def read_trial(path: Path) -> Finished:
-    """One published trial; Damaged when it does not match its digest."""
+    """One published trial; Damaged when it does not match its digest or is no file (a pipe would block for ever)."""
+    if not path.is_file():
+        raise Damaged("it is not a file")
     return decode(path.read_bytes())
 
 
 def scan(folder: Path, *, set_aside: bool = False) -> dict[str, Finished]:
     """Every sound trial of a folder by fingerprint. Damaged files are named in a warning and, on request, moved to
-    damaged/ so that their trials run again; leftovers of interrupted publications are removed with them."""
+    damaged/ so that their trials run again."""
     out: dict[str, Finished] = {}
     for path in sorted((folder / "trials").glob("*.parquet")):
         try:
             out[path.stem] = read_trial(path)
         except Damaged as error:
-            log.warning("%s is damaged and not used: %s", path, error)
             if set_aside:
-                (folder / "damaged").mkdir(exist_ok=True)
-                os.replace(path, folder / "damaged" / path.name)
-    if set_aside:
-        for leftover in folder.glob("*/.tmp-*"):
-            leftover.unlink(missing_ok=True)
+                put_aside(path, f"{error}; its trial runs again")
+            else:
+                log.warning("%s is damaged and not used: %s", path, error)
     return out
 
 
-def failures(folder: Path) -> dict[str, dict[str, Any]]:
-    """The failure notes of a folder by fingerprint: point, cause, traceback, attempts."""
-    notes = {}
+def mend(folder: Path) -> None:
+    """Move damaged failure notes, checkpoints and trained bases to damaged/, so that they are made again.
+
+    Leftovers of interrupted publications are removed. Only for the driver that holds the folder.
+    """
     for path in sorted((folder / "failed").glob("*.json")):
+        try:
+            json.loads(path.read_text())["identity"]
+        except (ValueError, KeyError, TypeError):
+            put_aside(path, "its trial runs again")
+    for path in sorted([*folder.glob("checkpoints/*.pt"), *folder.glob("bases/*.pt")]):
+        if unseal(path.read_bytes()) is None:
+            put_aside(path, "what it held is trained again")
+    for leftover in folder.glob("*/.tmp-*"):
+        leftover.unlink(missing_ok=True)
+
+
+def failures(folder: Path, trial: str = "*") -> dict[str, dict[str, Any]]:
+    """The failure notes of a folder (of one trial, where asked) by fingerprint: point, cause, traceback, attempts."""
+    notes = {}
+    for path in sorted((folder / "failed").glob(f"{trial}.json")):
         with contextlib.suppress(FileNotFoundError):  # the trial was run again and has just succeeded
-            notes[path.stem] = json.loads(path.read_text())
+            try:
+                notes[path.stem] = json.loads(path.read_text())
+            except ValueError:
+                log.warning("%s is damaged and not used", path)
     return notes
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from study import results
+from study import heartbeat, results, watch
 from study.config import UsageError
 from study.console import Display, headline
 from study.job import Job
@@ -64,16 +64,17 @@ class _Relay:
         status = str(report["status"])
         self.display.ended(job, status, headline(report))
         if self.tracker:
-            self.tracker.trial(job, status)
+            self.tracker.trial(job.fingerprint)
 
     def died(self, job: Job, cause: str, log: str) -> None:
         full = "No space left on device" in log
+        heartbeat.forget(self.folder, job.fingerprint)
         self.disk_full |= full
         if not full:
             results.note_failure(self.folder, job.fingerprint, {"identity": job.identity(), "cause": cause, "log": log})
         self.display.ended(job, "failed", cause)
         if self.tracker:
-            self.tracker.trial(job, "failed")
+            self.tracker.trial(job.fingerprint)
 
 
 @contextmanager
@@ -90,6 +91,13 @@ def lock(folder: Path) -> Iterator[None]:
         stream.write(f"process {os.getpid()} on {os.uname().nodename}")
         stream.flush()
         yield
+
+
+def clean_up(folder: Path) -> list[int]:
+    """End and remove what a killed driver of this folder left; only under the lock. The ids of ended processes."""
+    ended = watch.end_left(folder)
+    heartbeat.clear(folder)
+    return ended
 
 
 def in_process(jobs: Mapping[str, Job], options: Options, listener: Listener) -> None:
@@ -126,6 +134,7 @@ def _sigterm_raises() -> Iterator[None]:
 
 def pending(plan: Plan, retry_failed: bool) -> dict[str, Job]:
     """The jobs that have no sound result yet; failed ones only on request. Damaged files are set aside."""
+    results.mend(plan.folder)
     finished = results.scan(plan.folder, set_aside=True)
     failed = {} if retry_failed else results.failures(plan.folder)
     return {name: job for name, job in plan.jobs.items() if name not in finished and name not in failed}
@@ -158,7 +167,8 @@ def run(
         if ray_backend:
             from study.trainables import backend
 
-            backend.run(jobs, options, listener)
+            with watch.Watch(plan.folder, options.hang_seconds, console.print):
+                backend.run(jobs, options, listener)
         else:
             in_process(jobs, options, listener)
         if listener.disk_full:
@@ -167,6 +177,7 @@ def run(
     if report.finished == report.total:  # trained bases and checkpoints have served
         shutil.rmtree(plan.folder / "bases", ignore_errors=True)
         shutil.rmtree(plan.folder / "checkpoints", ignore_errors=True)
+        shutil.rmtree(plan.folder / heartbeat.FOLDER, ignore_errors=True)
     return report
 
 

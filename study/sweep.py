@@ -58,7 +58,7 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
             tracker = _tracker(plan, found, uri, plan.jobs)
             report = runner.outcome(plan)
             code = finish(plan, report, uri, switches, again, out)
-            _close(tracker, "FAILED" if report.failed else "FINISHED", plan.folder, err)
+            _close(tracker, "FAILED" if report.failed else "FINISHED", plan.folder, plan.folder, err)
             return code
     return _run(plan, found, options, switches, again, uri, out, err)
 
@@ -86,6 +86,8 @@ def _run(
         if not switches.in_process:
             workers = backend.concurrency(options)
         with runner.lock(plan.folder):
+            if ended := runner.clean_up(plan.folder):
+                err.print(f"Ended {len(ended)} processes that a killed driver of this folder had left.")
             manifest = runner.write_manifest(plan, found)
             jobs = runner.pending(plan, switches.retry_failed)
             tracker = _tracker(plan, manifest, uri, [n for n in plan.jobs if n not in jobs])
@@ -103,7 +105,7 @@ def _run(
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         if tracker:
             artifacts = plan.folder if status != "KILLED" or plan.folder.joinpath("report.html").exists() else None
-            _close(tracker, status, artifacts, err)
+            _close(tracker, status, plan.folder, artifacts, err)
         if leave:
             leave()
         signal.signal(signal.SIGINT, before)
@@ -114,15 +116,19 @@ def _tracker(plan: Plan, manifest: Mapping[str, Any], uri: str, over: Iterable[s
     """The tracker of a sweep, given first the trials that were over before, which a lost store may lack."""
     from study import tracking
 
-    tracker = tracking.Tracker(uri, plan, manifest)
+    tracker = tracking.Tracker(uri, plan.folder, manifest)
     for name in over:
-        tracker.trial(plan.jobs[name], trial_status(plan.folder, name))
+        tracker.trial(name)
     return tracker
 
 
-def _close(tracker: "Tracker", status: str, artifacts: Path | None, err: Console) -> None:
+def _close(tracker: "Tracker", status: str, folder: Path, artifacts: Path | None, err: Console) -> None:
     if problem := tracker.close(status, artifacts):
-        err.print(f"MLflow did not take everything ({problem}); the results folder is complete.", markup=False)
+        err.print(
+            f"MLflow did not take everything ({problem}). The results folder is complete; deliver the rest with: "
+            f"python -m study.tracking rebuild {_short(folder)}",
+            markup=False,
+        )
 
 
 def where(switches: Switches) -> str:
@@ -132,16 +138,10 @@ def where(switches: Switches) -> str:
     return f"Ray: the cluster at {switches.address}" if switches.address else f"Ray: a local one, {os.cpu_count()} CPUs"
 
 
-def trial_status(folder: Path, trial: str) -> str:
-    """A finished or failed trial's status, from its file."""
-    path = results.trial_path(folder, trial)
-    return results.read_trial(path).rows[0]["status"] if path.exists() else "failed"
-
-
 def finish(plan: Plan, report: runner.Report, uri: str, switches: Switches, again: str, out: Console) -> int:
     """Write the report, print the summary and say what to type next; the exit status."""
     from analysis import report as reports
-    from study.tracking import ui_command
+    from study.tracking import ui_command, without_secrets
 
     summary = reports.write(plan.folder)
     if switches.json:
@@ -155,7 +155,7 @@ def finish(plan: Plan, report: runner.Report, uri: str, switches: Switches, agai
             "out_of_time": report.out_of_time,
             "seconds": round(report.seconds, 1),
             "claims": summary.claims,
-            "tracking_uri": uri,
+            "tracking_uri": without_secrets(uri),
         }
         print(json.dumps(record, indent=1))
     else:

@@ -20,6 +20,16 @@ def shared_store(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory):
+    """One real tracking server for the tests that stop, continue or question it; it answers between tests."""
+    from tests.mlflow_server import Server
+
+    served = Server(tmp_path_factory.mktemp("server"))
+    yield served
+    served.kill()
+
+
+@pytest.fixture(scope="session")
 def here():
     """`launch` in this process: for what needs no signal, no Ray and no module of the user's."""
 

@@ -34,7 +34,7 @@ def tiny_trial(seed: int = 0, rank: int = 0, measures: bool = True, **train: obj
     return Trial(seed=seed, stages=(*stages, Train(**settings)), measures=wanted)  # type: ignore[arg-type]
 
 
-def launch(*words: str, cwd: Path, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
+def launch(*words: str, cwd: Path, timeout: float = 300, **env: str) -> subprocess.CompletedProcess[str]:
     """`python -m study.launch ...` as a user runs it, in a folder of its own."""
     clean = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", "STUDY_DATA")}
     return subprocess.run(

@@ -13,7 +13,8 @@ FLOORS = [
     {"study.adversary", "study.train", "study.state", "study.stages", "study.measures"},
     {"study.trial"},
     {
-        "study.job", "study.listener", "study.monitor", "study.attempt", "study.trainables", "study.plan",
+        "study.job", "study.listener", "study.heartbeat", "study.watch", "study.status",
+        "study.monitor", "study.attempt", "study.trainables", "study.plan",
         "study.console",
         "study.runner", "study.tracking", "study.check", "study.listing",
     },
@@ -21,7 +22,7 @@ FLOORS = [
 ]  # fmt: skip
 ROOMS = {
     "ray": {"study.trainables.base", "study.trainables.backend"},
-    "mlflow": {"study.tracking"},
+    "mlflow": {"study.tracking.runs", "study.tracking.models"},
     "art": {"study.attacks.art"},
     "optuna": set(),
     "pickle": set(),

@@ -2,17 +2,14 @@
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 
 import pytest
 from mlflow import MlflowClient
 
 from study import results
 from tests.helpers import launch
+from tests.mlflow_server import Server
 
 SMOKE = ["compressibility_sweep", "--preset", "smoke", "--in-process", "--set", "test_size=50"]
 
@@ -100,43 +97,19 @@ def test_a_lost_store_is_made_again_and_half_written_runs_are_replaced(store, he
 
 
 def test_more_runs_than_a_page(store, monkeypatch):
-    from study import plan, tracking
+    from study import tracking
+    from study.tracking import runs as view
 
-    monkeypatch.setattr(tracking, "PAGE", 2)
+    monkeypatch.setattr(view, "PAGE", 2)
     monkeypatch.chdir(store)
-    request = plan.Request(study="compressibility_sweep", preset="smoke", output="first", seeds=(0,),
-                           overrides={"test_size": "50"})  # fmt: skip
-    found = plan.read_manifest(store / "first")
-    assert len(tracking._Store(tracking.default_uri(), plan.make(request), found).known) == 3
+    assert len(view.Runs(tracking.default_uri(), store / "first", results.read_study(store / "first")).known) == 3
 
 
 @pytest.fixture(scope="module")
 def server(store):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{store / 'mlflow.db'}",
-         "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, cwd=store,
-    )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 90
-    while True:
-        try:
-            with urllib.request.urlopen(address + "/health", timeout=2) as answer:
-                assert answer.read() == b"OK"
-                break
-        except OSError:
-            assert time.monotonic() < deadline, "the server never answered"
-            time.sleep(0.5)
-    yield address
-    import psutil
-
-    tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    for p in tree:
-        p.kill()
-    process.wait()
+    served = Server(store)
+    yield served.uri
+    served.kill()
 
 
 def test_a_tracking_server_takes_a_sweep(server, store):

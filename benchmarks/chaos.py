@@ -1,0 +1,250 @@
+"""A sweep under fire against the same sweep left alone: workers killed, the driver killed twice, tracking hung.
+
+    python -m benchmarks.chaos            # 66 trials, a quarter of an hour on 2 cores
+    python -m benchmarks.chaos --quick    # 12 trials, a minute or two
+
+Both sweeps are `python -m study.launch` on a local Ray with a real MLflow server on loopback. Everything is killed
+strictly by process id and start time, among the descendants of the driver that was started here. Each trial takes a few
+seconds; the victims are drawn from a seeded stream. Afterwards the deterministic rows must equal those of the
+undisturbed sweep, each trial must stand once in MLflow, and no trial worker may live 10 s after its driver's death.
+"""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+import psutil
+from cyclopts import Parameter
+
+from benchmarks.common import Figure, figure, show
+from study import heartbeat, results
+
+ORPHAN_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How hard it is hit: seconds between two dead workers, seconds that the tracking server hangs, driver's deaths."""
+
+    seeds: int
+    epochs: int
+    every: float
+    hang: float
+    driver_deaths: int = 2
+
+
+FULL, QUICK = Setting(seeds=22, epochs=250, every=15.0, hang=60.0), Setting(seeds=4, epochs=150, every=8.0, hang=15.0)
+
+
+@dataclass
+class Toll:
+    """What was done to a sweep, and what was seen of its attempts."""
+
+    workers: int = 0
+    drivers: int = 0
+    attempts: set[tuple[str, float]] = field(default_factory=set)
+    slowest_end: float = 0.0
+    orphans: int = 0
+    seconds: float = 0.0
+
+
+class Server:
+    """A tracking server of our own on loopback."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        self.uri, self.stopped = f"http://127.0.0.1:{port}", False
+        words = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--host", "127.0.0.1", "--port", str(port)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *words, "--workers", "1"],
+            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, start_new_session=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 120
+        while not self._answers():
+            if time.monotonic() > deadline:
+                self.signal(signal.SIGKILL)
+                sys.exit("the tracking server never answered")
+            time.sleep(0.3)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=2) as answer:
+                return bool(answer.read() == b"OK")
+        except OSError:
+            return False
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the server and its children."""
+        root = psutil.Process(self.process.pid)
+        for process in [root, *root.children(recursive=True)]:
+            process.send_signal(number)
+
+
+def start(setting: Setting, output: Path, uri: str, resume: bool = False) -> subprocess.Popen[bytes]:
+    """The sweep's driver; what it says goes to OUTPUT.log."""
+    words = ["compressibility_sweep", "--preset", "smoke", "--seeds", str(setting.seeds), "--output", str(output)]
+    words += ["--set", f"epochs={setting.epochs}", "--tracking-uri", uri, *(["--resume"] if resume else [])]
+    with output.with_suffix(".log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "study.launch", *words], cwd=output.parent, stdout=log, stderr=log,
+            env=os.environ | {"STUDY_CHECKPOINT_SECONDS": "1", "STUDY_HANG_SECONDS": "20"},
+        )  # fmt: skip
+
+
+def trial_workers(driver: int, folder: Path) -> list[psutil.Process]:
+    """The live descendants of the driver that run a trial, by the notes that they keep."""
+    ours = {p.pid for p in psutil.Process(driver).children(recursive=True)}
+    found = []
+    for note in heartbeat.read(folder).values():
+        process = heartbeat.same(note["pid"], note["process_started"])
+        if process is not None and process.pid in ours:
+            found.append(process)
+    return found
+
+
+def kill_driver(driver: subprocess.Popen[bytes], folder: Path, toll: Toll) -> None:
+    """SIGKILL the driver and wait until its trial workers are gone; after ORPHAN_SECONDS they are orphans."""
+    workers = trial_workers(driver.pid, folder)
+    driver.kill()
+    driver.wait()
+    began = time.monotonic()
+    _, alive = psutil.wait_procs(workers, timeout=ORPHAN_SECONDS)
+    toll.slowest_end = max(toll.slowest_end, time.monotonic() - began)
+    toll.orphans += len(alive)
+    toll.drivers += 1
+
+
+def disturbed(setting: Setting, folder: Path, server: Server) -> Toll:
+    """Run the sweep to its end under fire."""
+    stream, toll, trials = random.Random(0), Toll(), 3 * setting.seeds
+    deaths = [trials * (i + 1) // (setting.driver_deaths + 1) for i in range(setting.driver_deaths)]
+    began = time.monotonic()
+    driver = start(setting, folder, server.uri)
+    next_kill, hung_since = began + setting.every, 0.0
+    while driver.poll() is None:
+        time.sleep(0.2)
+        now = time.monotonic()
+        done = len(list((folder / "trials").glob("*.parquet")))
+        toll.attempts |= {(name, note["began"]) for name, note in heartbeat.read(folder).items()}
+        if not hung_since and not deaths:  # a start asks the server; a sweep that runs does not wait for it
+            server.signal(signal.SIGSTOP)
+            hung_since = now
+        elif hung_since > 0 and now - hung_since > setting.hang:
+            server.signal(signal.SIGCONT)
+            hung_since = -1.0
+        if deaths and done >= deaths[0]:
+            deaths.pop(0)
+            kill_driver(driver, folder, toll)
+            driver = start(setting, folder, server.uri, resume=True)
+        elif now > next_kill and (workers := trial_workers(driver.pid, folder)):
+            stream.choice(workers).kill()
+            toll.workers += 1
+            next_kill = now + setting.every * stream.uniform(0.5, 1.5)
+    toll.seconds = time.monotonic() - began
+    time.sleep(max(0.0, hung_since + setting.hang - time.monotonic()) if hung_since > 0 else 0.0)
+    server.signal(signal.SIGCONT)
+    if driver.returncode:
+        sys.exit(f"the sweep under fire ended with {driver.returncode}:\n{folder.with_suffix('.log').read_text()}")
+    return toll
+
+
+def rows_equal(control: Path, folder: Path, uri: str) -> float:
+    """Share of the trials whose deterministic rows equal those of the undisturbed sweep."""
+    first, second = (
+        {n: results.rows_digest(t.rows, True) for n, t in results.scan(f).items()} for f in (control, folder)
+    )
+    return sum(second.get(n) == digest for n, digest in first.items()) / max(1, len(first))
+
+
+def once_in_mlflow(control: Path, folder: Path, uri: str) -> float:
+    """Share of the trials that stand in MLflow exactly once, finished, under the sweep's one run."""
+    from mlflow import MlflowClient
+
+    sweep, names = results.read_study(folder)["sweep"], list(results.scan(folder))
+    client = MlflowClient(tracking_uri=uri)
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    runs = client.search_runs(experiments, f"tags.`study.sweep` = '{sweep}'", max_results=10_000)
+    parents = [r.info.run_id for r in runs if r.data.tags["study.level"] == "sweep"]
+    seen = [
+        r.data.tags["study.fingerprint"]
+        for r in runs
+        if r.data.tags["study.level"] == "trial"
+        and r.info.status == "FINISHED"
+        and [r.data.tags["mlflow.parentRunId"]] == parents
+    ]
+    return sum(seen.count(name) == 1 for name in names) / max(1, len(names))
+
+
+# A sweep that is a search adds its own here: no Optuna trial left RUNNING.
+CHECKS: Mapping[str, Callable[[Path, Path, str], float]] = {
+    "trials with equal deterministic rows": rows_equal,
+    "trials once in MLflow": once_in_mlflow,
+}
+
+
+def measure(setting: Setting) -> list[Figure]:
+    """Both sweeps, one after the other, and what came of them."""
+    with tempfile.TemporaryDirectory(prefix="chaos-") as scratch:
+        root = Path(scratch)
+        server = Server(root)
+        try:
+            began = time.monotonic()
+            if start(setting, root / "control", server.uri).wait():
+                sys.exit(f"the undisturbed sweep failed:\n{(root / 'control.log').read_text()}")
+            alone = time.monotonic() - began
+            print(f"undisturbed: {alone:.0f} s", file=sys.stderr)
+            toll = disturbed(setting, root / "fire", server)
+            print(f"under fire: {toll.seconds:.0f} s", file=sys.stderr)
+            before = once_in_mlflow(root / "control", root / "fire", server.uri)
+            rebuild = [sys.executable, "-m", "study.tracking", "rebuild", "fire", "--tracking-uri", server.uri]
+            subprocess.run(rebuild, cwd=root, check=True, stdout=subprocess.DEVNULL)
+            checks = {name: check(root / "control", root / "fire", server.uri) for name, check in CHECKS.items()}
+        finally:
+            server.signal(signal.SIGCONT)
+            server.signal(signal.SIGKILL)
+    trials = 3 * setting.seeds
+    figures: list[tuple[str, float, str, float | None]] = [
+        ("trials", trials, "trials", None),
+        ("workers killed", toll.workers, "kills", None),
+        ("drivers killed", toll.drivers, "kills", None),
+        ("tracking server hung", setting.hang, "s", None),
+        ("attempts seen", len(toll.attempts), "attempts", None),
+        ("retries seen", len(toll.attempts) - len({name for name, _ in toll.attempts}), "attempts", None),
+        ("trials once in MLflow before a rebuild", before, "part", None),
+        *((name, share, "share", 1.0) for name, share in checks.items()),
+        ("trial workers alive 10 s after a driver", toll.orphans, "workers", 0.0),
+        ("slowest end of a dead driver's workers", toll.slowest_end, "s", ORPHAN_SECONDS),
+        ("undisturbed", alone, "s", None),
+        ("under fire", toll.seconds, "s", None),
+        ("wall time over undisturbed", toll.seconds / alone, "ratio", 1.5),
+    ]
+    return [figure(name, [value], unit, goal) for name, value, unit, goal in figures]
+
+
+def main(
+    *,
+    quick: Annotated[bool, Parameter(negative="", help="Fewer trials.")] = False,
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="One JSON object per figure.")] = False,
+) -> int:
+    """Run a sweep under fire and compare it with one left alone; 1 when a result, a run or a worker is wrong."""
+    figures: list[Any] = measure(QUICK if quick else FULL)
+    show(figures, json_)
+    return int(any(f.value != f.goal for f in figures if f.unit in ("share", "workers")))
+
+
+if __name__ == "__main__":
+    sys.exit(cyclopts.run(main))

@@ -1,0 +1,159 @@
+"""What MLflow shows of a folder of results: pure functions from the tables to names, notes, tags, params, metrics."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study import results
+from study.console import point_name
+from study.names import metric_name, table_of_meanings
+from study.space import AXES, shown
+
+PARAMS = ("width", "depth", "epochs", "batch_size", "learning_rate", "train_size", "test_size")
+STATUS = {"ok": "FINISHED", "diverged": "FINISHED", "failed": "FAILED"}
+LONGEST_TAG = 5000  # what every server since MLflow 2 takes
+NET_LEVEL = (None, "mean", "product")
+
+Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialView:
+    """A trial as a run of MLflow; times in milliseconds, metrics as (name, value, time, step)."""
+
+    name: str
+    status: str
+    start: int
+    end: int
+    tags: dict[str, str]
+    params: dict[str, str]
+    metrics: list[tuple[str, float, int, int]]
+
+
+def moving(manifest: Manifest) -> list[str]:
+    """The axes that the sweep's arms move."""
+    return list(dict.fromkeys(axis for arm in manifest["arms"] for axis in arm["axes"]))
+
+
+def settings(manifest: Manifest) -> dict[str, Any]:
+    """The settings worth a parameter: the usual ones of a net, or those that a study without data names."""
+    have = manifest["configuration"]["settings"]
+    usual = PARAMS if manifest["configuration"]["data"] else manifest.get("parameters", ())
+    return {key: have[key] for key in usual if key in have}
+
+
+def shared_tags(manifest: Manifest) -> dict[str, str]:
+    """The tags that a sweep's run and its trials have in common: what to search and group by."""
+    configuration, commit = manifest["configuration"], manifest.get("commit", "")
+    tags = {
+        "study.name": configuration["study"],
+        "study.sweep": sweep_id(manifest),
+        "study.preset": manifest.get("preset", ""),
+        "study.data": configuration["data"],
+        "study.model": configuration["model"],
+        "study.commit": commit,
+        "mlflow.source.name": "study.launch",
+        "mlflow.source.type": "LOCAL",
+    }
+    tags |= {f"study.setting.{key}": str(value) for key, value in settings(manifest).items()}
+    return tags | ({"mlflow.source.git.commit": commit.removesuffix("-dirty")} if commit else {})
+
+
+def sweep_id(manifest: Manifest) -> str:
+    """What ties the runs of a folder together, for good."""
+    return str(manifest["sweep"])
+
+
+def experiment_note(manifest: Manifest) -> str:
+    """What the experiment is about and how to read it; Markdown."""
+    return (
+        f"{manifest['question']} ({manifest['figure']})\n\n"
+        "One run per sweep; its trials, one net each, stand one level below it. Parameters are the axes and settings; "
+        "a metric's coordinates follow a slash (norm, budget, share kept, split when it is not `test`). "
+        "Each trial's note lists its metrics with unit and range. `system/...` are of the worker that ran the trial."
+    )
+
+
+def sweep_note(manifest: Manifest) -> str:
+    """What a sweep varies, and what its metrics mean; Markdown."""
+    arms = "\n".join(
+        f"- **{arm['name']}** ({arm['family']}): "
+        + "; ".join(f"{axis} {', '.join(map(shown, values))}" for axis, values in arm["axes"].items())
+        for arm in manifest["arms"]
+    )
+    axes = "\n".join(f"- `{axis}`: {AXES[axis].help}" for axis in moving(manifest) if axis in AXES)
+    return (
+        f"{experiment_note(manifest)}\n\n{arms}\n\nSeeds {', '.join(map(str, manifest['seeds']))}.\n\n{axes}\n\n"
+        "Verdicts and figures: Artifacts, `report.html` and `figures`."
+    )[:LONGEST_TAG]
+
+
+def trial_note(identity: Mapping[str, Any], manifest: Manifest, measures: Iterable[str], cause: str = "") -> str:
+    """What was done in a trial, and meaning, unit and range of each of its metrics; Markdown."""
+    point = ", ".join(f"{axis} {shown(identity[axis])}" for axis in moving(manifest))
+    head = f"One trial of {identity['study']} (family {identity['family']}): {point}, seed {identity['seed']}."
+    if cause:
+        head += f"\n\nIt failed: {cause}"
+    return f"{head}\n\n{table_of_meanings(measures)}"[:LONGEST_TAG]
+
+
+def failure(folder: Path, trial: str) -> dict[str, Any] | None:
+    """A trial's failure note, where it has one and no result."""
+    if results.trial_path(folder, trial).exists():
+        return None
+    return results.failures(folder, trial).get(trial)
+
+
+def trial_view(folder: Path, manifest: Manifest, trial: str, parent: str) -> TrialView | None:
+    """A trial's run from its table, or from its failure note; None where the folder has neither."""
+    note = failure(folder, trial)
+    if note is not None:
+        written = int((folder / "failed" / f"{trial}.json").stat().st_mtime * 1000)
+        return _view(manifest, note["identity"] | {"status": "failed"}, [], written, written, parent, note)
+    path = results.trial_path(folder, trial)
+    if not path.exists():
+        return None
+    found = results.read_trial(path)
+    end = int(found.provenance.get("finished", time.time()) * 1000)
+    start = int(end - found.provenance.get("wall_seconds", 0.0) * 1000)
+    return _view(manifest, found.rows[0], found.rows, start, end, parent, {})
+
+
+def _view(
+    manifest: Manifest,
+    identity: Mapping[str, Any],
+    rows: list[dict[str, Any]],
+    start: int,
+    end: int,
+    parent: str,
+    note: Mapping[str, Any],
+) -> TrialView:
+    rows = [r for r in rows if r["layer"] in NET_LEVEL]
+    cause = str(note.get("cause", ""))
+    tags = shared_tags(manifest) | {
+        "mlflow.parentRunId": parent,
+        "mlflow.note.content": trial_note(identity, manifest, (r["measure"] for r in rows), cause),
+        "study.level": "trial",
+        "study.family": identity["family"],
+        "study.fingerprint": identity["trial"],
+        "study.seed": str(identity["seed"]),
+        "study.status": identity["status"],
+        "study.attempts": str(note.get("attempts", 1)),
+    }
+    params = {axis: identity[axis] for axis in moving(manifest)} | {"seed": identity["seed"]} | settings(manifest)
+    return TrialView(
+        name=point_name(identity, identity["seed"]),
+        status=STATUS[identity["status"]],
+        start=start,
+        end=end,
+        tags=tags | ({"study.cause": cause[:LONGEST_TAG]} if cause else {}),
+        params={key: str(value) for key, value in params.items()},
+        metrics=[(metric_name(r), r["value"], _stamp(r, start), int(r["step"] or 0)) for r in rows],
+    )
+
+
+def _stamp(r: Mapping[str, Any], start: int) -> int:
+    """A row's time stamp in milliseconds: a system metric's own second, else the trial's start."""
+    return start + int(r["step"] * 1000) if r["measure"].startswith("system/") else start

@@ -1,0 +1,83 @@
+"""Nets worth keeping, as MLflow models: an exported program with a signature, and plain weights. Nothing pickled.
+
+models/TRIAL of a results folder holds MLflow's model folder: MLmodel, data/model.pt2 (from torch.export; MLflow loads
+it with MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false) and extra_files/weights.safetensors. The store gets a copy.
+"""
+
+import importlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FOLDER = "models"
+
+
+def model_path(folder: Path, trial: str) -> Path:
+    """Where a trial's model lies in a folder of results."""
+    return folder / FOLDER / trial
+
+
+def save(folder: Path, trial: str, net: "nn.Module", shape: tuple[int, int, int]) -> Path:
+    """Write a net's model folder, complete or absent; the first one stays.
+
+    `shape` is (channels, height, width); the signature takes images (n, *shape) in [0, 1], n free, and gives logits
+    (n, classes). Whatever torch.export cannot trace raises its error.
+    """
+    path = model_path(folder, trial)
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".tmp-"))
+    try:
+        _write(temporary, net, shape)
+        if not path.exists():
+            os.rename(temporary / "model", path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return path
+
+
+def _write(temporary: Path, net: "nn.Module", shape: tuple[int, int, int]) -> None:
+    torch = importlib.import_module("torch")
+    safetensors = importlib.import_module("safetensors.torch")
+    from mlflow import pytorch
+    from mlflow.models import infer_signature
+
+    weights = temporary / "weights.safetensors"
+    safetensors.save_file(
+        {name: t.detach().cpu().contiguous().clone() for name, t in net.state_dict().items()}, weights
+    )
+    was_training, device = net.training, next(net.parameters()).device
+    net.eval().cpu()
+    example = torch.zeros(2, *shape).numpy()  # two of them: torch.export takes a batch of one for a constant
+    with torch.no_grad():
+        logits = net(torch.from_numpy(example)).numpy()
+    pytorch.save_model(
+        net,
+        str(temporary / "model"),
+        signature=infer_signature(example, logits),
+        input_example=example,
+        serialization_format="pt2",
+        pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}"],
+        extra_files=[str(weights)],
+    )
+    net.train(was_training).to(device)
+
+
+def deliver(client: Any, experiment: str, run: str, trial: str, path: Path) -> None:
+    """Log a model folder under its trial's run; one that stands there whole is left alone."""
+    from mlflow.entities import LoggedModelOutput
+
+    for model in client.search_logged_models([experiment], f"source_run_id = '{run}'"):
+        if str(model.status) == "READY":
+            return
+        client.delete_logged_model(model.model_id)
+    model = client.create_logged_model(experiment, f"net-{trial}", source_run_id=run, tags={"study.fingerprint": trial})
+    client.log_model_artifacts(model.model_id, str(path))
+    client.finalize_logged_model(model.model_id, "READY")
+    client.log_outputs(run, [LoggedModelOutput(model.model_id, step=0)])

@@ -1,0 +1,22 @@
+"""The view made again from the truth: every trial of a folder delivered from its table."""
+
+from pathlib import Path
+
+from study import results
+from study.tracking.tracker import Tracker
+
+
+def rebuild(folder: Path, uri: str) -> tuple[int, str]:
+    """Deliver every finished and failed trial of a results folder; how many there are, and what was not delivered.
+
+    The same folder gives the same runs, parameters, metrics and tags however often it is done.
+    """
+    manifest = results.read_study(folder)
+    finished = [path.stem for path in sorted((folder / "trials").glob("*.parquet"))]
+    failed = [name for name in results.failures(folder) if name not in finished]
+    tracker = Tracker(uri, folder, manifest)
+    for name in [*finished, *failed]:
+        tracker.trial(name)
+    whole = set(manifest["trials"]) <= {*finished, *failed}
+    status = "FAILED" if failed else "FINISHED" if whole else "KILLED"
+    return len(finished) + len(failed), tracker.close(status, folder)

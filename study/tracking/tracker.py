@@ -1,0 +1,136 @@
+"""The outbox: finished trials are delivered in a thread, tried again while the store is away, and never in the way."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from study.tracking import models
+from study.tracking.runs import Runs
+from study.tracking.stores import without_secrets
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PATIENCE_SECONDS = 60.0  # how long close() waits for a store that takes what it is given, between two trials
+AWAY_SECONDS = 12.0  # how long it waits for one that does not
+PAUSES = (1.0, 2.0, 5.0, 15.0)  # seconds before the next try while the store is away
+MOST_REFUSALS = 3
+END = "the sweep's run"  # beside the trials' fingerprints
+
+
+class Tracker:
+    """Delivers trials by fingerprint from their published tables.
+
+    What could not be delivered is the difference between the tables and the store, so nothing is kept on the disk: the
+    next run of the folder delivers it, or `python -m study.tracking rebuild DIR`.
+    """
+
+    def __init__(self, uri: str, folder: Path, manifest: Mapping[str, Any]) -> None:
+        self.uri, self.folder, self.manifest = uri, folder, manifest
+        self.error = ""
+        self.seconds = 0.0
+        self.away = False
+        self.moved = time.monotonic()
+        self._given: dict[str, None] = {}
+        self._left: deque[str] = deque()
+        self._refused: dict[str, int] = {}
+        self._end: tuple[str, Path | None] | None = None
+        self._hurry = self._closed = False
+        self._tries = 0
+        self._news = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+        self._thread.start()
+
+    def trial(self, trial: str) -> None:
+        """Have a finished or failed trial delivered; returns at once."""
+        with self._news:
+            self._given[trial] = None
+            self._refused.pop(trial, None)
+            self._left.append(trial)
+            self._news.notify()
+
+    def model(self, trial: str, net: "nn.Module", shape: tuple[int, int, int]) -> Path:
+        """Keep a trial's net in the folder's models/ and have it delivered under the trial's run; where it lies.
+
+        `shape` is that of one image. Takes seconds (the net is traced); raises what torch.export raises.
+        """
+        path = models.save(self.folder, trial, net, shape)
+        self.trial(trial)
+        return path
+
+    def close(self, status: str = "FINISHED", artifacts: Path | None = None) -> str:
+        """Deliver what is left, attach the report's files to the sweep's run and end it.
+
+        Returns what is missing and why, nothing when all is there. A store that is away is given AWAY_SECONDS.
+        """
+        with self._news:
+            self._end, self._hurry = (status, artifacts), True
+            self._news.notify()
+        self.moved = time.monotonic()
+        while self._thread.is_alive():
+            if time.monotonic() - self.moved > (AWAY_SECONDS if self.away else PATIENCE_SECONDS):
+                break
+            self._thread.join(0.1)
+        if self._closed and not self._left:
+            return ""
+        count = len(self._left)
+        cause = self.error or "the store did not keep up"
+        return f"{count} trials not delivered, {cause}" if count else f"the sweep's run was not ended, {cause}"
+
+    def _work(self) -> None:
+        runs: Runs | None = None
+        while not self._closed and self._refused.get(END, 0) < MOST_REFUSALS:
+            self._wait()
+            began = time.thread_time()
+            try:
+                runs = runs or self._open()
+                self._next(runs)
+                self._tries, self.away, self.moved = 0, False, time.monotonic()
+            except Exception as error:  # a tracking store may fail in any way; the table is the truth
+                words = str(error).splitlines()[0] if str(error) else ""
+                self.error = without_secrets(f"{type(error).__name__}: {words}")
+                self._failed(runs)
+                runs = None
+            self.seconds += time.thread_time() - began
+
+    def _wait(self) -> None:
+        """Until there is something to do; while the store is away, until it is time to try again or to end."""
+        pause = PAUSES[min(self._tries, len(PAUSES)) - 1] if self._tries else None
+        with self._news:
+            self._news.wait_for(lambda: self._hurry or (not self._tries and bool(self._left or self._end)), pause)
+            self._hurry = False
+
+    def _open(self) -> Runs:
+        """The store as it stands now: whatever was given and does not stand there is to be delivered again."""
+        runs = Runs(self.uri, self.folder, self.manifest)
+        with self._news:
+            self._left = deque(n for n in self._given if not runs.complete(n) and n not in self._hopeless())
+        return runs
+
+    def _next(self, runs: Runs) -> None:
+        """Deliver one trial, or end the sweep's run when none is left."""
+        if self._left:
+            runs.deliver(self._left[0])
+            with self._news:
+                self._left.popleft()
+        elif self._end is not None:
+            runs.close(*self._end)
+            self._left.extend(self._hopeless())
+            self._closed = True
+
+    def _hopeless(self) -> list[str]:
+        return [name for name, times in self._refused.items() if times >= MOST_REFUSALS]
+
+    def _failed(self, runs: Runs | None) -> None:
+        """The store is away: try again later. Or it does not take this one: others first, a few times over."""
+        if runs is None or not runs.answers():
+            self._tries, self.away = self._tries + 1, True
+            return
+        with self._news:
+            name = self._left.popleft() if self._left else END
+            self._refused[name] = self._refused.get(name, 0) + 1
+            if name != END and self._refused[name] < MOST_REFUSALS:
+                self._left.append(name)
