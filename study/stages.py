@@ -12,6 +12,7 @@ from study.compression import mask, prune, quantize, remove
 from study.config import Ascend, Build, Factorize, Gaussian, Load, Plant, Prune, Quantize, Remove, Train, seed_for
 from study.data import load
 from study.models import build
+from study.models.net import Net
 from study.rows import row
 from study.state import StageFunction, State
 from study.theory.ascent import ascend
@@ -23,17 +24,23 @@ def _load(state: State, config: Load) -> Iterator[State]:
     yield state
 
 
+def _placed(net: Net, device: torch.device) -> Net:
+    """The net on its device; on a GPU convolutions run channels last, which its tensor cores want."""
+    net.to(device)
+    return net.to(memory_format=torch.channels_last) if device.type == "cuda" else net
+
+
 def _build(state: State, config: Build) -> Iterator[State]:
     assert state.data is not None
     statistics = (state.data.mean, state.data.std)
-    state.net = build(config, state.data.shape, state.data.classes, statistics, seed_for(state.seed, "weights"))
-    state.net.to(state.device)
+    net = build(config, state.data.shape, state.data.classes, statistics, seed_for(state.seed, "weights"))
+    state.net = _placed(net, state.device)
     yield state
 
 
 def _factorize(state: State, config: Factorize) -> Iterator[State]:
     assert state.net is not None
-    state.net = factors.factorize(state.net, config.rank, seed_for(state.seed, "factors")).to(state.device)
+    state.net = _placed(factors.factorize(state.net, config.rank, seed_for(state.seed, "factors")), state.device)
     yield state
 
 

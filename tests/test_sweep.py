@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from study import results
+from study.plan import find_study, study_names
 from tests.helpers import launch
 
 SMOKE = ["compressibility_sweep", "--preset", "smoke", "--set", "epochs=30", "--seeds", "3"]
@@ -274,6 +275,17 @@ def test_every_study_runs_to_its_report(study, here, tmp_path):
     pictures = {p.name for p in (tmp_path / "out/figures").iterdir()}
     assert pictures == {"bound_validation": {"gap.png", "anatomy.png", "robustness.png"},
                         "operator_norm_study": {"ascent.png"}}[study]  # fmt: skip
+
+
+@pytest.mark.parametrize("study", [s for s in study_names() if find_study(s).presets["smoke"].data])
+def test_every_study_can_be_attacked_through_the_toolbox(study, here, tmp_path):
+    done = here(study, "--preset", "smoke", "--in-process", "--seeds", "1", "--set", "attack_backend=art",
+                "--set", "attack_iterations=3", "--output", "out", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    table = results.read(tmp_path / "out")
+    gaps = table[table.measure == "loss_gap_art"]
+    assert set(gaps.trial) == set(table.trial)
+    assert len(table[table.measure == "robust_accuracy"]) >= len(gaps) > 0
 
 
 def test_a_folder_that_holds_a_lock_alone_can_be_used(here, tmp_path):

@@ -10,6 +10,7 @@ from study.attacks.ball import Result
 from study.attacks.climb import Plan, climb
 from study.attacks.record import Record
 
+BATCH = {"cpu": 256, "cuda": 4096}  # a processor's caches hold the one; a GPU waits for the other
 PRECISIONS = ("fp32", "bf16", "auto")
 
 
@@ -27,7 +28,7 @@ def apgd(
     goal: str = "robust",
     certify: bool = False,
     precision: str = "fp32",
-    batch_size: int = 256,
+    batch_size: int = 0,
     generator: torch.Generator,
 ) -> Result:
     """AutoPGD on the cross-entropy ("ce"), the difference of logits ratio ("dlr") or, with `targets` > 0, targeted DLR.
@@ -35,6 +36,7 @@ def apgd(
     x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives the clean point). Each restart begins at a random
     point on the ball's edge; `iterations` steps cost one forward and one backward pass each, and one forward pass at
     the start; every iterate counts. Targeted DLR does this for each of the `targets` most likely wrong classes.
+    batch_size 0 takes the device's own.
     goal "robust": only the mask is wanted, a fooled sample is retired and `worst` is the highest point of the climbed
     loss until then. goal "loss": every sample is climbed to the end and `worst` has the highest cross-entropy seen.
     `certify` spares samples that a certificate proves safe (goal "robust" only): the mask is the same, their `worst`
@@ -44,6 +46,7 @@ def apgd(
     TypeError for a net that certificates do not handle.
     """
     ball.check(x, y, eps, norm)
+    batch_size = batch_size or BATCH["cuda" if x.is_cuda else "cpu"]
     ball.check_counts(iterations=iterations, restarts=restarts, batch_size=batch_size)
     ball.check_choice("goal", goal, ("robust", "loss"))
     ball.check_choice("precision", precision, PRECISIONS)
