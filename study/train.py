@@ -61,14 +61,15 @@ def _optimizer(net: Net, config: Train) -> torch.optim.Optimizer:
 def _penalty(net: Net, config: Train, polars: list[Tensor], step: int, left: int) -> Tensor:
     """The penalty's value to be added to the loss; `polars` is renewed in place every penalty_refresh steps.
 
-    Between renewals the smallest singular values overshoot zero; in the last steps (`left` counts them) every step
-    renews, so that the spectrum's tail settles where the exact gradient has it.
+    Between renewals the smallest singular values overshoot zero, so that they need not be told apart; in the last steps
+    (`left` counts them) every step renews exactly, and the spectrum's tail settles where the gradient has it.
     """
     matrices = list(nets.weight_matrices(net).values())
     if config.penalty != "nuclear_norm" or not config.penalty_refresh:
         return PENALTIES[config.penalty](matrices)
-    if step % config.penalty_refresh == 0 or left <= SETTLING_STEPS:
-        polars[:] = [polar(W) for W in matrices]
+    exact = left <= SETTLING_STEPS or config.penalty_refresh == 1
+    if exact or step % config.penalty_refresh == 0:
+        polars[:] = [polar(W, exact) for W in matrices]
     return linearised(matrices, polars)
 
 

@@ -180,6 +180,18 @@ def test_the_polar_factor_of_a_singular_matrix_is_a_subgradient():
     assert torch.equal(polar(torch.zeros(3, 4)), torch.zeros(3, 4))
 
 
+def test_the_quick_polar_factor_lacks_the_smallest_directions_alone():
+    U, V = (torch.linalg.qr(torch.randn(60, 60, generator=stream(i))).Q for i in (0, 1))
+    s = torch.logspace(0, -6, 60)
+    W = (U * s) @ V.T
+    P, Q = polar(W), polar(W, exact=False)
+    clear = s > 0.01
+    assert torch.allclose(Q @ V[:, clear], U[:, clear], atol=2e-3)
+    assert float((P * W).sum()) == pytest.approx(float(s.sum()), rel=1e-5)
+    assert float((Q * W).sum()) == pytest.approx(float(s.sum()), rel=2e-3)
+    assert float(torch.linalg.svdvals(Q)[0]) < 1.2
+
+
 def test_shrinking_takes_the_threshold_off_every_singular_value():
     W = torch.randn(6, 5, generator=stream())
     s = torch.linalg.svdvals(W)
