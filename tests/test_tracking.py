@@ -1,16 +1,20 @@
 """What stands in MLflow after a sweep: a real store, a real server, and a real browser on it."""
 
+import ast
 import os
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from study import results
+from study.names import meaning
 from tests.helpers import launch
 from tests.mlflow_server import Server
 
+ROOT = Path(__file__).resolve().parent.parent
 SMOKE = ["compressibility_sweep", "--preset", "smoke", "--in-process", "--set", "test_size=50"]
 
 
@@ -68,8 +72,41 @@ def test_a_trial_can_be_understood_by_somebody_who_did_not_run_it(store):
     frame = results.read(store / "first")
     chosen = frame[(frame.trial == run.data.tags["study.fingerprint"]) & (frame.measure == "compress_eps_nu")]
     assert run.data.metrics["compress_eps_nu"] == float(chosen[chosen.layer == "mean"].value.iloc[0])
+    assert run.data.tags["study.setting.epochs"] == "2", "what the study sets can be searched for in its trials"
     artifacts = {a.path for a in client.list_artifacts(parents["first"].info.run_id)}
     assert artifacts == {"report.html", "figures"}
+
+
+def test_descriptions_say_what_was_asked_and_what_each_metric_means(store):
+    client, found, parents = runs(store)
+    asked = results.read_study(store / "first")["question"]
+    experiment = client.get_experiment(parents["first"].info.experiment_id)
+    assert asked in experiment.tags["mlflow.note.content"]
+    sweep = parents["first"].data.tags["mlflow.note.content"]
+    assert asked in sweep
+    assert "**neuron** (regularization): alpha 0, 0.03" in sweep
+    assert "- `alpha`: strength of the penalty" in sweep
+    trials = [r for r in found if "mlflow.parentRunId" in r.data.tags]
+    for run in trials:
+        note = run.data.tags["mlflow.note.content"]
+        assert "| `clean_accuracy` | share of images classified correctly | 0 to 1 |" in note
+        for metric in run.data.metrics:
+            measure = metric.partition("/")[0]
+            assert f"| `{measure}` |" in note or measure == "system" or measure.endswith("_seconds"), metric
+
+
+def test_every_measure_has_a_meaning_and_a_unit(store):
+    made = set(results.read(store / "first").measure)
+    for path in (ROOT / "study").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and ast.unparse(node.func) == "row"
+                and isinstance(node.args[0], ast.Constant)
+            ):
+                made.add(node.args[0].value)
+    assert len(made) > 40
+    assert [m for m in sorted(made) if not all(meaning(m))] == [], "name it in study.names.MEANINGS"
 
 
 def test_a_lost_store_is_made_again_and_half_written_runs_are_replaced(store, here, tmp_path):
@@ -174,8 +211,13 @@ def test_the_ui_shows_names_nesting_and_comparison(browser, server, store):
     browser.get(f"{server}/#/experiments/{experiment}/runs/{children[0].info.run_id}")
     wait_for(browser, "clean_accuracy")
     wait_for(browser, "frobenius")
+    wait_for(browser, "share of images classified correctly")
     time.sleep(3)
     keep_picture(browser, "trial")
+    browser.get(f"{server}/#/experiments/{experiment}/runs/{parents['second'].info.run_id}")
+    wait_for(browser, "strength of the penalty")
+    time.sleep(2)
+    keep_picture(browser, "sweep")
 
 
 def test_the_report_opens_without_a_network(browser, store):

@@ -49,7 +49,10 @@ class Runs:
 
     def _experiment(self, uri: str) -> str:
         study = self.manifest["configuration"]["study"]
-        note = {"mlflow.note.content": content.experiment_note(self.manifest)}
+        note = {
+            "mlflow.note.content": content.experiment_note(self.manifest),
+            "mlflow.experimentKind": "custom_model_development",  # which of its two interfaces MLflow opens
+        }
         if found := self.client.get_experiment_by_name(study):
             for key, value in note.items():
                 if found.tags.get(key) != value:

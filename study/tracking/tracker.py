@@ -18,6 +18,7 @@ PATIENCE_SECONDS = 60.0  # how long close() waits for a store that takes what it
 AWAY_SECONDS = 12.0  # how long it waits for one that does not
 PAUSES = (1.0, 2.0, 5.0, 15.0)  # seconds before the next try while the store is away
 MOST_REFUSALS = 3
+REST = 3.0  # rest after a delivery, in its processor time: the thread shares one interpreter with Tune's loop
 END = "the sweep's run"  # beside the trials' fingerprints
 
 
@@ -39,7 +40,7 @@ class Tracker:
         self._refused: dict[str, int] = {}
         self._end: tuple[str, Path | None] | None = None
         self._hurry = self._closed = False
-        self._tries = 0
+        self._tries, self._rest = 0, 0.0
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
@@ -94,12 +95,14 @@ class Tracker:
                 self.error = without_secrets(f"{type(error).__name__}: {words}")
                 self._failed(runs)
                 runs = None
-            self.seconds += time.thread_time() - began
+            used = time.thread_time() - began
+            self.seconds, self._rest = self.seconds + used, REST * used
 
     def _wait(self) -> None:
         """Until there is something to do; while the store is away, until it is time to try again or to end."""
         pause = PAUSES[min(self._tries, len(PAUSES)) - 1] if self._tries else None
         with self._news:
+            self._news.wait_for(lambda: self._end is not None, self._rest)
             self._news.wait_for(lambda: self._hurry or (not self._tries and bool(self._left or self._end)), pause)
             self._hurry = False
 
