@@ -138,7 +138,7 @@ def _pictures(frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judge
     for at, part in slices(study):
         judged = [j for j in judgements if j.at == at]
         suffix = f"-{at.replace(', ', '-').replace(' ', '-')}" if at else ""
-        for name, title, draw in PICTURES[study["configuration"]["study"]]:
+        for name, title, draw in PICTURES.get(study["configuration"]["study"], ()):
             out.append((name + suffix, title + (f" ({at})" if at else ""), _png(draw(frame, part, judged))))
     return out
 

@@ -59,6 +59,8 @@ def sweep(
     gpus_per_trial: Annotated[float | None, Parameter(help="GPUs of a trial; default by preset.")] = None,
     max_concurrent: Annotated[int, Parameter(help="Most trials at once; 0 = as many as fit.")] = 0,
     time_budget: Annotated[str, Parameter(help="Stop cleanly after 90s, 10m or 2h.")] = "",
+    warm_start: Annotated[str, Parameter(help="Folders of earlier results that a search learns from: DIR1,DIR2.")] = "",
+    search_storage: Annotated[str, Parameter(help="Database URL of a search's Optuna study; default a journal.")] = "",
     tracking_uri: Annotated[str, Parameter(help="MLflow store; default sqlite:///mlflow.db here.")] = "",
     json_: Annotated[bool, Parameter(name="--json", help="Data as JSON on stdout, the rest on stderr.")] = False,
 ) -> int:
@@ -83,6 +85,8 @@ def sweep(
         model=model,
         output=output,
         cpus_per_trial=cpus_per_trial,
+        search_storage=search_storage,
+        warm_start=tuple(part.strip() for part in warm_start.split(",") if part.strip()),
         gpus_per_trial=None if gpus_per_trial is None else _positive("--gpus-per-trial", gpus_per_trial, zero=True),
     )
     address = address or os.environ.get("RAY_ADDRESS", "")

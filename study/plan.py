@@ -1,7 +1,9 @@
 """From what the user typed to the list of trials: studies by name, validation, the output folder's contract."""
 
 import dataclasses
+import functools
 import importlib
+import json
 import subprocess
 import time
 from collections import Counter
@@ -11,9 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from study import __version__, costs, datasets, results
-from study.config import UsageError, base_key
+from study.config import UsageError, base_key, plain
 from study.job import Job
-from study.space import AXES, Arm, Point, Preset, Study, closest, expand, settings_for, with_overrides
+from study.objectives import selector
+from study.space import (
+    AXES,
+    SEARCH,
+    Arm,
+    Choice,
+    Point,
+    Preset,
+    Study,
+    axes_of,
+    closest,
+    expand,
+    settings_for,
+    with_overrides,
+)
 from study.trainables import FAMILIES
 
 STUDIES = Path(__file__).resolve().parent.parent / "search_spaces"
@@ -46,11 +62,13 @@ class Request:
     output: str = ""
     cpus_per_trial: float = 1.0
     gpus_per_trial: float | None = None
+    search_storage: str = ""
+    warm_start: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A validated sweep: every job, and where its results go."""
+    """A validated sweep: every job (of a search those asked for so far), and where its results go."""
 
     study: Study
     preset_name: str
@@ -69,6 +87,15 @@ class Plan:
     jobs: Mapping[str, Job] = dataclasses.field(default_factory=dict)
     estimated_trial_seconds: float = 0.0
     past_trials: int = 0
+
+    @property
+    def total(self) -> int:
+        """Trials in the end; of a search the least, as long as its front is not known."""
+        search = self.preset.search
+        if search is None:
+            return len(self.jobs)
+        rerun = min(search["finalists"], search["evaluations"]) * (len(self.seeds) - 1)
+        return max(len(self.jobs), search["evaluations"] + rerun)
 
     def configuration(self) -> dict[str, Any]:
         """What must not change in a folder of results."""
@@ -98,6 +125,7 @@ def make(request: Request, *, need_data: bool = True) -> Plan:
         raise UsageError(f"{study.name} works without data and model; leave --data and --model away")
     data = request.data or preset.data
     preset, settings = with_overrides(preset, request.overrides, data)
+    preset = _with_search(preset, request)
     model = request.model or preset.model
     gpus = preset.gpus_per_trial if request.gpus_per_trial is None else request.gpus_per_trial
     plan = Plan(
@@ -118,6 +146,20 @@ def make(request: Request, *, need_data: bool = True) -> Plan:
     _check_sizes(plan)
     _check_attack(plan)
     return with_jobs(plan)
+
+
+def _with_search(preset: Preset, request: Request) -> Preset:
+    """The preset with the search's storage and warm start."""
+    if preset.search is None:
+        if request.search_storage or request.warm_start:
+            raise UsageError(f"{request.study} is no search; leave --search-storage and --warm-start away")
+        return preset
+    for folder in request.warm_start:
+        if read_manifest(Path(folder)) is None:
+            raise UsageError(f"--warm-start {folder}: not a folder of results, it has no study.json")
+    warm = tuple(str(Path(folder).resolve()) for folder in request.warm_start)
+    search = dataclasses.replace(preset.search, storage=request.search_storage, warm_start=warm)
+    return dataclasses.replace(preset, search=search)
 
 
 def _check_attack(plan: Plan) -> None:
@@ -180,44 +222,17 @@ def _model_digest(model: str) -> str:
 
 
 def with_jobs(plan: Plan) -> Plan:
-    """The plan with its points expanded and every point built into a job."""
-    points = expand(plan.preset, plan.settings, plan.seeds)
-    gpu = plan.gpus_per_trial > 0
-    ratio, past = costs.past_ratio(plan.folder.parent, "cuda" if gpu else "cpu")
-    raws = [
-        costs.trial_seconds(plan.data, plan.model, plan.settings, gpu, float(point.axes["adversarial_ratio"]))
-        for point in points
-    ]
-    shared = {
-        "data": datasets.label(plan.data),
-        "data_digest": plan.data_digest,
-        "data_dir": datasets.folder(plan.data, plan.data_dir),
-        "model": plan.model,
-        "model_digest": plan.model_digest,
-    }
-    commit = git_commit()
-    jobs = {}
-    for point, raw in zip(points, raws, strict=True):
-        values = {**point.settings, **point.axes, **shared, "seed": point.seed}
-        job = Job(
-            study=plan.study.name,
-            family=point.family,
-            axes=point.axes,
-            trial=FAMILIES[point.family](values),
-            folder=str(plan.folder),
-            data=plan.data,
-            model=plan.model,
-            device="cuda" if gpu else "cpu",
-            gpu_fraction=plan.gpus_per_trial,
-            commit=commit,
-            search_path=str(Path.cwd()),
-            estimated_seconds=raw,
-        )
-        jobs[job.fingerprint] = job
+    """The plan with its points expanded (of a search: those that it has) and every point built into a job."""
+    search = plan.preset.search
+    points = list(plan.points) if search else expand(plan.preset, plan.settings, plan.seeds)
+    device = "cuda" if plan.gpus_per_trial > 0 else "cpu"
+    ratio, past = costs.past_ratio(plan.folder.parent, device)
+    jobs = {job.fingerprint: job for job in (job_of(plan, point) for point in points)}
     bases = Counter(base_key(job.trial) for job in jobs.values())
     for name, job in jobs.items():
         if bases[key := base_key(job.trial)] > 1:
             jobs[name] = dataclasses.replace(job, base=key)
+    raws = [_seconds(plan, float(r)) for r in _ratios(plan)] if search else [j.estimated_seconds for j in jobs.values()]
     return dataclasses.replace(
         plan,
         points=tuple(points),
@@ -227,6 +242,47 @@ def with_jobs(plan: Plan) -> Plan:
     )
 
 
+def _ratios(plan: Plan) -> list[float]:
+    """The adversarial ratios that a search chooses from, for its estimate."""
+    assert plan.preset.search is not None
+    domain = plan.preset.search.knobs.get("adversarial_ratio", Choice(values=(0.0,)))
+    return list(map(float, domain.values)) if isinstance(domain, Choice) else [(domain.low + domain.high) / 2]
+
+
+def _seconds(plan: Plan, ratio: float) -> float:
+    return costs.trial_seconds(plan.data, plan.model, plan.settings, plan.gpus_per_trial > 0, ratio)
+
+
+def job_of(plan: Plan, point: Point) -> Job:
+    """The job of one point of a plan. A search keeps the weights of its models."""
+    shared = {
+        "data": datasets.label(plan.data),
+        "data_digest": plan.data_digest,
+        "data_dir": datasets.folder(plan.data, plan.data_dir),
+        "model": plan.model,
+        "model_digest": plan.model_digest,
+    }
+    values = {**point.settings, **point.axes, **shared, "seed": point.seed}
+    trial = FAMILIES[point.family](values)
+    return Job(
+        study=plan.study.name,
+        family=point.family,
+        axes=point.axes,
+        trial=trial,
+        folder=str(plan.folder),
+        data=plan.data,
+        model=plan.model,
+        device="cuda" if plan.gpus_per_trial > 0 else "cpu",
+        gpu_fraction=plan.gpus_per_trial,
+        commit=git_commit(),
+        search_path=str(Path.cwd()),
+        estimated_seconds=_seconds(plan, float(point.axes["adversarial_ratio"])),
+        base=base_key(trial) if plan.preset.search else "",
+        weights=plan.preset.search is not None,
+    )
+
+
+@functools.cache
 def git_commit() -> str:
     """The project's commit, with `-dirty` where tracked files differ; empty outside a checkout."""
     root = Path(__file__).resolve().parent.parent
@@ -240,8 +296,33 @@ def git_commit() -> str:
     return out.stdout.strip()
 
 
-def manifest(plan: Plan, past: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """study.json: the configuration, the grid, and which project version wrote it."""
+def search_record(plan: Plan) -> dict[str, Any]:
+    """A search as study.json keeps it: knobs, resolved objectives, and every option."""
+    search = plan.preset.search
+    assert search is not None
+    knobs = {
+        name: {"kind": type(domain).__name__} | {k: plain(v) for k, v in dataclasses.asdict(domain).items()}
+        for name, domain in search.knobs.items()
+    }
+    record = {name: plain(search[name]) for name in SEARCH} | {"family": search.family, "knobs": knobs}
+    record["objectives"] = [selector(name, plan.settings) for name in search["objectives"]]
+    return json.loads(json.dumps(record | {"warm_start": list(search.warm_start)}))
+
+
+def _search_part(plan: Plan, complete: bool) -> dict[str, Any]:
+    """What only a search's study.json holds: the search, its points so far, whether it is at its end."""
+    if plan.preset.search is None:
+        return {}
+    points = [
+        {"trial": name, "family": job.family, "seed": job.trial.seed}
+        | {"axes": {axis: value for axis, value in job.axes.items() if value != AXES[axis].default}}
+        for name, job in plan.jobs.items()
+    ]
+    return {"search": search_record(plan), "points": points, "complete": complete}
+
+
+def manifest(plan: Plan, past: Mapping[str, Any] | None = None, complete: bool = False) -> dict[str, Any]:
+    """study.json: the configuration, the grid or the search, and which project version wrote it."""
     past = past or {}
     return {
         "configuration": plan.configuration(),
@@ -260,7 +341,7 @@ def manifest(plan: Plan, past: Mapping[str, Any] | None = None) -> dict[str, Any
         "sweep": past.get("sweep", f"{plan.study.name}-{plan.preset_name}-{time.time_ns():x}"),
         "version": __version__,
         "commit": git_commit(),
-    }
+    } | _search_part(plan, complete)
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -299,11 +380,17 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
         )
     missing = set(found["trials"]) - set(done(folder)) - set(results.failures(folder))
     more = set(plan.jobs) - set(found["trials"])
-    if (missing or more) and not (resume or retry_failed):
+    asks = plan.preset.search is not None and not complete(plan, found)
+    if (missing or more or asks) and not (resume or retry_failed):
         state = f"{len(missing)} of {len(found['trials'])} trials are not finished" if missing else "it is finished"
-        wish = f", and {len(more)} more are asked for" if more else ""
+        wish = f", and {len(more)} more are asked for" if more else ", and the search is not at its end" if asks else ""
         raise UsageError(f"{folder} holds this study: {state}{wish}; add --resume to go on there")
     return with_jobs(_extended(plan, found)), found
+
+
+def complete(plan: Plan, found: Mapping[str, Any]) -> bool:
+    """Whether a folder holds this plan to its end; always so of a grid whose trials are all there."""
+    return plan.preset.search is None or (found.get("complete", False) and found["search"] == search_record(plan))
 
 
 def done(folder: Path) -> list[str]:
@@ -323,7 +410,12 @@ def _extended(plan: Plan, found: Mapping[str, Any]) -> Plan:
         axes = {k: tuple(v) for k, v in arm["axes"].items() if k in AXES}
         arms.append(Arm(name=arm["name"], family=arm["family"], axes=axes))
     seeds = tuple(dict.fromkeys([*found["seeds"], *plan.seeds]))
-    return dataclasses.replace(plan, preset=dataclasses.replace(plan.preset, arms=tuple(arms)), seeds=seeds)
+    points = [
+        Point(family=p["family"], arms=(), seed=p["seed"], axes=axes_of(p["axes"]), settings=plan.settings)
+        for p in found.get("points", ())
+    ]
+    preset = dataclasses.replace(plan.preset, arms=tuple(arms))
+    return dataclasses.replace(plan, preset=preset, seeds=seeds, points=tuple(points))
 
 
 def _differences(old: Any, new: Any, where: str = "") -> list[str]:

@@ -14,10 +14,12 @@ from rich.console import Console
 from study import listing, results, runner
 from study import plan as plans
 from study.costs import duration
+from study.job import Job
 from study.listener import Options
 from study.monitor import gpu_count
 from study.plan import Plan
 from study.preflight import preflight
+from study.source import FixedList, Source
 
 if TYPE_CHECKING:
     from study.tracking import Tracker
@@ -47,13 +49,13 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
     left -= set() if switches.retry_failed else set(results.failures(plan.folder))
     err.print(where(switches), markup=False)
     workers = listing.expected_workers(plan, options.max_concurrent, switches.in_process, bool(switches.address))
-    listing.show_plan(err, plan, False, workers=workers, pending=len(left))
+    listing.show_plan(err, plan, False, workers=workers, pending=plan.total - len(plan.jobs) + len(left))
     if (spare := gpu_count()) and not plan.gpus_per_trial:
         err.print(f"Note: {spare} GPU(s) here stay unused; give --gpus-per-trial 0.25 to use them.")
     if found and found.get("commit") != (commit := plans.git_commit()):
         err.print(f"Note: {found['commit']} began this folder and {commit} goes on; each table names its own commit.")
     with runner.lock(plan.folder) if found else nullcontext():
-        if found and not runner.pending(plan, switches.retry_failed):
+        if found and plans.complete(plan, found) and not runner.pending(plan, switches.retry_failed):
             err.print("Nothing left to run.")
             tracker = _tracker(plan, found, uri, plan.jobs)
             report = runner.outcome(plan)
@@ -89,15 +91,16 @@ def _run(
             manifest = runner.write_manifest(plan, found)
             jobs = runner.pending(plan, switches.retry_failed)
             tracker = _tracker(plan, manifest, uri, [n for n in plan.jobs if n not in jobs])
+            source = _source(plan, manifest, jobs)
             report = runner.run(
-                plan, jobs, options, err, ray_backend=not switches.in_process, workers=workers, tracker=tracker
+                plan, source, options, err, ray_backend=not switches.in_process, workers=workers, tracker=tracker
             )
             status = "FAILED" if report.failed else "KILLED" if report.out_of_time else "FINISHED"
             code = finish(plan, report, uri, switches, again, out)
     except (KeyboardInterrupt, runner.Terminated):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         count = len(plans.done(plan.folder))
-        err.print(f"\nInterrupted: {count} of {len(plan.jobs)} trials are finished and kept. Go on with:\n  {again}")
+        err.print(f"\nInterrupted: {count} of {plan.total} trials are finished and kept. Go on with:\n  {again}")
         raise
     finally:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -108,6 +111,18 @@ def _run(
             leave()
         signal.signal(signal.SIGINT, before)
     return code
+
+
+def _source(plan: Plan, manifest: Mapping[str, Any], jobs: Mapping[str, Job]) -> Source:
+    """The grid's pending jobs in order, or a search that begins with the pending ones of its points."""
+    if plan.preset.search is None:
+        return FixedList(jobs)
+    from study.asking import Asking
+
+    def keep(asking: Asking) -> None:
+        runner.write_manifest(asking.grown(), manifest, complete=asking.over)
+
+    return Asking(plan, manifest["sweep"], jobs, keep)
 
 
 def _tracker(plan: Plan, manifest: Mapping[str, Any], uri: str, over: Iterable[str]) -> "Tracker":

@@ -28,6 +28,7 @@ from study.console import name as trial_name
 from study.job import Job
 from study.names import metric_name
 from study.plan import Plan
+from study.space import moving
 
 PARAMS = ("width", "depth", "epochs", "batch_size", "learning_rate", "train_size", "test_size")
 STATUS = {"ok": "FINISHED", "diverged": "FINISHED", "failed": "FAILED"}
@@ -263,8 +264,7 @@ class _Store:
         if status == "failed":
             tags["study.cause"] = note.get("cause", "")[:5000]
         run = self.client.create_run(self.experiment, start_time=start, run_name=trial_name(job), tags=tags)
-        moving = dict.fromkeys(axis for arm in self.plan.preset.arms for axis in arm.axes)
-        params = {axis: job.axes[axis] for axis in moving} | {"seed": job.trial.seed}
+        params = {axis: job.axes[axis] for axis in moving(self.plan.preset)} | {"seed": job.trial.seed}
         params |= self._params()
         metrics = [
             Metric(metric_name(r), r["value"], _stamp(r, start), int(r["step"] or 0))

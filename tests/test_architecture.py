@@ -8,13 +8,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"study.theory", "study.config", "study.space", "study.results", "study.datasets", "study.costs", "study.names",
-     "study.rows"},
+     "study.rows", "study.objectives"},
     {"study.data", "study.models", "study.penalties", "study.compression", "study.attacks"},
     {"study.adversary", "study.train", "study.state", "study.stages", "study.measures"},
     {"study.trial"},
     {
         "study.job", "study.listener", "study.monitor", "study.attempt", "study.trainables", "study.plan",
-        "study.console",
+        "study.console", "study.source", "study.journal", "study.search", "study.asking",
         "study.runner", "study.tracking", "study.check", "study.listing",
     },
     {"study.preflight", "study.sweep", "study.launch"},
@@ -23,7 +23,7 @@ ROOMS = {
     "ray": {"study.trainables.base", "study.trainables.backend"},
     "mlflow": {"study.tracking"},
     "art": {"study.attacks.art"},
-    "optuna": set(),
+    "optuna": {"study.search"},
     "pickle": set(),
     "timm": {"study.models.pretrained"},
     "open_clip": {"study.models.pretrained"},

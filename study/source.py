@@ -1,0 +1,50 @@
+"""Where jobs come from: both back ends ask a source for ready jobs and tell it which are over."""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Protocol
+
+from study.job import Job
+
+
+class Source(Protocol):
+    """Hands out ready jobs in the driver. `over`: every job was handed out and told; known after the last `next`."""
+
+    over: bool
+
+    @property
+    def jobs(self) -> Mapping[str, Job]:
+        """Every job known so far, by fingerprint."""
+
+    @property
+    def total(self) -> int:
+        """How many jobs will have been handed out in the end, as far as is known."""
+
+    def next(self) -> Job | None:
+        """A job to run now; None when it must wait for one that is running, or when all is over."""
+
+    def told(self, job: Job) -> None:
+        """A job is published, or its failure noted."""
+
+
+class FixedList:
+    """The jobs of a grid, in order."""
+
+    def __init__(self, jobs: Mapping[str, Job]) -> None:
+        self.jobs = jobs
+        self.total = len(jobs)
+        self.over = False
+        self._left, self._out = deque(jobs.values()), set[str]()
+
+    def next(self) -> Job | None:
+        """The next of the list."""
+        if not self._left:
+            self.over = not self._out
+            return None
+        job = self._left.popleft()
+        self._out.add(job.fingerprint)
+        return job
+
+    def told(self, job: Job) -> None:
+        """One less to wait for."""
+        self._out.discard(job.fingerprint)
