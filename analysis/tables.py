@@ -70,7 +70,8 @@ def arm_trials(frame: pd.DataFrame, arm: Mapping[str, Any], defaults: Mapping[st
     """
     chosen = pd.Series(True, index=frame.index)
     for axis, default in defaults.items():
-        chosen &= frame[axis].isin(arm["axes"].get(axis, [default]))
+        wanted = frame[axis].isin(arm["axes"].get(axis, [default]))
+        chosen &= wanted | (frame["alpha"] == 0) if axis == "penalty" else wanted  # nothing weighed, no penalty
     columns = ["trial", "family", "seed", "status", *defaults]
     return frame.loc[chosen, columns].drop_duplicates("trial").set_index("trial")
 

@@ -18,6 +18,7 @@ stopping on 5 % validation with patience 10. The paper prints no grid; this one 
 from study.space import Arm, Preset, Study
 
 HELD = {"frobenius": (1.0,), "adversarial_ratio": (0.0,)}
+PENALTY = {"penalty": ("group_lasso",)}
 CONTROLS = (
     Arm(name="control_neuron", family="regularization", axes={"plant_rows": (0.0, 0.25, 0.5), **HELD}),
     Arm(name="control_spectral", family="regularization", axes={"plant_spectrum": (0.0, 0.5, 1.0), **HELD}),
@@ -26,7 +27,7 @@ CONTROLS = (
 NEURON = Arm(
     name="neuron",
     family="regularization",
-    axes={"alpha": (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1), **HELD},
+    axes={"alpha": (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1), **PENALTY, **HELD},
 )
 
 LAPTOP = Preset(
@@ -62,7 +63,7 @@ LAPTOP = Preset(
 
 SMOKE = Preset(
     arms=(
-        Arm(name="neuron", family="regularization", axes={"alpha": (0.0, 0.03), **HELD}),
+        Arm(name="neuron", family="regularization", axes={"alpha": (0.0, 0.03), **PENALTY, **HELD}),
         Arm(name="spectral", family="low_rank", axes={"rank": (0, 8), **HELD}),
     ),
     seeds=(0, 1),

@@ -69,6 +69,15 @@ def inputs(net: Net, x: Tensor, y: Tensor, config: Train, generator: torch.Gener
         point = ball.into_box(clean, point + eps * ball.steepest(mixed.grad[rows], norm) - clean, eps, norm)
 
 
+def passes(config: Train, n: int) -> int:
+    """Forward and backward passes over single images that a training step on a batch of n images makes, its adversary's
+    steps included."""
+    count = round(config.adversarial_ratio * n)
+    if config.train_attack == "free":
+        return n * (config.train_steps if count else 1)
+    return n + count * (1 if config.train_attack == "fgsm_rs" else config.train_steps)
+
+
 def crop_flip(x: Tensor, generator: torch.Generator, padding: int = 4) -> Tensor:
     """Each image moved by up to `padding` pixels (zeros come in) and mirrored with probability 1/2; (N, C, H, W)."""
     n, _, height, width = x.shape

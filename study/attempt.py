@@ -43,6 +43,7 @@ class Attempt:
             torch.cuda.set_per_process_memory_fraction(job.gpu_fraction)
         self.monitor = Monitor().start()
         self.base = self.folder / "bases" / f"{job.base}-{code_version()}.pt" if job.base else None
+        self.base_stage = next((i for i, s in enumerate(job.trial.stages) if isinstance(s, Train)), -1)
         resume = _read_snapshot(self.checkpoint) or (_read_snapshot(self.base) if self.base else None)
         self.steps = run(job.trial, resume=resume, device=job.device)
 
@@ -75,7 +76,7 @@ class Attempt:
             if outcome.done:
                 return self._finish(outcome)
             self._maybe_save(outcome)
-            if time.monotonic() >= due and outcome.state.progress is not None and outcome.state.progress.curves:
+            if time.monotonic() >= due and outcome.state.curves():
                 return _report(outcome) | {"done": False}
         raise AssertionError("a trial ended without an outcome")
 
@@ -105,12 +106,11 @@ class Attempt:
 
     def _maybe_save(self, outcome: Outcome) -> None:
         """Checkpoint a long training now and then; keep a base that others share once it is trained."""
-        training = outcome.phase == "train"
-        trained = not training and outcome.state.stage == len(self.job.trial.stages) - 1 and not outcome.state.diverged
-        if self.base and trained and isinstance(self.job.trial.stages[-1], Train) and not self.base.exists():
-            _write_snapshot(self.base, stages.snapshot(outcome.state))
-        if training and time.monotonic() - self.saved_at >= self.job.checkpoint_seconds:
-            _write_snapshot(self.checkpoint, stages.snapshot(outcome.state))
+        state = outcome.state
+        if self.base and list(state.trained) == [self.base_stage] == list(state.trainings) and not self.base.exists():
+            results.publish(self.base, _encode(stages.snapshot(state)))  # the first of two workers wins
+        if outcome.phase == "train" and time.monotonic() - self.saved_at >= self.job.checkpoint_seconds:
+            results.replace(self.checkpoint, _encode(stages.snapshot(state)))
             self.saved_at = time.monotonic()
 
 
@@ -123,29 +123,29 @@ def code_version() -> str:
     return hashlib.sha256(b"\0".join(f.read_bytes() for f in files)).hexdigest()[:8]
 
 
-def _write_snapshot(path: Path, saved: dict[str, Any] | None) -> None:
-    """A snapshot behind its own sha256, complete or absent."""
-    if saved is not None:
-        buffer = io.BytesIO()
-        torch.save(saved, buffer)
-        content = buffer.getvalue()
-        results.replace(path, hashlib.sha256(content).hexdigest().encode() + content)
+def _encode(saved: dict[str, Any]) -> bytes:
+    """A snapshot behind its own sha256."""
+    buffer = io.BytesIO()
+    torch.save(saved, buffer)
+    content = buffer.getvalue()
+    return hashlib.sha256(content).hexdigest().encode() + content
 
 
 def _read_snapshot(path: Path) -> dict[str, Any] | None:
-    """A snapshot; None (start from the beginning) when there is none or it is damaged."""
-    if not path.is_file():
+    """A snapshot; None (start from the beginning) when there is none or it is damaged: then it is removed."""
+    try:
+        whole = path.read_bytes()
+    except FileNotFoundError:  # another worker may have found it damaged
         return None
-    whole = path.read_bytes()
     if hashlib.sha256(whole[64:]).hexdigest().encode() != whole[:64]:
         results.log.warning("checkpoint %s is damaged; the trial starts from the beginning", path)
+        path.unlink(missing_ok=True)
         return None
     return torch.load(io.BytesIO(whole[64:]), map_location="cpu", weights_only=True)
 
 
 def _report(outcome: Outcome) -> dict[str, Any]:
-    """The live numbers: phase, epoch and newest training loss."""
-    progress = outcome.state.progress
-    losses = [value for _, name, value in progress.curves if name == "train_loss"] if progress else []
-    report: dict[str, Any] = {"phase": outcome.phase, "epoch": progress.epoch if progress else 0}
-    return report | ({"train_loss": losses[-1]} if losses else {})
+    """The live numbers: phase, epoch (over all trainings) and newest training loss."""
+    losses = [(epoch, value) for epoch, name, value in outcome.state.curves() if name == "train_loss"]
+    report: dict[str, Any] = {"phase": outcome.phase, "epoch": losses[-1][0] if losses else 0}
+    return report | ({"train_loss": losses[-1][1]} if losses else {})

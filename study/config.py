@@ -74,6 +74,31 @@ class Train:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Remove:
+    """Stage: the share `ratio` of every hidden layer's rows is removed, with the columns that read them."""
+
+    ratio: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prune:
+    """Stage: a mask on the hidden weights that stays on. Each layer keeps the share keep_prob, or with lam > 0 the
+    layer-wise share of the exact trade-off front at lam, never below `floor`."""
+
+    keep_prob: float = 1.0
+    mask: str = "magnitude"
+    lam: float = 0.0
+    floor: float = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantize:
+    """Stage: weights and activations on 2^bits levels, straight-through gradients; stays on in later training."""
+
+    bits: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plant:
     """Stage, positive control: move hidden weights towards few rows or rank one at the same Frobenius norm."""
 
@@ -139,8 +164,15 @@ class Prunability:
     kept: tuple[float, ...] = (0.5, 0.2, 0.1, 0.05)
 
 
-Stage = Load | Build | Factorize | Train | Plant | Gaussian | Ascend
-Measure = Accuracy | Robustness | Structure | Prunability
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Measure: what the net costs to ship, to run and to train. `repeats` forward passes are timed."""
+
+    repeats: int = 50
+
+
+Stage = Load | Build | Factorize | Train | Remove | Prune | Quantize | Plant | Gaussian | Ascend
+Measure = Accuracy | Robustness | Structure | Prunability | Cost
 
 
 @dataclass(frozen=True, kw_only=True)

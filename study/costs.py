@@ -35,12 +35,10 @@ def multiplications(model: str, data: str, width: int, depth: int) -> float:
     return INPUTS.get(data, 3072) * width + (depth - 1) * width**2
 
 
-def trial_seconds(
-    data: str, model: str, settings: Mapping[str, Any], gpu: bool, adversarial_ratio: float = 0.0
-) -> float:
-    """Estimated wall seconds of one trial on one worker: training, attacks and the rest, from the table.
+def trial_seconds(data: str, model: str, settings: Mapping[str, Any], gpu: bool) -> float:
+    """Estimated wall seconds of one trial on one worker: trainings, attacks and the rest, from the table.
 
-    Without data: one singular value decomposition per ascent step.
+    `settings` with the axes of the trial's point. Without data: one singular value decomposition per ascent step.
     """
     s = SECONDS["gpu" if gpu else "cpu"]
     if not data:
@@ -49,9 +47,10 @@ def trial_seconds(
     train_all, test_all = DATASETS[data].images if data in DATASETS else OTHER_IMAGES
     train, test = settings["train_size"] or train_all, settings["test_size"] or test_all
     madds = multiplications(model, data, settings["width"], settings["depth"])
-    steps = settings["epochs"] * math.ceil(train / settings["batch_size"])
-    passes = 1 + adversarial_ratio * settings["train_steps"]
-    training = passes * (steps * s["step"] + settings["epochs"] * train * madds * 6 * s["step_flop"])
+    tuned = {"none": 0.0, "standard": 1.0, "adversarial": 1 + 0.5 * settings["train_steps"]}[settings["finetune"]]
+    epochs = settings["epochs"] * (1 + settings["adversarial_ratio"] * settings["train_steps"])
+    epochs += tuned * settings["finetune_epochs"]
+    training = epochs * (math.ceil(train / settings["batch_size"]) * s["step"] + train * madds * 6 * s["step_flop"])
     budgets = len(settings["eps_linf"]) + len(settings["eps_l2"])
     passes = budgets * settings["attack_iterations"] * settings["attack_restarts"] * 2 + 2 * settings["gap_iterations"]
     attacking = passes * (s["pass"] + test * madds * 3 * s["pass_flop"])

@@ -21,6 +21,7 @@ from study.space import (
     SEARCH,
     Arm,
     Choice,
+    Domain,
     Point,
     Preset,
     Study,
@@ -31,6 +32,7 @@ from study.space import (
     with_overrides,
 )
 from study.trainables import FAMILIES
+from study.trainables.common import off
 
 STUDIES = Path(__file__).resolve().parent.parent / "search_spaces"
 
@@ -224,7 +226,7 @@ def _model_digest(model: str) -> str:
 def with_jobs(plan: Plan) -> Plan:
     """The plan with its points expanded (of a search: those that it has) and every point built into a job."""
     search = plan.preset.search
-    points = list(plan.points) if search else expand(plan.preset, plan.settings, plan.seeds)
+    points = list(plan.points) if search else _points(plan)
     device = "cuda" if plan.gpus_per_trial > 0 else "cpu"
     ratio, past = costs.past_ratio(plan.folder.parent, device)
     jobs = {job.fingerprint: job for job in (job_of(plan, point) for point in points)}
@@ -232,7 +234,7 @@ def with_jobs(plan: Plan) -> Plan:
     for name, job in jobs.items():
         if bases[key := base_key(job.trial)] > 1:
             jobs[name] = dataclasses.replace(job, base=key)
-    raws = [_seconds(plan, float(r)) for r in _ratios(plan)] if search else [j.estimated_seconds for j in jobs.values()]
+    raws = _guesses(plan, search.knobs) if search else [job.estimated_seconds for job in jobs.values()]
     return dataclasses.replace(
         plan,
         points=tuple(points),
@@ -242,15 +244,27 @@ def with_jobs(plan: Plan) -> Plan:
     )
 
 
-def _ratios(plan: Plan) -> list[float]:
-    """The adversarial ratios that a search chooses from, for its estimate."""
-    assert plan.preset.search is not None
-    domain = plan.preset.search.knobs.get("adversarial_ratio", Choice(values=(0.0,)))
-    return list(map(float, domain.values)) if isinstance(domain, Choice) else [(domain.low + domain.high) / 2]
+def _points(plan: Plan) -> list[Point]:
+    """The points of every arm, knobs that do nothing at their defaults; what then is one point stands once."""
+    out: dict[tuple[Any, ...], Point] = {}
+    for point in expand(plan.preset, plan.settings, plan.seeds):
+        axes = off(point.axes)
+        key = (point.seed, *axes.values())
+        arms = (*out[key].arms, *point.arms) if key in out else point.arms
+        out[key] = dataclasses.replace(out.get(key, point), axes=axes, arms=tuple(dict.fromkeys(arms)))
+    return list(out.values())
 
 
-def _seconds(plan: Plan, ratio: float) -> float:
-    return costs.trial_seconds(plan.data, plan.model, plan.settings, plan.gpus_per_trial > 0, ratio)
+def _seconds(plan: Plan, axes: Mapping[str, Any]) -> float:
+    return costs.trial_seconds(plan.data, plan.model, {**plan.settings, **axes}, plan.gpus_per_trial > 0)
+
+
+def _guesses(plan: Plan, knobs: Mapping[str, Domain]) -> list[float]:
+    """Seconds of trials at the ends of every knob, the others off: what a search may cost, before it asks."""
+    ends = [
+        (n, v) for n, d in knobs.items() if n in AXES for v in (d.values if isinstance(d, Choice) else (d.low, d.high))
+    ]
+    return [_seconds(plan, axes_of({name: value})) for name, value in ends]
 
 
 def job_of(plan: Plan, point: Point) -> Job:
@@ -262,12 +276,12 @@ def job_of(plan: Plan, point: Point) -> Job:
         "model": plan.model,
         "model_digest": plan.model_digest,
     }
-    values = {**point.settings, **point.axes, **shared, "seed": point.seed}
-    trial = FAMILIES[point.family](values)
+    axes = off(point.axes)
+    trial = FAMILIES[point.family]({**point.settings, **axes, **shared, "seed": point.seed})
     return Job(
         study=plan.study.name,
         family=point.family,
-        axes=point.axes,
+        axes=axes,
         trial=trial,
         folder=str(plan.folder),
         data=plan.data,
@@ -276,7 +290,7 @@ def job_of(plan: Plan, point: Point) -> Job:
         gpu_fraction=plan.gpus_per_trial,
         commit=git_commit(),
         search_path=str(Path.cwd()),
-        estimated_seconds=_seconds(plan, float(point.axes["adversarial_ratio"])),
+        estimated_seconds=_seconds(plan, axes),
         base=base_key(trial) if plan.preset.search else "",
         weights=plan.preset.search is not None,
     )
@@ -372,7 +386,8 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
     defaults = {
         k: list(v) if isinstance(v, tuple) else v for k, v in settings_for(Preset(arms=(), seeds=()), "").items()
     }
-    differences = _differences(old | {"settings": defaults | old["settings"]}, plan.configuration())
+    settings = {k: v for k, v in old["settings"].items() if k not in AXES or v != AXES[k].default}  # once a setting
+    differences = _differences(old | {"settings": defaults | settings}, plan.configuration())
     if differences:
         raise UsageError(
             f"{folder} holds another configuration; choose another --output, or ask for the same:\n"

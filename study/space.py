@@ -27,17 +27,18 @@ class Knob:
     low: float = -math.inf
     high: float = math.inf
     open_low: bool = False
+    open_high: bool = False
     several: bool = False
     words: Mapping[str, Value] = field(default_factory=dict)
-    choices: tuple[str, ...] = ()
+    choices: tuple[Value, ...] = ()
 
     def range_text(self) -> str:
         """The valid values in words."""
-        if self.kind is str:
-            return f"one of {', '.join(self.choices)}"
+        if self.choices:
+            return f"one of {', '.join(map(shown, self.choices))}"
         noun = {int: "whole numbers", float: "numbers"}[self.kind]
         least = f" {'above' if self.open_low else 'from'} {self.low:g}" if self.low > -math.inf else ""
-        most = f" to {self.high:.10g}" if self.high < math.inf else ""
+        most = f" {'below' if self.open_high else 'to'} {self.high:.10g}" if self.high < math.inf else ""
         words = "".join(f", or {w}" for w in self.words)
         return (
             f"{noun}{least}{most} (8/255 is a number){words}" if self.kind is float else f"{noun}{least}{most}{words}"
@@ -71,6 +72,24 @@ AXES: dict[str, Knob] = {
     "ascended_norm": Knob(
         kind=str, default="", choices=("linf", "l2"), help="operator norm that gradient ascent raises on a matrix"
     ),
+    "penalty": Knob(kind=str, default="group_lasso", choices=PENALTIES, help="what alpha weighs"),
+    "prune_ratio": Knob(
+        kind=float, default=0.0, low=0, high=1, open_high=True, help="share of every hidden layer's rows removed"
+    ),
+    "keep_prob": Knob(
+        kind=float, default=1.0, low=0, high=1, open_low=True, help="share of the hidden weights that a mask keeps"
+    ),
+    "mask": Knob(
+        kind=str, default="magnitude", choices=("magnitude", "bernoulli"), help="which weights keep_prob or lam keeps"
+    ),
+    "lam": Knob(
+        kind=float, default=0.0, low=0, high=1, help="trade-off that sets each layer's keep_prob: 0 = off, 1 = least"
+    ),
+    "bits": Knob(kind=int, default=0, choices=(0, 8, 4, 2, 1), help="bits of weights and activations; 0 = float32"),
+    "finetune": Knob(
+        kind=str, default="none", choices=("none", "standard", "adversarial"), help="training of the compressed net"
+    ),
+    "finetune_epochs": Knob(kind=int, default=0, low=0, high=MOST, help="epochs of fine-tuning"),
 }
 
 SETTINGS: dict[str, Knob] = {
@@ -88,7 +107,6 @@ SETTINGS: dict[str, Knob] = {
     "batch_size": Knob(kind=int, default=100, low=1, high=MOST, help="images per step"),
     "learning_rate": Knob(kind=float, default=1e-3, low=0, open_low=True, help="AdamW's learning rate"),
     "weight_decay": Knob(kind=float, default=0.01, low=0, help="AdamW's weight decay"),
-    "penalty": Knob(kind=str, default="group_lasso", choices=PENALTIES, help="what alpha weighs"),
     "penalty_refresh": Knob(
         kind=int, default=10, low=0, high=MOST, help="steps between polar factors of the nuclear norm; 0 = plain SVD"
     ),
@@ -102,6 +120,12 @@ SETTINGS: dict[str, Knob] = {
         kind=str, default="pgd", choices=("pgd", "fgsm_rs", "free"), help="adversary of training; free replays batches"
     ),
     "train_steps": Knob(kind=int, default=10, low=1, high=1000, help="the adversary's steps (free: replays)"),
+    "finetune_learning_rate": Knob(
+        kind=float, default=1e-3, low=0, open_low=True, help="AdamW's learning rate of fine-tuning"
+    ),
+    "keep_floor": Knob(
+        kind=float, default=0.05, low=0, high=1, open_low=True, open_high=True, help="least keep_prob that lam may set"
+    ),
     "eps_linf": Knob(kind=float, default=(16 / 255,), low=0, several=True, help="l_inf budgets in pixel units"),
     "eps_l2": Knob(kind=float, default=(0.5,), low=0, several=True, help="l_2 budgets in pixel units"),
     "judged_linf": Knob(kind=float, default=16 / 255, low=0, help="the l_inf budget that claims are judged at"),
@@ -171,14 +195,17 @@ def parse_value(name: str, knob: Knob, text: str) -> Value:
         return knob.words[text]
     if knob.kind is str:
         if text not in knob.choices:
-            near = closest(text, knob.choices)
+            near = closest(text, map(str, knob.choices))
             raise UsageError(f"{refusal}{near}" if near != "." else str(refusal))
         return text
     try:
         number = parse_number(text)
     except (ValueError, ZeroDivisionError, OverflowError):
         raise refusal from None
-    if number < knob.low or number > knob.high or (knob.open_low and number == knob.low):
+    inside = knob.low <= number <= knob.high
+    if not inside or (knob.open_low and number == knob.low) or (knob.open_high and number == knob.high):
+        raise refusal
+    if knob.choices and number not in knob.choices:
         raise refusal
     if knob.kind is int:
         if number != int(number):
@@ -198,10 +225,10 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A knob with listed values. `when` (another knob: some of its values) says where the knob is asked at all."""
+    """A knob with listed values, asked only where one of `when` (earlier knobs: some of their values) holds, if any."""
 
     values: tuple[Value, ...]
-    when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    when: tuple[Mapping[str, tuple[Value, ...]], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +237,7 @@ class Uniform:
 
     low: float
     high: float
-    when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    when: tuple[Mapping[str, tuple[Value, ...]], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +246,7 @@ class LogUniform:
 
     low: float
     high: float
-    when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    when: tuple[Mapping[str, tuple[Value, ...]], ...] = ()
 
 
 Domain = Choice | Uniform | LogUniform
@@ -352,7 +379,7 @@ def _searched(search: Search, name: str, parts: list[str]) -> Search:
     knob = SEARCH[name]
     given = tuple(dict.fromkeys(parse_value(name, knob, p) for p in parts))
     if name == "objectives" and not 2 <= len(given) <= 3:
-        raise UsageError(f"--set objectives: give two or three of {', '.join(knob.choices)}, got {', '.join(parts)}")
+        raise UsageError(f"--set objectives: give two or three of {', '.join(OBJECTIVES)}, got {', '.join(parts)}")
     if not knob.several and len(parts) > 1:
         raise UsageError(f"--set {name}: one value is accepted, {len(parts)} were given")
     return replace(search, options={**search.options, name: given if knob.several else given[0]})
@@ -360,7 +387,8 @@ def _searched(search: Search, name: str, parts: list[str]) -> Search:
 
 def asked(domain: Domain, chosen: Mapping[str, Value]) -> bool:
     """Whether a knob is asked, given what was chosen for the knobs before it."""
-    return all(chosen.get(name) in allowed for name, allowed in domain.when.items())
+    ways = (all(chosen.get(name) in allowed for name, allowed in way.items()) for way in domain.when)
+    return not domain.when or any(ways)
 
 
 def axes_of(chosen: Mapping[str, Value]) -> dict[str, Value]:

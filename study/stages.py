@@ -8,8 +8,8 @@ import torch
 
 from study import train as training
 from study.compression import factorize as factors
-from study.compression import prune
-from study.config import Ascend, Build, Factorize, Gaussian, Load, Plant, Train, seed_for
+from study.compression import mask, prune, quantize, remove
+from study.config import Ascend, Build, Factorize, Gaussian, Load, Plant, Prune, Quantize, Remove, Train, seed_for
 from study.data import load
 from study.models import build
 from study.rows import row
@@ -40,12 +40,40 @@ def _factorize(state: State, config: Factorize) -> Iterator[State]:
 def _train(state: State, config: Train) -> Iterator[State]:
     assert state.net is not None
     assert state.data is not None
-    state.progress = training.start(state.net, config)
-    if state.resume is not None and state.resume["stage"] == state.stage:
-        _restore(state, state.resume)
-    for progress in training.epochs(state.net, state.data, config, seed_for(state.seed, "training"), state.progress):
-        state.diverged = progress.diverged
-        yield state
+    nth = len(state.trainings)
+    purpose = "training" if nth == 0 else f"training {nth}"
+    progress = state.trainings[state.stage] = training.start(state.net, config)
+    if state.resume is not None and nth < len(state.resume["trainings"]):
+        _restore(state, state.resume, nth)
+    if state.stage not in state.trained:
+        for _ in training.epochs(state.net, state.data, config, seed_for(state.seed, purpose), progress):
+            state.diverged = progress.diverged
+            yield state
+        if not state.diverged:
+            state.trained[state.stage] = {name: W.detach().clone() for name, W in state.net.state_dict().items()}
+    yield state
+
+
+def _remove(state: State, config: Remove) -> Iterator[State]:
+    assert state.net is not None
+    state.net = remove.remove_rows(state.net, config.ratio)
+    yield state
+
+
+def _prune(state: State, config: Prune) -> Iterator[State]:
+    assert state.net is not None
+    keep = mask.front_shares(state.net, config.lam, config.floor) if config.lam > 0 else config.keep_prob
+    state.net = mask.mask_weights(state.net, keep, config.mask, seed_for(state.seed, "mask"))
+    state.history += [row("kept_share", float(m.mean()), layer=name) for name, m in state.net.masks.items()]
+    yield state
+
+
+def _quantize(state: State, config: Quantize) -> Iterator[State]:
+    assert state.net is not None
+    assert state.data is not None
+    images = (x.to(state.device) for x in state.data.train.x.split(1000))
+    state.net = quantize.quantize(state.net, config.bits, images)
+    yield state
 
 
 def _plant(state: State, config: Plant) -> Iterator[State]:
@@ -82,41 +110,57 @@ STAGES: dict[type, StageFunction] = {
     Build: _build,
     Factorize: _factorize,
     Train: _train,
+    Remove: _remove,
+    Prune: _prune,
+    Quantize: _quantize,
     Plant: _plant,
     Gaussian: _gaussian,
     Ascend: _ascend,
 }
 
 
-def snapshot(state: State) -> dict[str, Any] | None:
-    """A training stage's state as plain tensors, numbers and strings (safe to load with weights_only), else None.
+def snapshot(state: State) -> dict[str, Any]:
+    """A trial's trainings so far as plain tensors, numbers and strings (safe to load with weights_only).
 
-    Random streams need no room in it: each epoch draws its own from the seed.
+    The stages between them are run again on the weights that each training ended with: they are cheap, and pure
+    functions of the seed. Random streams need no room: each epoch draws its own from the seed.
     """
-    if state.progress is None or state.net is None:
-        return None
-    p = state.progress
-    return {
-        "stage": state.stage,
-        "weights": state.net.state_dict(),
-        "optimizer": p.optimizer.state_dict(),
-        "epoch": p.epoch,
-        "curves": p.curves,
-        "best": [p.best_loss, p.best_epoch],
-        "best_weights": p.best_weights,
-        "norms": p.norms,
-        "seconds": dict(state.seconds),
-    }
+    assert state.net is not None
+    trainings = []
+    for stage, p in state.trainings.items():
+        done = stage in state.trained
+        saved: dict[str, Any] = {
+            "done": done,
+            "weights": state.trained[stage] if done else state.net.state_dict(),
+            "epoch": p.epoch,
+            "curves": p.curves,
+            "passes": p.passes,
+        }
+        if not done:
+            saved |= {
+                "optimizer": p.optimizer.state_dict(),
+                "best": [p.best_loss, p.best_epoch],
+                "best_weights": p.best_weights,
+                "norms": p.norms,
+            }
+        trainings.append(saved)
+    return {"trainings": trainings, "seconds": dict(state.seconds)}
 
 
-def _restore(state: State, saved: dict[str, Any]) -> None:
+def _restore(state: State, resume: dict[str, Any], nth: int) -> None:
+    """Bring the nth training to where the snapshot has it."""
     assert state.net is not None
     assert state.progress is not None
-    p = state.progress
+    saved, p = resume["trainings"][nth], state.progress
     state.net.load_state_dict(saved["weights"])
-    p.optimizer.load_state_dict(saved["optimizer"])
-    p.epoch, p.curves, p.norms = saved["epoch"], [tuple(c) for c in saved["curves"]], list(saved["norms"])
-    p.best_loss, p.best_epoch = saved["best"]
-    p.best_weights = saved["best_weights"]
-    for kind, seconds in saved["seconds"].items():
-        state.seconds[kind] = state.seconds.get(kind, 0.0) + seconds
+    p.epoch, p.curves, p.passes = saved["epoch"], [tuple(c) for c in saved["curves"]], saved["passes"]
+    if saved["done"]:
+        state.trained[state.stage] = saved["weights"]
+    else:
+        p.optimizer.load_state_dict(saved["optimizer"])
+        p.norms = list(saved["norms"])
+        p.best_loss, p.best_epoch = saved["best"]
+        p.best_weights = saved["best_weights"]
+    if nth == 0:
+        for kind, seconds in resume["seconds"].items():
+            state.seconds[kind] = state.seconds.get(kind, 0.0) + seconds

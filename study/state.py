@@ -20,6 +20,8 @@ class State:
     """A trial under way. `stage` is the index of the running stage; `seconds` adds up wall time by kind.
 
     A trial works on a net with data, or on a bare matrix; `history` holds the rows that stages leave along the way.
+    `trainings` holds each training's progress by the index of its stage, `trained` the weights that the finished ones
+    ended with.
     """
 
     seed: int
@@ -29,10 +31,25 @@ class State:
     matrix: Tensor | None = None
     history: list[Row] = field(default_factory=list)
     stage: int = 0
-    progress: Progress | None = None
+    trainings: dict[int, Progress] = field(default_factory=dict)
+    trained: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     resume: dict[str, Any] | None = None
     diverged: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def progress(self) -> Progress | None:
+        """The newest training's progress."""
+        return next(reversed(self.trainings.values()), None)
+
+    def curves(self) -> list[tuple[int, str, float]]:
+        """(epoch, name, value) of every training; the epochs of a later one go on from those before it."""
+        out: list[tuple[int, str, float]] = []
+        before = 0
+        for progress in self.trainings.values():
+            out += [(before + epoch, name, value) for epoch, name, value in progress.curves]
+            before += progress.epoch
+        return out
 
     @contextmanager
     def timed(self, kind: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The training loop: batches and penalty, an optimiser step, then the projection to a fixed Frobenius norm."""
+"""The training loop: batches and penalty, an optimiser step, then the projection to masks and fixed Frobenius norms."""
 
 import copy
 import math
@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from study import adversary
 from study.config import Train, seed_for
 from study.data import Dataset, Split
+from study.models import masks
 from study.models import net as nets
 from study.models.net import Net
 from study.penalties import PENALTIES, linearised, polar, shrink
@@ -20,7 +21,10 @@ from study.penalties import PENALTIES, linearised, polar, shrink
 
 @dataclass
 class Progress:
-    """Where training stands after an epoch; `curves` holds one row (epoch, name, value) per logged value."""
+    """Where training stands after an epoch; `curves` holds one row (epoch, name, value) per logged value.
+
+    `passes` counts forward and backward passes over single images, the adversary's included; evaluation is none.
+    """
 
     epoch: int
     optimizer: torch.optim.Optimizer
@@ -30,6 +34,7 @@ class Progress:
     best_epoch: int = 0
     best_weights: dict[str, Tensor] | None = None
     diverged: bool = False
+    passes: int = 0
 
 
 @torch.no_grad()
@@ -84,6 +89,7 @@ def _epoch(
     augment = adversary.AUGMENTATIONS[config.augment]
     for index in order.split(config.batch_size):
         x, y = split.x[index].to(device), split.y[index].to(device)
+        progress.passes += adversary.passes(config, len(index))
         x = x if augment is None else augment(x, generator)
         for point in adversary.inputs(net, x, y, config, generator):
             loss = cross_entropy(net(point), y)
@@ -93,6 +99,7 @@ def _epoch(
             loss.backward()
             progress.optimizer.step()
             _shrink(layers, config, rate, step)
+            masks.apply(net)
             _project(layers, progress.norms)
             total += loss.detach() * len(index)
             seen, step = seen + len(index), step + 1

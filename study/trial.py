@@ -45,8 +45,7 @@ def run(trial: Trial, *, resume: dict[str, Any] | None = None, device: str = "cp
                     break
             outcome.phase = type(stage).__name__.lower()
             yield outcome
-    if state.progress is not None:
-        outcome.rows += [row(name, value, step=epoch) for epoch, name, value in state.progress.curves]
+    outcome.rows += [row(name, value, step=epoch) for epoch, name, value in state.curves()]
     outcome.rows += state.history
     for measure in () if state.diverged else trial.measures:
         with state.timed(f"{type(measure).__name__.lower()}_seconds"):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from study.attacks import ball
-from study.models.net import LowRankLinear, Net
+from study.models.net import LowRankLinear, Net, is_quantized
 
 TOLERANCE = 1e-6  # attacks may overstep the ball by float32 rounding; so does what is certified
 UNIT = 2.0**-24  # float32 unit round-off
@@ -90,6 +90,8 @@ def affine_layers(model: nn.Module, x: Tensor) -> list[Affine]:
     layers: list[Affine] = []
     active = True
     for layer in model.body:
+        if is_quantized(layer):
+            raise TypeError("a certificate does not handle quantized activations")
         if isinstance(layer, (nn.Linear, LowRankLinear)) and active:
             layers.append(_affine(layer))
             active = False

@@ -3,9 +3,17 @@
 import copy
 
 import torch
+from torch import Tensor
 
 from study.models import net as nets
 from study.models.net import Net
+
+
+def largest_rows(W: Tensor, kept: float) -> Tensor:
+    """Indices of the max(1, round(kept * m)) rows of W (m, n) with the largest l_1 norm, largest first; ties: the
+    lower index first."""
+    norms = W.abs().sum(dim=1)
+    return norms.sort(descending=True, stable=True).indices[: max(1, round(kept * len(norms)))]
 
 
 @torch.no_grad()
@@ -18,10 +26,9 @@ def keep_rows(net: Net, kept: float) -> Net:
         raise ValueError(f"kept must lie in (0, 1], got {kept}")
     out = copy.deepcopy(net)
     for layer in nets.layers(out).values():
-        norms = nets.matrix(layer).abs().sum(dim=1)
-        k = max(1, round(kept * len(norms)))
-        mask = torch.zeros_like(norms)
-        mask[norms.sort(descending=True, stable=True).indices[:k]] = 1.0
+        W = nets.matrix(layer)
+        mask = torch.zeros_like(W[:, 0])
+        mask[largest_rows(W, kept)] = 1.0
         nets.scale_rows(layer, mask)
     return out
 

@@ -1,7 +1,8 @@
 """What is measured on a trained net: {measure type: (state, measure) -> rows}."""
 
-from study.config import Accuracy, Prunability, Robustness, Structure
+from study.config import Accuracy, Cost, Prunability, Robustness, Structure
 from study.measures.accuracy import accuracy, prunability
+from study.measures.cost import cost
 from study.measures.robustness import robustness
 from study.measures.structure import structure
 from study.state import MeasureFunction
@@ -11,4 +12,5 @@ MEASURES: dict[type, MeasureFunction] = {
     Robustness: robustness,
     Structure: structure,
     Prunability: prunability,
+    Cost: cost,
 }

@@ -2,13 +2,14 @@
 
 from study.compression.prune import keep_rows
 from study.config import Accuracy, Prunability
+from study.measures.cost import parameters
 from study.rows import Row, row
 from study.state import State
 from study.train import evaluate
 
 
 def accuracy(state: State, config: Accuracy) -> list[Row]:
-    """clean_accuracy and clean_loss on the train and test split, and the net's parameters."""
+    """clean_accuracy and clean_loss on the train and test split, and the parameters that the net keeps."""
     assert state.net is not None
     assert state.data is not None
     rows = []
@@ -16,7 +17,7 @@ def accuracy(state: State, config: Accuracy) -> list[Row]:
         share, loss = evaluate(state.net, split)
         rows.append(row("clean_accuracy", share, split=name, n=len(split.y)))
         rows.append(row("clean_loss", loss, split=name, n=len(split.y)))
-    rows.append(row("parameters", sum(p.numel() for p in state.net.parameters())))
+    rows.append(row("parameters", parameters(state.net)))
     return rows
 
 

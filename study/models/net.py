@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 WEIGHTED = (nn.Linear, nn.Conv2d)
 
@@ -12,6 +13,7 @@ class Net(nn.Module):
     """A network body behind normalisation (and, where asked, enlargement to `size` x `size` with three channels).
 
     `hidden` names the body's layers that penalties, factorization and the structure measures act on: never the head.
+    `masks` says, by name ("layer1.weight"), which entries of a weight tensor may differ from zero: study.models.masks.
     Input (N, C, H, W) in [0, 1], output logits (N, classes).
     """
 
@@ -22,6 +24,7 @@ class Net(nn.Module):
         self.body = body
         self.hidden = tuple(hidden)
         self.size = size
+        self.masks: dict[str, Tensor] = {}
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, -1, 1, 1))
@@ -71,17 +74,30 @@ def layers(net: Net) -> dict[str, nn.Module]:
     return {name: net.body.get_submodule(name) for name in net.hidden}
 
 
+def weighted(net: Net) -> dict[str, nn.Module]:
+    """Every layer with weights by name, in the body's order: hidden ones, head, and a stem that is not hidden."""
+    kinds = (*WEIGHTED, LowRankLinear, LowRankConv2d)
+    return {name: m for name, m in net.body.named_modules() if isinstance(m, kinds)}
+
+
 def head(net: Net) -> nn.Module:
     """The last layer with weights: known by its place."""
-    return [m for m in net.body.modules() if isinstance(m, (*WEIGHTED, LowRankLinear, LowRankConv2d))][-1]
+    return list(weighted(net).values())[-1]
+
+
+def is_quantized(layer: nn.Module) -> bool:
+    """Whether a layer's weights are computed from others (study.compression.quantize), not stored as they are used."""
+    return parametrize.is_parametrized(layer)
 
 
 def chain(net: Net) -> list[Tensor] | None:
     """The hidden matrices, first layer first, where the encoder is x -> relu(W_L relu(... W_1 (x - mean) / std)).
 
-    None for any other net (convolutions, residual paths, biases, other activations): the bounds of a whole net hold
-    for such a chain alone.
+    None for any other net (convolutions, residual paths, biases, other activations, activations that are quantized):
+    the bounds of a whole net hold for such a chain alone.
     """
+    if any(is_quantized(layer) for layer in weighted(net).values()):
+        return None
     body = list(net.body.children()) if isinstance(net.body, nn.Sequential) else []
     matrices = [m for m in body[1:-1:2] if isinstance(m, (nn.Linear, LowRankLinear)) and m.bias is None]
     kinds = [nn.Flatten] + [nn.Linear, nn.ReLU] * len(matrices) + [nn.Linear]
@@ -133,9 +149,15 @@ def frobenius(layer: nn.Module) -> float:
         return float(torch.linalg.norm(matrix(layer)))
 
 
+def _refuse_quantized(layer: nn.Module) -> None:
+    if is_quantized(layer):
+        raise TypeError("the weights of a quantized layer cannot be changed in place; change the net before quantizing")
+
+
 @torch.no_grad()
 def scale(layer: nn.Module, factor: float) -> None:
     """Multiply a layer's weights by `factor`, in place; factors take its square root each. Biases stay."""
+    _refuse_quantized(layer)
     if isinstance(layer, (LowRankLinear, LowRankConv2d)):
         layer.A.mul_(factor**0.5)
         layer.B.mul_(factor**0.5)
@@ -148,6 +170,7 @@ def scale(layer: nn.Module, factor: float) -> None:
 @torch.no_grad()
 def scale_rows(layer: nn.Module, factors: Tensor) -> None:
     """Multiply row i of a layer's matrix, and its bias, by factors[i], in place; factors has shape (outputs,)."""
+    _refuse_quantized(layer)
     rows: Tensor
     if isinstance(layer, (LowRankLinear, LowRankConv2d)):
         rows = layer.A
@@ -163,6 +186,7 @@ def scale_rows(layer: nn.Module, factors: Tensor) -> None:
 @torch.no_grad()
 def set_matrix(layer: nn.Module, W: Tensor) -> None:
     """Overwrite a dense layer's weights with the matrix `W` (outputs x inputs), in place."""
+    _refuse_quantized(layer)
     if not isinstance(layer, WEIGHTED):
         raise TypeError(f"cannot set the weights of a layer of type {type(layer).__name__}")
     layer.weight.copy_(W.view_as(layer.weight))

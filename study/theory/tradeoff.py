@@ -118,6 +118,28 @@ def front_layerwise(k: Constants, gamma0: float, floor: float = 0.0) -> Point:
     return evaluate(k, p)
 
 
+def chebyshev_floored(k: Constants, lam: float, floor: float) -> Point:
+    """The point of front_layerwise(k, ., floor) of least max(lam gamma / A, (1 - lam) zeta / zeta_max), by bisection.
+
+    zeta_max is zeta at p = floor everywhere. Along the front gamma rises and zeta falls, so that the least maximum lies
+    where the two are equal, or at an end: lam = 0 prunes nothing, lam = 1 prunes every layer to the floor. lam in
+    [0, 1], floor in (0, 1); depends on the layers' b alone.
+    """
+    if not 0 <= lam <= 1 or not 0 < floor < 1:
+        raise ValueError(f"lam must lie in [0, 1] and floor in (0, 1), got {lam!r} and {floor!r}")
+    most = evaluate(k, [floor] * len(k.b)).zeta
+    low, high = 0.0, 1.0  # shares of the way in log gamma from the floor to A
+    at = front_layerwise(k, k.A, floor)
+    for _ in range(60):
+        share = (low + high) / 2
+        here = front_layerwise(k, k.A * floor ** (len(k.b) / 2 * (1 - share)), floor)
+        if lam * here.gamma / k.A > (1 - lam) * here.zeta / most:
+            high, at = share, here
+        else:
+            low = share
+    return at
+
+
 def front_uniform(k: Constants, gamma0: float) -> Point:
     """The point of one p for all layers at gamma0 in [0, A] (paper B, Lemma 2); dominated by front_layerwise."""
     if not 0 <= gamma0 <= k.A * (1 + 1e-12):

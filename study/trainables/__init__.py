@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from study.config import Trial
-from study.trainables import low_rank, operator_norm, regularization
+from study.trainables import low_rank, operator_norm, pareto, regularization
 
 Family = Callable[[Mapping[str, Any]], Trial]
 
@@ -12,10 +12,12 @@ FAMILIES: dict[str, Family] = {
     "regularization": regularization.trial,
     "low_rank": low_rank.trial,
     "operator_norm": operator_norm.trial,
+    "pareto": pareto.trial,
 }
 # The axes that each family takes; any other must stay at its default.
 TAKES: dict[str, tuple[str, ...]] = {
     "regularization": regularization.AXES,
     "low_rank": low_rank.AXES,
     "operator_norm": operator_norm.AXES,
+    "pareto": pareto.AXES,
 }

@@ -19,6 +19,7 @@ from study.config import UsageError
 from study.job import Job
 from study.space import AXES, SETTINGS, closest
 from study.trainables import FAMILIES, TAKES
+from study.trainables.common import off
 
 # Accuracies come with the last report of a trial, the training loss with every one: do not let Tune insist.
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
@@ -60,13 +61,13 @@ class FamilyTrainable(tune.Trainable):
 
 
 class Regularization(FamilyTrainable):
-    """Axes alpha, frobenius, plant_rows, plant_spectrum."""
+    """Axes alpha, penalty, frobenius, adversarial_ratio, plant_rows, plant_spectrum."""
 
     family = "regularization"
 
 
 class LowRank(FamilyTrainable):
-    """Axes rank, frobenius."""
+    """Axes rank, frobenius, adversarial_ratio."""
 
     family = "low_rank"
 
@@ -75,6 +76,13 @@ class OperatorNorm(FamilyTrainable):
     """Axis ascended_norm."""
 
     family = "operator_norm"
+
+
+class Pareto(FamilyTrainable):
+    """Axes alpha, penalty, rank, frobenius, adversarial_ratio, prune_ratio, keep_prob, mask, lam, bits, finetune,
+    finetune_epochs."""
+
+    family = "pareto"
 
 
 def standalone_job(family: str, config: Mapping[str, Any], folder: str) -> Job:
@@ -89,6 +97,7 @@ def standalone_job(family: str, config: Mapping[str, Any], folder: str) -> Job:
     for axis, knob in AXES.items():
         if axis not in TAKES[family] and point[axis] != knob.default:
             raise UsageError(f"the family {family} does not take {axis}; it takes {', '.join(TAKES[family])}")
+    point |= off({name: point[name] for name in AXES})
     point["data_digest"] = datasets.digest(point["data"], point["data_dir"])
     user_model = datasets.is_user_function(point["model"])
     point["model_digest"] = (

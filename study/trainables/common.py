@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from study.config import Accuracy, Build, Load, Measure, Plant, Prunability, Robustness, Stage, Structure, Train
+from study.space import AXES
 
 
 def load_and_build(point: Mapping[str, Any]) -> tuple[Stage, ...]:
@@ -20,6 +21,20 @@ def load_and_build(point: Mapping[str, Any]) -> tuple[Stage, ...]:
         ),
         Build(model=point["model"], width=point["width"], depth=point["depth"], source=point["model_digest"]),
     )
+
+
+def off(axes: Mapping[str, Any]) -> dict[str, Any]:
+    """The axes with knobs that do nothing at their defaults, so that equal trials have equal axes and fingerprints.
+
+    A penalty without strength, a kind of mask without a mask, a kind of fine-tuning of no epochs.
+    """
+    out = dict(axes)
+    idle = {
+        "penalty": not out["alpha"],
+        "mask": out["keep_prob"] == 1 and not out["lam"],
+        "finetune": not out["finetune_epochs"],
+    }
+    return out | {name: AXES[name].default for name, nothing in idle.items() if nothing}
 
 
 def train(point: Mapping[str, Any], penalty: str = "") -> Train:
@@ -50,9 +65,9 @@ def plants(point: Mapping[str, Any]) -> tuple[Stage, ...]:
     return tuple(Plant(structure=s, strength=v) for s, v in strengths.items() if v > 0)
 
 
-def measures(point: Mapping[str, Any]) -> tuple[Measure, ...]:
-    """What is measured on every net of a sweep."""
-    attacks = tuple(
+def attacks(point: Mapping[str, Any]) -> tuple[Measure, ...]:
+    """The attacks of a point, one measure per norm."""
+    return tuple(
         Robustness(
             norm=norm,
             eps=tuple(point[f"eps_{norm}"]),
@@ -68,4 +83,8 @@ def measures(point: Mapping[str, Any]) -> tuple[Measure, ...]:
         )
         for norm in ("linf", "l2")
     )
-    return (Accuracy(), *attacks, Structure(), Prunability())
+
+
+def measures(point: Mapping[str, Any]) -> tuple[Measure, ...]:
+    """What is measured on every net of a sweep."""
+    return (Accuracy(), *attacks(point), Structure(), Prunability())

@@ -6,7 +6,7 @@ from typing import Any
 from study.config import Trial
 from study.trainables.common import load_and_build, measures, plants, train
 
-AXES = ("alpha", "frobenius", "adversarial_ratio", "plant_rows", "plant_spectrum")
+AXES = ("alpha", "penalty", "frobenius", "adversarial_ratio", "plant_rows", "plant_spectrum")
 
 
 def trial(point: Mapping[str, Any]) -> Trial:
