@@ -61,6 +61,8 @@ class Asking:
             job = self._waiting.popleft() if self._waiting else None
             self.over = job is None
             self.keep(self)
+            if self.over:
+                self._drop_weights()
         if job is not None:
             self._out.setdefault(job.fingerprint, None)
         return job
@@ -125,6 +127,13 @@ class Asking:
             for seed in self.plan.seeds:
                 if (job := self._add(self.jobs[name].axes, seed)) is not None:
                     yield job
+
+    def _drop_weights(self) -> None:
+        """Keep the models that the front may hold; any other can be had again by training."""
+        axes = [self.jobs[name].axes for name in self.finalists()]
+        for path in (self.plan.folder / "models").glob("*.safetensors"):
+            if path.stem not in self.jobs or self.jobs[path.stem].axes not in axes:
+                path.unlink(missing_ok=True)
 
     def _read(self, job: Job) -> None:
         """Take a trial's objectives from its table, if it has them all."""

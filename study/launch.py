@@ -1,4 +1,4 @@
-"""The command line: `python -m study.launch STUDY`, `status DIR`, `report DIR...`.
+"""The command line: `python -m study.launch STUDY`, `status DIR`, `report DIR...`, `evaluate DIR TRIAL`.
 
 Imports neither torch nor Ray until a sweep really starts.
 """
@@ -154,6 +154,28 @@ def report(
     return OK
 
 
+@app.command
+def evaluate(
+    directory: Path,
+    trial: str,
+    *,
+    data_dir: Annotated[str, Parameter(help="Folder of the data sets, in torchvision's layout.")] = "",
+    retrain: Annotated[bool, Parameter(help="Train again, where the weights are kept too.")] = False,
+) -> int:
+    """Measure a finished trial again and compare with its table: exit status 0 if every number is equal, else 1."""
+    if plans.read_manifest(directory) is None:
+        raise UsageError(f"{directory} is not a folder of results: it has no study.json")
+    from study import evaluate as evaluation
+
+    found = evaluation.again(directory, trial, data_dir or os.environ.get("STUDY_DATA", "data"), retrain)
+    for name, value in found.values.items():
+        out.print(f"  {name} {value:g}", markup=False)
+    how = "trained again" if found.trained else "from the saved weights"
+    differing = f"; different: {', '.join(found.different[:8])}" if found.different else ""
+    out.print(f"{'equal' if found.equal else 'different'}: {found.rows} rows {how}{differing}", markup=False)
+    return OK if found.equal else UNEXPECTED
+
+
 def again(argv: list[str]) -> str:
     """The command that goes on with an interrupted sweep."""
     return shlex.join(["python", "-m", "study.launch", *argv, *([] if "--resume" in argv else ["--resume"])])
@@ -227,7 +249,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _usage_text(error: CycloptsError, argv: list[str]) -> str:
-    known = [*plans.study_names(), "status", "report"]
+    known = [*plans.study_names(), "status", "report", "evaluate"]
     if argv and not argv[0].startswith("-") and argv[0].replace("-", "_") not in known:
         return f"unknown study or command {argv[0]!r}{closest(argv[0], known)} Known: {', '.join(known)}. See --help."
     error.console = err

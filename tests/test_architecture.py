@@ -14,10 +14,10 @@ FLOORS = [
     {"study.trial"},
     {
         "study.job", "study.listener", "study.monitor", "study.attempt", "study.trainables", "study.plan",
-        "study.console", "study.source", "study.journal", "study.search", "study.asking",
+        "study.console", "study.source", "study.journal", "study.search", "study.asking", "study.weights",
         "study.runner", "study.tracking", "study.check", "study.listing",
     },
-    {"study.preflight", "study.sweep", "study.launch"},
+    {"study.preflight", "study.evaluate", "study.sweep", "study.launch"},
 ]  # fmt: skip
 ROOMS = {
     "ray": {"study.trainables.base", "study.trainables.backend"},
