@@ -3,7 +3,7 @@
 import base64
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import figures
+from analysis import figures, pareto
 from analysis.claims import Judgement, against_baseline, correlations, judge_all
 from analysis.intervals import Interval
 from analysis.pictures import PICTURES
@@ -25,6 +25,7 @@ class Summary:
 
     title: str
     claims: list[dict[str, Any]]
+    front: list[dict[str, Any]] = field(default_factory=list)
 
     def text(self) -> str:
         """The verdicts as lines."""
@@ -33,6 +34,9 @@ class Summary:
             at = f"at {c['at']}: " if c["at"] else ""
             lines.append(f"  {c['verdict'].upper():18} {at}{c['statement']}")
             lines.append(f"  {'':18} {c['number']}{'; ' + c['reasons'][0] if c['reasons'] else ''}")
+        if self.front:
+            lines.append(f"  {len(self.front)} non-dominated models (front.csv):")
+            lines += [f"    {p['trial']}  {p['text']}; {p['knobs']}" for p in self.front]
         return "\n".join(lines)
 
 
@@ -124,6 +128,38 @@ def _checks(frame: pd.DataFrame) -> list[str]:
     return out
 
 
+def _front(folder: Path, frame: pd.DataFrame, study: dict[str, Any]) -> list[dict[str, Any]]:
+    """The models of a search's front, which is written to front.csv; nothing for a sweep of a grid."""
+    if "search" not in study:
+        return []
+    table = pareto.write(folder, frame, study)
+    results.replace(folder / "front.csv", table.to_csv(index=False).encode())
+    out = []
+    for _, row in table.iterrows():
+        numbers = {
+            o["name"]: Interval(row[o["name"]], row[f"{o['name']}_low"], row[f"{o['name']}_high"], int(row["n"]))
+            for o in pareto.objectives(study)
+        }
+        words = [f"{a} {v if isinstance(v, str) else f'{v:.3g}'}" for a, v in row.items() if a in study["axes_off"] and v != study["axes_off"][a]]  # fmt: skip
+        out.append(
+            {"trial": row["trial"], "knobs": ", ".join(words) or "everything off", "weights": row["weights"]}
+            | {"text": ", ".join(f"{name} {_number(name, i)}" for name, i in numbers.items())}
+            | {"objectives": {name: {"value": i.value, "low": _finite(i.low), "high": _finite(i.high), "n": i.n} for name, i in numbers.items()}}
+        )  # fmt: skip
+    return out
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _number(name: str, found: Interval) -> str:
+    """A share with its interval, a cost that is the same at every seed without."""
+    if name.endswith("accuracy"):
+        return found.text()
+    return f"{found.value:.6g}" if not found.high > found.low else f"{found.value:.4g} [{found.low:.4g}, {found.high:.4g}]"  # fmt: skip
+
+
 def _failed(frame: pd.DataFrame, folder: Path) -> list[dict[str, Any]]:
     notes = results.failures(folder)
     names = frame.loc[frame["status"] == "failed", "trial"].unique()
@@ -138,7 +174,7 @@ def _pictures(frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judge
     for at, part in slices(study):
         judged = [j for j in judgements if j.at == at]
         suffix = f"-{at.replace(', ', '-').replace(' ', '-')}" if at else ""
-        for name, title, draw in PICTURES.get(study["configuration"]["study"], ()):
+        for name, title, draw in PICTURES[study["configuration"]["study"]]:
             out.append((name + suffix, title + (f" ({at})" if at else ""), _png(draw(frame, part, judged))))
     return out
 
@@ -150,10 +186,10 @@ def write(folder: str | Path) -> Summary:
     """
     folder = Path(folder)
     study = results.read_study(folder)
-    frame = results.read(folder)
-    frame = frame[frame["deterministic"] | (frame["status"] == "failed")]
+    whole = results.read(folder)
+    frame = whole[whole["deterministic"] | (whole["status"] == "failed")]
     judgements = judge_all(frame, study)
-    pictures = _pictures(frame, study, judgements)
+    pictures = _pictures(whole if "search" in study else frame, study, judgements)
     for name, _, content in pictures:
         results.replace(folder / "figures" / f"{name}.png", content)
     configuration = study["configuration"]
@@ -162,7 +198,7 @@ def write(folder: str | Path) -> Summary:
     many = "seed" if seeds == 1 else "seeds"
     on = f"data {configuration['data']}, model {configuration['model']}, " if configuration["data"] else ""
     title = f"{configuration['study']}: {on}{seeds} {many}"
-    summary = Summary(title, [_claim(j) for j in judgements])
+    summary = Summary(title, [_claim(j) for j in judgements], _front(folder, whole, study))
     environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", ""), autoescape=True)
     html = environment.get_template("report.html.j2").render(
         title=title,

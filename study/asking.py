@@ -17,10 +17,6 @@ from study.job import Job
 from study.plan import Plan, job_of, read_manifest, search_record
 from study.space import AXES, Point, Value, axes_of, fit
 
-# A sampler that proposes what is known so often in a row is helped by uniform draws; after so many of those that are
-# known too the space is taken to be exhausted.
-KNOWN_IN_A_ROW, UNIFORM_DRAWS = 20, 2000
-
 
 class Asking:
     """The source of a search. `pending` are points of an earlier run; `keep` writes the plan down before a job runs."""
@@ -91,10 +87,13 @@ class Asking:
         """The plan with every job asked for so far."""
         return replace(self.plan, jobs=dict(self.jobs))
 
+    def _job(self, axes: Mapping[str, Value], seed: int) -> Job:
+        point = Point(family=self.search.family, arms=(), seed=seed, axes=axes, settings=self.plan.settings)
+        return job_of(self.plan, point)
+
     def _add(self, axes: Mapping[str, Value], seed: int) -> Job | None:
         """A new job at these axes, written down before it runs; None where there is one already."""
-        point = Point(family=self.search.family, arms=(), seed=seed, axes=axes, settings=self.plan.settings)
-        job = job_of(self.plan, point)
+        job = self._job(axes, seed)
         if job.fingerprint in self.jobs:
             return None
         self.jobs[job.fingerprint] = job
@@ -105,19 +104,17 @@ class Asking:
         tried = sum(job.trial.seed == self._first for job in self.jobs.values())
         if self._exhausted or tried >= self.search["evaluations"]:
             return None
-        for _ in range(KNOWN_IN_A_ROW):
-            ticket, chosen = self.view.ask()
-            if (job := self._add(axes_of(chosen), self._first)) is not None:
-                return self._asked(job, ticket)
-            self.view.tell(ticket, None)
-        for _ in range(UNIFORM_DRAWS):
-            chosen = search.draw(self.search.knobs, self._draws)
-            if (job := self._add(axes_of(chosen), self._first)) is not None:
-                return self._asked(job, self.view.ask(chosen)[0])
-        self._exhausted = True
-        return None
 
-    def _asked(self, job: Job, ticket: int) -> Job:
+        def known(chosen: Mapping[str, Value]) -> bool:
+            return self._job(axes_of(chosen), self._first).fingerprint in self.jobs
+
+        found = self.view.propose(known, self._draws)
+        if found is None:
+            self._exhausted = True
+            return None
+        ticket, chosen = found
+        job = self._add(axes_of(chosen), self._first)
+        assert job is not None
         self.view.name(ticket, job.fingerprint)
         self._out[job.fingerprint] = ticket
         return job

@@ -30,6 +30,9 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 log = logging.getLogger(__name__)
 
 JOURNAL = "search.journal"
+# A sampler that proposes what is known so often in a row is helped by uniform draws; after so many of those that are
+# known too the space is taken to be exhausted.
+KNOWN_IN_A_ROW, UNIFORM_DRAWS = 20, 2000
 
 
 def to_optuna(knobs: Mapping[str, Domain]) -> dict[str, BaseDistribution]:
@@ -171,6 +174,19 @@ class View:
         trial = self.study.ask()
         self._live[trial.number] = trial
         return trial.number, suggest(trial, self.knobs)
+
+    def propose(
+        self, known: Callable[[Mapping[str, Value]], bool], stream: random.Random
+    ) -> tuple[int, dict[str, Value]] | None:
+        """A ticket and a point that is not known yet; None where there seems to be none left."""
+        for _ in range(KNOWN_IN_A_ROW):
+            ticket, chosen = self.ask()
+            if not known(chosen):
+                return ticket, chosen
+            self.tell(ticket, None)
+        drawn = (draw(self.knobs, stream) for _ in range(UNIFORM_DRAWS))
+        fresh = next((chosen for chosen in drawn if not known(chosen)), None)
+        return None if fresh is None else self.ask(fresh)
 
     def name(self, ticket: int, trial: str) -> None:
         """What the table calls the point of a ticket."""

@@ -1,0 +1,177 @@
+"""The figures of a search: its fronts, its progress, attainment over seeds, and what the front's points are made of."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import pareto
+from analysis.claims import Judgement
+from analysis.figures import BLUE, GREEN, GREY, ORANGE, subplots
+
+KINDS = {"dense": GREY, "low rank": BLUE, "mask": ORANGE, "trade-off": "#8d4fa8", "removal": GREEN}
+LOGARITHMIC = ("stored_bytes", "parameters", "macs", "latency_seconds", "training_seconds", "training_passes")
+
+
+def label(objective: Mapping[str, Any]) -> str:
+    """An objective as an axis label: its name, budget and better direction."""
+    eps = f", l∞ {round(objective['eps'] * 255, 3):g}/255" if objective.get("eps") else ""
+    return f"{objective['name'].replace('_', ' ')}{eps} ({'more' if objective['maximise'] else 'less'} is better)"
+
+
+def scale(ax: Axes, x: Mapping[str, Any], y: Mapping[str, Any]) -> None:
+    """Labels, and logarithms for what spans decades."""
+    ax.set_xlabel(label(x))
+    ax.set_ylabel(label(y))
+    if x["name"] in LOGARITHMIC:
+        ax.set_xscale("log")
+    if y["name"] in LOGARITHMIC:
+        ax.set_yscale("log")
+
+
+def staircase(ax: Axes, corners: np.ndarray, maximise: Sequence[bool], **style: Any) -> None:
+    """The border of what the points (N, 2) attain, drawn from corner to corner."""
+    order = corners[np.argsort(corners[:, 0])]
+    # Between two corners the attained value of y is that of the corner on the better side of x.
+    ax.step(order[:, 0], order[:, 1], where="pre" if maximise[0] else "post", **style)
+
+
+def fronts(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+    """Every point at the first seed, the re-run ones as means with intervals, and the front, pair by pair."""
+    table = pareto.points(frame, study)
+    single = pareto.evaluations(frame, study)
+    single = single[single["seed"] == study["seeds"][0]]
+    pairs = list(itertools.combinations(pareto.objectives(study), 2))
+    fig, grid = subplots(len(pairs), 1, 4.6)
+    for (y, x), ax in zip(pairs, grid[:, 0], strict=True):
+        weak = ~single["acceptable"]
+        ax.scatter(single.loc[~weak, x["name"]], single.loc[~weak, y["name"]], s=9, color="#c9c9c9", label="one seed")
+        if weak.any():
+            ax.scatter(
+                single.loc[weak, x["name"]], single.loc[weak, y["name"]], s=9, facecolors="none", edgecolors="#d9d9d9",
+                label=f"one seed, clean accuracy below {study['search']['floor']:g}",
+            )  # fmt: skip
+        rerun = table[(table["n"] == table["n"].max()) & table["acceptable"]]
+        for name, color in KINDS.items():
+            part = rerun[[pareto.kind(row) == name for _, row in rerun.iterrows()]]
+            for on, marker, size, faint in ((True, "o", 34, 1.0), (False, "x", 20, 0.55)):
+                some = part[part["front"] == on]
+                if len(some):
+                    words = f"{name}{'' if on else ', dominated'}"
+                    if len(some.dropna(subset=[f"{y['name']}_low"])):
+                        low = some[y["name"]] - some[f"{y['name']}_low"]
+                        high = some[f"{y['name']}_high"] - some[y["name"]]
+                        ax.errorbar(some[x["name"]], some[y["name"]], yerr=np.array([low, high]), fmt="none",
+                                    ecolor=color, elinewidth=0.9, alpha=0.5 * faint)  # fmt: skip
+                    ax.scatter(some[x["name"]], some[y["name"]], s=size, marker=marker, color=color, alpha=faint,
+                               label=words, zorder=3)  # fmt: skip
+        chosen = rerun[rerun["front"]]
+        if len(chosen) and len(pairs) == 1:
+            corners = chosen[[x["name"], y["name"]]].to_numpy()
+            staircase(ax, corners, [x["maximise"], y["maximise"]], color="#333333", lw=0.9, alpha=0.6, label="front")
+            for _, row in chosen.iterrows():
+                bits = f"{int(row['bits'])} bit" if row["bits"] else "float"
+                ax.annotate(bits, (row[x["name"]], row[y["name"]]), xytext=(5, -9), textcoords="offset points",
+                            fontsize=6.5, color="#444444")  # fmt: skip
+        scale(ax, x, y)
+        n = int(table["n"].max())
+        ax.set_title(f"{len(chosen)} non-dominated models (means over {n} seed{'s' if n > 1 else ''})")
+        ax.legend(fontsize=7.5, ncols=2)
+    return fig
+
+
+def progress(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+    """Hypervolume against evaluations, and (for two objectives) attainment over seeds."""
+    table, ways = pareto.evaluations(frame, study), pareto.directions(study)
+    names = [o["name"] for o in pareto.objectives(study)]
+    fig, grid = subplots(1, 2, 3.8)
+    left, right = grid[0]
+    single = table[(table["seed"] == study["seeds"][0])].dropna(subset=names)
+    values = log_costs(single[names], names)
+    at = pareto.reference(values, ways)
+    values[~single["acceptable"].to_numpy()] = np.nan
+    left.plot(range(1, len(values) + 1), pareto.history(values, at, ways), color=BLUE, lw=1.6, drawstyle="steps-post")
+    left.set_xlabel("evaluations (first seed)")
+    left.set_ylabel("hypervolume (costs in powers of ten)")
+    left.set_title(f"Progress of the search: {study['search']['sampler']}")
+    left.set_ylim(bottom=0)
+    rerun = pareto.points(frame, study)
+    trials = " ".join(rerun.loc[(rerun["n"] == rerun["n"].max()) & rerun["acceptable"], "trials"]).split()
+    part = table.loc[[t for t in trials if t in table.index]].dropna(subset=names)
+    sets = [group[names].to_numpy() for _, group in part.groupby("seed")]
+    if len(names) != 2 or len(sets) < 2:
+        right.set_axis_off()
+        why = "two objectives" if len(names) != 2 else "two seeds or more"
+        right.text(0.5, 0.5, f"attainment is drawn for {why}", ha="center", color=GREY)
+        return fig
+    y, x = pareto.objectives(study)
+    for share, color in ((1 / len(sets), GREEN), (0.5, BLUE), (1.0, ORANGE)):
+        corners = pareto.attainment(sets, ways, share)[:, ::-1]
+        count = int(np.ceil(share * len(sets) - 1e-9))
+        words = "all seeds" if count == len(sets) else f"{count} of {len(sets)} seeds"
+        staircase(right, corners, ways[::-1], color=color, lw=1.5, marker="o", ms=2.5, label=f"attained at {words}")
+    scale(right, x, y)
+    right.set_title("Attainment over seeds of the re-run points")
+    right.legend(fontsize=7.5)
+    return fig
+
+
+def log_costs(values: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+    """The objectives (N, d), those that span decades as powers of ten."""
+    columns = [np.log10(values[n]) if n in LOGARITHMIC else values[n] for n in names]
+    return np.column_stack(columns).astype(float)
+
+
+def parallel(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+    """Parallel coordinates: knobs, then objectives; the front in colour by its first objective, the rest grey."""
+    table = pareto.points(frame, study)
+    names = [o["name"] for o in pareto.objectives(study)]
+    columns = [*pareto.knobs_moved(table, study), *names]
+    fig, grid = subplots(1, 1, 4.4, right=0.93)
+    ax = grid[0, 0]
+    places = np.column_stack([_place(table[c], c in LOGARITHMIC or c in ("alpha", "rank")) for c in columns])
+    first = table[names[0]].to_numpy()
+    norm = matplotlib.colors.Normalize(np.nanmin(first), np.nanmax(first))
+    colors = matplotlib.colormaps["viridis"]
+    for on in (False, True):
+        for line, value in zip(places[table["front"] == on], first[table["front"] == on], strict=True):
+            style = {"color": colors(norm(value)), "lw": 1.6, "zorder": 3} if on else {"color": "#dddddd", "lw": 0.7}
+            ax.plot(range(len(columns)), line, **style)
+    for i, column in enumerate(columns):
+        ax.axvline(i, color="#999999", lw=0.7)
+        for place, word in _ticks(table[column], places[:, i]):
+            ax.annotate(word, (i, place), xytext=(3, 0), textcoords="offset points", fontsize=6.8, va="center",
+                        bbox={"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 0.6}, zorder=4)  # fmt: skip
+    ax.set_xticks(range(len(columns)), [c.replace("_", "\n") for c in columns], fontsize=8)
+    ax.set_yticks([])
+    ax.grid(visible=False)
+    ax.set_title(f"What the front is made of (colour: {names[0].replace('_', ' ')}; grey: dominated)")
+    fig.colorbar(matplotlib.cm.ScalarMappable(norm, colors), ax=ax, pad=0.02, fraction=0.03)
+    return fig
+
+
+def _place(column: pd.Series, logarithmic: bool) -> np.ndarray:
+    """Values on [0, 1]: words and small sets of numbers evenly, others by value (zero at the foot of a logarithm)."""
+    if column.dtype == object or isinstance(column.dtype, pd.StringDtype):
+        words = sorted(set(column))
+        return np.array([words.index(v) / max(1, len(words) - 1) for v in column])
+    values = column.to_numpy(dtype=float)
+    if logarithmic:
+        least = values[values > 0].min() if (values > 0).any() else 1.0
+        values = np.log10(np.maximum(values, least / 2))
+    reach = np.nanmax(values) - np.nanmin(values)
+    return (values - np.nanmin(values)) / (reach if reach > 0 else 1.0)
+
+
+def _ticks(column: pd.Series, places: np.ndarray) -> list[tuple[float, str]]:
+    """Where to write which values: all of a few, else the ends and the middle."""
+    found = {p: v for p, v in sorted(zip(places, column, strict=True), key=lambda pair: pair[0])}
+    keys = list(found)
+    if len(keys) > 6:
+        keys = [keys[0], min(keys, key=lambda p: abs(p - 0.5)), keys[-1]]
+    return [(p, found[p] if isinstance(found[p], str) else f"{found[p]:.3g}") for p in keys]
