@@ -28,8 +28,8 @@ def front(points: np.ndarray, maximise: Sequence[bool]) -> np.ndarray:
 
 
 def hypervolume(points: np.ndarray, reference: Sequence[float], maximise: Sequence[bool]) -> float:
-    """Volume that the points (N, d) dominate down to the reference (d,), exact. Points with a NaN are left out; one that
-    is not better than the reference in every objective adds nothing."""
+    """Volume that the points (N, d) dominate down to the reference (d,), exact. Points with a NaN are left out; one
+    that is not better than the reference in every objective adds nothing."""
     points = np.asarray(points, dtype=float)
     points = points[~np.isnan(points).any(axis=1)]
     if not len(points):

@@ -47,9 +47,6 @@ def _png(figure: Figure) -> bytes:
 
 
 def _claim(judgement: Judgement) -> dict[str, Any]:
-    def number(value: float) -> float | None:
-        return value if math.isfinite(value) else None
-
     found = judgement.statistic
     return {
         "id": judgement.claim.id,
@@ -57,13 +54,13 @@ def _claim(judgement: Judgement) -> dict[str, Any]:
         "at": judgement.at,
         "verdict": judgement.verdict,
         "statistic": judgement.claim.statistic,
-        "value": number(found.value),
-        "low": number(found.low),
-        "high": number(found.high),
+        "value": _finite(found.value),
+        "low": _finite(found.low),
+        "high": _finite(found.high),
         "seeds": found.n,
         "points": judgement.points,
         "control_detected": judgement.control_detected,
-        "control_value": number(judgement.control.value),
+        "control_value": _finite(judgement.control.value),
         "statement": judgement.claim.statement,
         "number": judgement.number(),
         "reasons": list(judgement.reasons),
@@ -134,19 +131,27 @@ def _front(folder: Path, frame: pd.DataFrame, study: dict[str, Any]) -> list[dic
         return []
     table = pareto.write(folder, frame, study)
     results.replace(folder / "front.csv", table.to_csv(index=False).encode())
-    out = []
-    for _, row in table.iterrows():
-        numbers = {
-            o["name"]: Interval(row[o["name"]], row[f"{o['name']}_low"], row[f"{o['name']}_high"], int(row["n"]))
-            for o in pareto.objectives(study)
-        }
-        words = [f"{a} {v if isinstance(v, str) else f'{v:.3g}'}" for a, v in row.items() if a in study["axes_off"] and v != study["axes_off"][a]]  # fmt: skip
-        out.append(
-            {"trial": row["trial"], "knobs": ", ".join(words) or "everything off", "weights": row["weights"]}
-            | {"text": ", ".join(f"{name} {_number(name, i)}" for name, i in numbers.items())}
-            | {"objectives": {name: {"value": i.value, "low": _finite(i.low), "high": _finite(i.high), "n": i.n} for name, i in numbers.items()}}
-        )  # fmt: skip
-    return out
+    return [_model(row, study) for _, row in table.iterrows()]
+
+
+def _model(row: pd.Series, study: dict[str, Any]) -> dict[str, Any]:
+    """One model of the front, in words and in numbers."""
+    off = study["axes_off"]
+    moved = [f"{a} {v if isinstance(v, str) else f'{v:.3g}'}" for a, v in row.items() if a in off and v != off[a]]
+    numbers = {
+        o["name"]: Interval(row[o["name"]], row[f"{o['name']}_low"], row[f"{o['name']}_high"], int(row["n"]))
+        for o in pareto.objectives(study)
+    }
+    return {
+        "trial": row["trial"],
+        "knobs": ", ".join(moved) or "everything off",
+        "weights": row["weights"],
+        "text": ", ".join(f"{name} {_number(name, found)}" for name, found in numbers.items()),
+        "objectives": {
+            name: {"value": i.value, "low": _finite(i.low), "high": _finite(i.high), "n": i.n}
+            for name, i in numbers.items()
+        },
+    }
 
 
 def _finite(value: float) -> float | None:
@@ -157,7 +162,8 @@ def _number(name: str, found: Interval) -> str:
     """A share with its interval, a cost that is the same at every seed without."""
     if name.endswith("accuracy"):
         return found.text()
-    return f"{found.value:.6g}" if not found.high > found.low else f"{found.value:.4g} [{found.low:.4g}, {found.high:.4g}]"  # fmt: skip
+    spread = f" [{found.low:.4g}, {found.high:.4g}]" if found.high > found.low else ""
+    return f"{found.value:.6g}{spread}"
 
 
 def _failed(frame: pd.DataFrame, folder: Path) -> list[dict[str, Any]]:

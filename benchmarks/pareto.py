@@ -105,9 +105,12 @@ def make(path: Path) -> None:
         for chosen in grid():
             numbers = evaluate(trial_of(chosen), bases)
             out.writerow(
-                [*(chosen.get(k, "") for k in KNOBS)]
-                + [f"{numbers['robust_accuracy']:.6g}", f"{numbers['clean_accuracy']:.6g}"]
-                + [int(numbers["stored_bytes"])]
+                [
+                    *(chosen.get(name, "") for name in KNOBS),
+                    f"{numbers['robust_accuracy']:.6g}",
+                    f"{numbers['clean_accuracy']:.6g}",
+                    int(numbers["stored_bytes"]),
+                ]
             )
             stream.flush()
 

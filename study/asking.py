@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from study import objectives, results, search
+from study import objectives, results, search, searching
 from study.config import UsageError, digest_of, seed_for
 from study.job import Job
-from study.plan import Plan, job_of, read_manifest, search_record
+from study.plan import Plan, job_of, read_manifest
 from study.space import AXES, Point, Value, axes_of, fit
 
 
@@ -24,7 +24,7 @@ class Asking:
     def __init__(self, plan: Plan, name: str, pending: Mapping[str, Job], keep: Callable[["Asking"], None]) -> None:
         assert plan.preset.search is not None
         self.plan, self.search, self.keep = plan, plan.preset.search, keep
-        record = search_record(plan)
+        record = searching.record(plan)
         self.wanted = record["objectives"]
         self.jobs: dict[str, Job] = dict(plan.jobs)
         self.over = False
@@ -173,7 +173,7 @@ def warm_points(folder: Path, plan: Plan) -> dict[str, tuple[dict[str, Value], t
     for name in ("data_digest", "model", "model_digest"):
         if (there := found["configuration"][name]) != (here := plan.configuration()[name]):
             raise UsageError(f"--warm-start {folder}: its {name} is {there!r}, the search's is {here!r}")
-    wanted = [*search_record(plan)["objectives"], objectives.selector("clean_accuracy", plan.settings)]
+    wanted = [*searching.record(plan)["objectives"], objectives.selector("clean_accuracy", plan.settings)]
     finished = results.scan(folder)
     groups: dict[str, tuple[dict[str, Value], list[list[float]]]] = {}
     for trial in finished.values():

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import importlib
-import json
 import subprocess
 import time
 from collections import Counter
@@ -12,13 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study import __version__, costs, datasets, results
-from study.config import UsageError, base_key, plain
+from study import __version__, costs, datasets, refusals, results, searching
+from study.config import UsageError, base_key
 from study.job import Job
-from study.objectives import selector
 from study.space import (
     AXES,
-    SEARCH,
     Arm,
     Choice,
     Domain,
@@ -138,15 +135,15 @@ def make(request: Request, *, need_data: bool = True) -> Plan:
         seeds=request.seeds or preset.seeds,
         data=data,
         data_dir=str(Path(request.data_dir).resolve()),
-        data_digest=_data_digest(data, request.data_dir, need_data) if data else "",
+        data_digest=refusals.data_digest(data, request.data_dir, need_data) if data else "",
         model=model,
-        model_digest=_model_digest(model) if model else "",
+        model_digest=refusals.model_digest(model) if model else "",
         folder=Path(request.output or f"results/{study.name}-{request.preset}").resolve(),
         cpus_per_trial=request.cpus_per_trial,
         gpus_per_trial=gpus,
     )
-    _check_sizes(plan)
-    _check_attack(plan)
+    refusals.check_sizes(plan.data, plan.settings)
+    refusals.check_attack(plan.model, plan.settings)
     return with_jobs(plan)
 
 
@@ -162,65 +159,6 @@ def _with_search(preset: Preset, request: Request) -> Preset:
     warm = tuple(str(Path(folder).resolve()) for folder in request.warm_start)
     search = dataclasses.replace(preset.search, storage=request.search_storage, warm_start=warm)
     return dataclasses.replace(preset, search=search)
-
-
-def _check_attack(plan: Plan) -> None:
-    """Attacks that this data or model cannot be given."""
-    attack, backend = plan.settings["attack"], plan.settings["attack_backend"]
-    if plan.settings["binary"] and attack in ("apgd_dlr", "autoattack", "autoattack_pair"):
-        raise UsageError(
-            f"--set attack: {attack} uses the DLR loss, which needs three classes; give apgd, pgd or square"
-        )
-    if plan.settings["certify"] and (plan.model != "fcn" or attack != "apgd" or backend != "native"):
-        raise UsageError(
-            f"--set certify: certificates go with attack=apgd, attack_backend=native and model fcn, "
-            f"got {attack}, {backend}, {plan.model or 'no model'}"
-        )
-
-
-def _check_sizes(plan: Plan) -> None:
-    """The split's arithmetic, where the data set's size is known: every part must hold each class once."""
-    info = datasets.DATASETS.get(plan.data)
-    if info is None:
-        return
-    left = {}
-    for name, have in zip(("train_size", "test_size"), info.images, strict=True):
-        size = left[name] = plan.settings[name] or have
-        if size > have:
-            raise UsageError(f"--set {name}: {size} is more than the {have} images of {plan.data}")
-        if size < have and not info.classes <= size <= have - info.classes:
-            raise UsageError(
-                f"--set {name}: {size} of {have} images cannot be drawn with all {info.classes} classes of {plan.data} "
-                f"on both sides; give {info.classes} to {have - info.classes}, or 0 for all"
-            )
-    share = plan.settings["validation"]
-    if share and not info.classes <= round(share * left["train_size"]) <= left["train_size"] - info.classes:
-        raise UsageError(
-            f"--set validation: {share:g} of {left['train_size']} training images are too few "
-            f"for the {info.classes} classes of {plan.data}; give a larger share"
-        )
-
-
-def _data_digest(data: str, data_dir: str, need_data: bool) -> str:
-    try:
-        return datasets.digest(data, data_dir)
-    except UsageError:
-        if need_data or data not in datasets.DATASETS:
-            raise
-        return ""
-
-
-MODELS = ("fcn", "resnet18", "vit")
-
-
-def _model_digest(model: str) -> str:
-    if datasets.is_user_function(model):
-        return datasets.source_digest(datasets.user_function(model, "model"))
-    if model not in MODELS:
-        raise UsageError(
-            f"unknown model {model!r}{closest(model, MODELS)} Models: {', '.join(MODELS)} or package:function"
-        )
-    return ""
 
 
 def with_jobs(plan: Plan) -> Plan:
@@ -310,31 +248,6 @@ def git_commit() -> str:
     return out.stdout.strip()
 
 
-def search_record(plan: Plan) -> dict[str, Any]:
-    """A search as study.json keeps it: knobs, resolved objectives, and every option."""
-    search = plan.preset.search
-    assert search is not None
-    knobs = {
-        name: {"kind": type(domain).__name__} | {k: plain(v) for k, v in dataclasses.asdict(domain).items()}
-        for name, domain in search.knobs.items()
-    }
-    record = {name: plain(search[name]) for name in SEARCH} | {"family": search.family, "knobs": knobs}
-    record["objectives"] = [selector(name, plan.settings) for name in search["objectives"]]
-    return json.loads(json.dumps(record | {"warm_start": list(search.warm_start)}))
-
-
-def _search_part(plan: Plan, complete: bool) -> dict[str, Any]:
-    """What only a search's study.json holds: the search, its points so far, whether it is at its end."""
-    if plan.preset.search is None:
-        return {}
-    points = [
-        {"trial": name, "family": job.family, "seed": job.trial.seed}
-        | {"axes": {axis: value for axis, value in job.axes.items() if value != AXES[axis].default}}
-        for name, job in plan.jobs.items()
-    ]
-    return {"search": search_record(plan), "points": points, "complete": complete}
-
-
 def manifest(plan: Plan, past: Mapping[str, Any] | None = None, complete: bool = False) -> dict[str, Any]:
     """study.json: the configuration, the grid or the search, and which project version wrote it."""
     past = past or {}
@@ -355,7 +268,7 @@ def manifest(plan: Plan, past: Mapping[str, Any] | None = None, complete: bool =
         "sweep": past.get("sweep", f"{plan.study.name}-{plan.preset_name}-{time.time_ns():x}"),
         "version": __version__,
         "commit": git_commit(),
-    } | _search_part(plan, complete)
+    } | searching.part(plan, complete)
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -395,17 +308,12 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
         )
     missing = set(found["trials"]) - set(done(folder)) - set(results.failures(folder))
     more = set(plan.jobs) - set(found["trials"])
-    asks = plan.preset.search is not None and not complete(plan, found)
+    asks = plan.preset.search is not None and not searching.complete(plan, found)
     if (missing or more or asks) and not (resume or retry_failed):
         state = f"{len(missing)} of {len(found['trials'])} trials are not finished" if missing else "it is finished"
         wish = f", and {len(more)} more are asked for" if more else ", and the search is not at its end" if asks else ""
         raise UsageError(f"{folder} holds this study: {state}{wish}; add --resume to go on there")
     return with_jobs(_extended(plan, found)), found
-
-
-def complete(plan: Plan, found: Mapping[str, Any]) -> bool:
-    """Whether a folder holds this plan to its end; always so of a grid whose trials are all there."""
-    return plan.preset.search is None or (found.get("complete", False) and found["search"] == search_record(plan))
 
 
 def done(folder: Path) -> list[str]:

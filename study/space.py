@@ -9,9 +9,14 @@ from fractions import Fraction
 from typing import Any
 
 from study.config import UsageError
+from study.domains import Choice as Choice
+from study.domains import Domain as Domain
+from study.domains import LogUniform as LogUniform
+from study.domains import Uniform as Uniform
+from study.domains import Value as Value
+from study.domains import asked as asked
+from study.domains import holds as holds
 from study.objectives import OBJECTIVES
-
-Value = float | int | str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,35 +229,6 @@ class Arm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
-    """A knob with listed values, asked only where one of `when` (earlier knobs: some of their values) holds, if any."""
-
-    values: tuple[Value, ...]
-    when: tuple[Mapping[str, tuple[Value, ...]], ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Uniform:
-    """A knob between low and high, both included; whole numbers where the axis takes whole numbers."""
-
-    low: float
-    high: float
-    when: tuple[Mapping[str, tuple[Value, ...]], ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class LogUniform:
-    """As Uniform, evenly in the logarithm; low above 0."""
-
-    low: float
-    high: float
-    when: tuple[Mapping[str, tuple[Value, ...]], ...] = ()
-
-
-Domain = Choice | Uniform | LogUniform
-
-
-@dataclass(frozen=True, kw_only=True)
 class Search:
     """A search in place of arms: one family's knobs, asked in this order, and what is sought (the names of SEARCH).
 
@@ -385,22 +361,9 @@ def _searched(search: Search, name: str, parts: list[str]) -> Search:
     return replace(search, options={**search.options, name: given if knob.several else given[0]})
 
 
-def asked(domain: Domain, chosen: Mapping[str, Value]) -> bool:
-    """Whether a knob is asked, given what was chosen for the knobs before it."""
-    ways = (all(chosen.get(name) in allowed for name, allowed in way.items()) for way in domain.when)
-    return not domain.when or any(ways)
-
-
 def axes_of(chosen: Mapping[str, Value]) -> dict[str, Value]:
     """Every axis of chosen knobs, those that were not asked at their defaults; switches are left out."""
     return {name: chosen.get(name, knob.default) for name, knob in AXES.items()}
-
-
-def holds(domain: Domain, value: Value) -> bool:
-    """Whether a value lies in a domain."""
-    if isinstance(domain, Choice):
-        return value in domain.values
-    return not isinstance(value, str) and domain.low <= value <= domain.high
 
 
 def fit(knobs: Mapping[str, Domain], axes: Mapping[str, Value]) -> dict[str, Value] | None:

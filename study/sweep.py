@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from study import listing, results, runner
+from study import listing, results, runner, searching
 from study import plan as plans
 from study.costs import duration
 from study.job import Job
@@ -55,7 +55,7 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
     if found and found.get("commit") != (commit := plans.git_commit()):
         err.print(f"Note: {found['commit']} began this folder and {commit} goes on; each table names its own commit.")
     with runner.lock(plan.folder) if found else nullcontext():
-        if found and plans.complete(plan, found) and not runner.pending(plan, switches.retry_failed):
+        if found and searching.complete(plan, found) and not runner.pending(plan, switches.retry_failed):
             err.print("Nothing left to run.")
             tracker = _tracker(plan, found, uri, plan.jobs)
             report = runner.outcome(plan)
@@ -170,6 +170,7 @@ def finish(plan: Plan, report: runner.Report, uri: str, switches: Switches, agai
             "out_of_time": report.out_of_time,
             "seconds": round(report.seconds, 1),
             "claims": summary.claims,
+            "front": summary.front,
             "tracking_uri": uri,
         }
         print(json.dumps(record, indent=1))
@@ -189,6 +190,8 @@ def finish(plan: Plan, report: runner.Report, uri: str, switches: Switches, agai
             out.print(f"The time budget is used up; go on with: {again}", markup=False)
         elif report.lost:
             out.print(f"  {report.lost} ended without a result or a cause; go on with: {again}", markup=False)
+        if summary.front:
+            out.print(f"Front:   {_short(plan.folder / 'front.csv')}", markup=False)
         out.print(f"Report:  {_short(plan.folder / 'report.html')}", markup=False)
         out.print(f"Compare: {ui_command(uri)}", markup=False)
     return 1 if report.lost and not report.out_of_time else 3 if report.failed else 0

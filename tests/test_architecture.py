@@ -8,13 +8,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"study.theory", "study.config", "study.space", "study.results", "study.datasets", "study.costs", "study.names",
-     "study.rows", "study.objectives"},
+     "study.rows", "study.objectives", "study.domains"},
     {"study.data", "study.models", "study.penalties", "study.compression", "study.attacks"},
     {"study.adversary", "study.train", "study.state", "study.stages", "study.measures"},
     {"study.trial"},
     {
         "study.job", "study.listener", "study.monitor", "study.attempt", "study.trainables", "study.plan",
-        "study.console", "study.source", "study.journal", "study.search", "study.asking", "study.weights",
+        "study.console", "study.source", "study.journal", "study.search", "study.searching", "study.asking",
+        "study.weights", "study.refusals",
         "study.runner", "study.tracking", "study.check", "study.listing",
     },
     {"study.preflight", "study.evaluate", "study.sweep", "study.launch"},
@@ -24,6 +25,8 @@ ROOMS = {
     "mlflow": {"study.tracking"},
     "art": {"study.attacks.art"},
     "optuna": {"study.search"},
+    "moocore": {"analysis.pareto"},
+    "safetensors": {"study.weights"},
     "pickle": set(),
     "timm": {"study.models.pretrained"},
     "open_clip": {"study.models.pretrained"},
