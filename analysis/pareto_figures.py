@@ -58,7 +58,7 @@ def fronts(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[J
             )  # fmt: skip
         rerun = table[(table["n"] == table["n"].max()) & table["acceptable"]]
         for name, color in KINDS.items():
-            part = rerun[[pareto.kind(row) == name for _, row in rerun.iterrows()]]
+            part = rerun[np.array([pareto.kind(row) == name for _, row in rerun.iterrows()], dtype=bool)]
             for on, marker, size, faint in ((True, "o", 34, 1.0), (False, "x", 20, 0.55)):
                 some = part[part["front"] == on]
                 if len(some):

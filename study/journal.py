@@ -16,7 +16,12 @@ def repair(path: Path) -> int:
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
-        with path.open("r+b") as stream:
-            stream.truncate(whole)
-            os.fsync(stream.fileno())
+        cut(path, whole)
     return len(content) - whole
+
+
+def cut(path: Path, size: int) -> None:
+    """Shorten a file to `size` bytes, on the disk."""
+    with path.open("r+b") as stream:
+        stream.truncate(size)
+        os.fsync(stream.fileno())

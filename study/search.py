@@ -97,7 +97,7 @@ def sampler(search: Search, tried: int) -> BaseSampler:
 
 
 class _Journal(JournalFileBackend):
-    """A journal with one writer; a record that could not be written whole is taken back."""
+    """A journal with one writer; what a failed append left (a full disk, say) is taken back."""
 
     def __init__(self, path: Path) -> None:
         journal.repair(path)
@@ -105,10 +105,11 @@ class _Journal(JournalFileBackend):
         super().__init__(str(path), lock_obj=JournalFileOpenLock(str(path)))
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        whole = self.path.stat().st_size
         try:
             super().append_logs(logs)
         except OSError:
-            journal.repair(self.path)
+            journal.cut(self.path, whole)
             raise
 
 
