@@ -15,6 +15,7 @@ from analysis.claims import Judgement
 from analysis.figures import BLUE, GREEN, GREY, ORANGE, subplots
 
 KINDS = {"dense": GREY, "low rank": BLUE, "mask": ORANGE, "trade-off": "#8d4fa8", "removal": GREEN}
+BITS = {0: "o", 8: "s", 4: "D", 2: "^", 1: "v"}
 LOGARITHMIC = ("stored_bytes", "parameters", "macs", "latency_seconds", "training_seconds", "training_passes")
 
 
@@ -43,46 +44,48 @@ def staircase(ax: Axes, corners: np.ndarray, maximise: Sequence[bool], **style: 
 
 def fronts(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
     """Every point at the first seed, the re-run ones as means with intervals, and the front, pair by pair."""
-    table = pareto.points(frame, study)
-    single = pareto.evaluations(frame, study)
+    table, single = pareto.points(frame, study), pareto.evaluations(frame, study)
     single = single[single["seed"] == study["seeds"][0]]
+    n = int(table["n"].max())
+    rerun = table[(table["n"] == n) & table["acceptable"]]
     pairs = list(itertools.combinations(pareto.objectives(study), 2))
     fig, grid = subplots(len(pairs), 1, 4.6)
     for (y, x), ax in zip(pairs, grid[:, 0], strict=True):
-        weak = ~single["acceptable"]
-        ax.scatter(single.loc[~weak, x["name"]], single.loc[~weak, y["name"]], s=9, color="#c9c9c9", label="one seed")
-        if weak.any():
-            ax.scatter(
-                single.loc[weak, x["name"]], single.loc[weak, y["name"]], s=9, facecolors="none", edgecolors="#d9d9d9",
-                label=f"one seed, clean accuracy below {study['search']['floor']:g}",
-            )  # fmt: skip
-        rerun = table[(table["n"] == table["n"].max()) & table["acceptable"]]
-        for name, color in KINDS.items():
-            part = rerun[np.array([pareto.kind(row) == name for _, row in rerun.iterrows()], dtype=bool)]
-            for on, marker, size, faint in ((True, "o", 34, 1.0), (False, "x", 20, 0.55)):
-                some = part[part["front"] == on]
-                if len(some):
-                    words = f"{name}{'' if on else ', dominated'}"
-                    if len(some.dropna(subset=[f"{y['name']}_low"])):
-                        low = some[y["name"]] - some[f"{y['name']}_low"]
-                        high = some[f"{y['name']}_high"] - some[y["name"]]
-                        ax.errorbar(some[x["name"]], some[y["name"]], yerr=np.array([low, high]), fmt="none",
-                                    ecolor=color, elinewidth=0.9, alpha=0.5 * faint)  # fmt: skip
-                    ax.scatter(some[x["name"]], some[y["name"]], s=size, marker=marker, color=color, alpha=faint,
-                               label=words, zorder=3)  # fmt: skip
-        chosen = rerun[rerun["front"]]
-        if len(chosen) and len(pairs) == 1:
-            corners = chosen[[x["name"], y["name"]]].to_numpy()
-            staircase(ax, corners, [x["maximise"], y["maximise"]], color="#333333", lw=0.9, alpha=0.6, label="front")
-            for _, row in chosen.iterrows():
-                bits = f"{int(row['bits'])} bit" if row["bits"] else "float"
-                ax.annotate(bits, (row[x["name"]], row[y["name"]]), xytext=(5, -9), textcoords="offset points",
-                            fontsize=6.5, color="#444444")  # fmt: skip
+        for weak, edge in ((False, "#bdbdbd"), (True, "#dedede")):
+            some = single[single["acceptable"] != weak]
+            below = f", clean accuracy below {study['search']['floor']:g}" if weak else ""
+            ax.scatter(some[x["name"]], some[y["name"]], s=10, facecolors="none" if weak else edge, edgecolors=edge,
+                       label=f"first seed{below}" if len(some) else None)  # fmt: skip
+        if len(pairs) == 1:
+            corners = rerun.loc[rerun["front"], [x["name"], y["name"]]].to_numpy()
+            staircase(ax, corners, [x["maximise"], y["maximise"]], color="#333333", lw=0.9, alpha=0.6)
+        _models(ax, rerun, x["name"], y["name"])
         scale(ax, x, y)
-        n = int(table["n"].max())
-        ax.set_title(f"{len(chosen)} non-dominated models (means over {n} seed{'s' if n > 1 else ''})")
+        seeds = f"means over {n} seeds, bars: 95 % intervals" if n > 1 else "one seed"
+        ax.set_title(f"{int(rerun['front'].sum())} non-dominated models ({seeds}; crosses: dominated)")
         ax.legend(fontsize=7.5, ncols=2)
     return fig
+
+
+def _models(ax: Axes, table: pd.DataFrame, x: str, y: str) -> None:
+    """Points as means with intervals: colour by what compressed them, shape by bits, crosses for the dominated."""
+    kinds = np.array([pareto.kind(row) for _, row in table.iterrows()], dtype=object)
+    on = table["front"].to_numpy(dtype=bool)
+    for name, color in KINDS.items():
+        some = table[(kinds == name) & on]
+        bars = some.dropna(subset=[f"{y}_low"])
+        reach = np.array([bars[y] - bars[f"{y}_low"], bars[f"{y}_high"] - bars[y]])
+        ax.errorbar(bars[x], bars[y], yerr=reach, fmt="none", ecolor=color, elinewidth=0.9, alpha=0.6)
+        ax.scatter(table[x][(kinds == name) & ~on], table[y][(kinds == name) & ~on], s=18, marker="x", color=color,
+                   alpha=0.55, lw=1)  # fmt: skip
+        for bits, marker in BITS.items():
+            part = some[some["bits"] == bits]
+            ax.scatter(part[x], part[y], s=36, marker=marker, color=color, edgecolors="white", lw=0.5, zorder=3)
+        if (kinds == name).any():
+            ax.scatter([], [], s=36, color=color, label=name)
+    for bits, marker in BITS.items():
+        if (table["bits"][on] == bits).any():
+            ax.scatter([], [], s=36, marker=marker, color="#444444", label=f"{bits} bit" if bits else "float32")
 
 
 def progress(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
@@ -132,27 +135,38 @@ def parallel(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence
     table = pareto.points(frame, study)
     names = [o["name"] for o in pareto.objectives(study)]
     columns = [*pareto.knobs_moved(table, study), *names]
-    fig, grid = subplots(1, 1, 4.4, right=0.93)
+    most = max(1, table["rank"].max())
+    shown = table.assign(bits=table["bits"].replace(0, 32), rank=table["rank"].replace(0, 2 * most))  # off is the top
+    words = {("bits", 32): "float", ("rank", 2 * most): "full"}
+    fig, grid = subplots(1, 1, 4.4, right=0.95)
     ax = grid[0, 0]
-    places = np.column_stack([_place(table[c], c in LOGARITHMIC or c in ("alpha", "rank")) for c in columns])
-    first = table[names[0]].to_numpy()
-    norm = matplotlib.colors.Normalize(np.nanmin(first), np.nanmax(first))
+    places = np.column_stack([_place(shown[c], c in (*LOGARITHMIC, "alpha", "rank", "bits")) for c in columns])
+    first, on = table[names[0]].to_numpy(), table["front"].to_numpy(dtype=bool)
+    least, largest = (first[on].min(), first[on].max()) if on.any() else (0.0, 1.0)
+    norm = matplotlib.colors.Normalize(least, largest)
     colors = matplotlib.colormaps["viridis"]
-    for on in (False, True):
-        for line, value in zip(places[table["front"] == on], first[table["front"] == on], strict=True):
-            style = {"color": colors(norm(value)), "lw": 1.6, "zorder": 3} if on else {"color": "#dddddd", "lw": 0.7}
-            ax.plot(range(len(columns)), line, **style)
+    for line in places[~on]:
+        ax.plot(range(len(columns)), line, color="#dddddd", lw=0.7)
+    for line, value in zip(places[on], first[on], strict=True):
+        ax.plot(range(len(columns)), line, color=colors(norm(value)), lw=1.6, zorder=3)
     for i, column in enumerate(columns):
         ax.axvline(i, color="#999999", lw=0.7)
-        for place, word in _ticks(table[column], places[:, i]):
-            ax.annotate(word, (i, place), xytext=(3, 0), textcoords="offset points", fontsize=6.8, va="center",
-                        bbox={"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 0.6}, zorder=4)  # fmt: skip
+        for place, value in _ticks(shown[column], places[:, i]):
+            ax.annotate(words.get((column, value), _word(value)), (i, place), xytext=(3, 0), zorder=4,
+                        textcoords="offset points", fontsize=6.8, va="center", linespacing=0.9,
+                        bbox={"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 0.6})  # fmt: skip
     ax.set_xticks(range(len(columns)), [c.replace("_", "\n") for c in columns], fontsize=8)
     ax.set_yticks([])
     ax.grid(visible=False)
-    ax.set_title(f"What the front is made of (colour: {names[0].replace('_', ' ')}; grey: dominated)")
-    fig.colorbar(matplotlib.cm.ScalarMappable(norm, colors), ax=ax, pad=0.02, fraction=0.03)
+    ax.set_title(f"What the front is made of (colour: {names[0].replace('_', ' ')}; grey: dominated or one seed)")
+    fig.colorbar(matplotlib.cm.ScalarMappable(norm, colors), ax=ax, pad=0.05, fraction=0.03)
     return fig
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, str):
+        return value.replace("_", "\n")
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _place(column: pd.Series, logarithmic: bool) -> np.ndarray:
@@ -168,10 +182,10 @@ def _place(column: pd.Series, logarithmic: bool) -> np.ndarray:
     return (values - np.nanmin(values)) / (reach if reach > 0 else 1.0)
 
 
-def _ticks(column: pd.Series, places: np.ndarray) -> list[tuple[float, str]]:
+def _ticks(column: pd.Series, places: np.ndarray) -> list[tuple[float, Any]]:
     """Where to write which values: all of a few, else the ends and the middle."""
-    found = {p: v for p, v in sorted(zip(places, column, strict=True), key=lambda pair: pair[0])}
+    found = dict(sorted(zip(places, column, strict=True), key=lambda pair: pair[0]))
     keys = list(found)
     if len(keys) > 6:
         keys = [keys[0], min(keys, key=lambda p: abs(p - 0.5)), keys[-1]]
-    return [(p, found[p] if isinstance(found[p], str) else f"{found[p]:.3g}") for p in keys]
+    return [(place, found[place]) for place in keys]
