@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import ascent_figures, bound_figures, figures, pareto_figures
+from analysis import ascent_figures, bound_figures, cost_figures, figures, pareto_figures
 from analysis.claims import Judgement
 
 Drawing = Callable[[pd.DataFrame, Mapping[str, Any], Sequence[Judgement]], Figure]
@@ -28,5 +28,6 @@ PICTURES: dict[str, tuple[tuple[str, str, Drawing], ...]] = {
         ("progress", "Hypervolume against evaluations, attainment over seeds", pareto_figures.progress),
         ("parallel", "What the front is made of", pareto_figures.parallel),
     ),
+    "compression_levels": (("bytes", "Accuracy against stored bytes", cost_figures.stored_bytes),),
     "operator_norm_study": (("ascent", "Both norms while one of them is pushed", ascent_figures.ascent),),
 }

@@ -6,7 +6,20 @@ from typing import Any
 
 import pandas as pd
 
-MOVED = ("alpha", "rank", "plant_rows", "plant_spectrum", "ascended_norm")
+MOVED = (
+    "alpha",
+    "rank",
+    "plant_rows",
+    "plant_spectrum",
+    "ascended_norm",
+    "prune_ratio",
+    "keep_prob",
+    "mask",
+    "lam",
+    "bits",
+    "finetune",
+    "finetune_epochs",
+)
 COORDINATES = ("layer", "norm", "eps", "kept", "split")
 
 

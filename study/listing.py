@@ -72,7 +72,8 @@ def show(out: Console, as_json: bool) -> None:
         print(json.dumps(records, indent=1))
         return
     for record in records:
-        out.print(f"[bold]{record['name']}[/bold]  ({record['figure']}; rows {', '.join(record['covers'])})")
+        rows = f"; rows {', '.join(record['covers'])}" if record["covers"] else ""
+        out.print(f"[bold]{record['name']}[/bold]  ({record['figure']}{rows})")
         out.print(f"  {record['question']}")
         for preset, f in record["presets"].items():
             out.print(f"  {preset:7} {f['trials']:4} trials, {f['text']}", markup=False)

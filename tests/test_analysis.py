@@ -11,6 +11,7 @@ from analysis import claims
 from analysis.correlation import pearson, spearman
 from analysis.intervals import cluster_bootstrap, mean_t
 from analysis.registry import CLAIMS
+from analysis.tables import arm_trials
 from study import results
 
 STUDY = {
@@ -27,6 +28,18 @@ STUDY = {
     ],
 }  # fmt: skip
 NEURON = CLAIMS[0]
+
+
+def test_a_net_without_a_penalty_is_the_baseline_of_every_penalty():
+    points = [
+        ("a", 0.0, "group_lasso"),
+        ("b", 0.1, "group_lasso"),
+        ("c", 0.1, "nuclear_norm"),
+        ("d", 0.2, "nuclear_norm"),
+    ]
+    frame = pd.DataFrame(points, columns=["trial", "alpha", "penalty"]).assign(family="f", seed=0, status="ok")
+    arm = {"axes": {"alpha": [0.0, 0.1], "penalty": ["nuclear_norm"]}}
+    assert list(arm_trials(frame, arm, {"alpha": 0.0, "penalty": "group_lasso"}).index) == ["a", "c"]
 
 
 def table(effect=-0.4, control=-0.4, seeds=5, clean=0.97, eps_drop=0.1, noise=0.02, base_ra=0.8, turn=None):

@@ -1,150 +1,175 @@
-"""Fronts, hypervolume and attainment against numbers done by hand, and the traps of the library behind them."""
+"""The pareto family: what a point becomes, what does not go together, and equal trials under equal names."""
 
-import math
-
-import numpy as np
-import pandas as pd
 import pytest
 
-from analysis import pareto
-from study import objectives
-from study.results import COLUMNS
-from study.space import AXES
+from study import plan as plans
+from study import results
+from study.config import Cost, Factorize, Prune, Quantize, Remove, Train, UsageError, base_key, fingerprint
+from study.plan import Request
+from study.space import AXES, SETTINGS
+from study.trainables import FAMILIES, TAKES
+from study.trainables.common import off
 
-BOTH = (True, True)
-
-
-def test_a_front_by_hand_and_in_mixed_directions():
-    points = [[1, 1], [2, 0], [0, 2], [0.5, 0.5], [1, 0.5]]
-    assert pareto.front(points, BOTH).tolist() == [True, True, True, False, False]
-    assert pareto.front([[0.9, 100], [0.9, 50], [0.5, 10]], (True, False)).tolist() == [False, True, True]
-
-
-def test_a_nan_neither_stands_on_the_front_nor_pushes_anything_off():
-    points = [[math.nan, 0], [0, 1], [1, math.nan], [0, 2]]
-    assert pareto.front(points, (False, False)).tolist() == [False, True, False, False]
-    assert pareto.front([[math.nan, 1]], BOTH).tolist() == [False]
-    assert pareto.front(np.zeros((0, 2)), BOTH).tolist() == []
-
-
-def test_equal_points_stand_together():
-    assert pareto.front([[1, 2], [1, 2], [0, 3]], BOTH).tolist() == [True, True, True]
-    assert pareto.front([[1, 2], [1, 1], [1, 2]], BOTH).tolist() == [True, False, True]
-
-
-def test_hypervolume_by_hand():
-    assert pareto.hypervolume([[1, 2], [2, 1]], [0, 0], BOTH) == pytest.approx(3)  # two 1 x 2 boxes less their square
-    assert pareto.hypervolume([[0.5, 2]], [0, 4], (True, False)) == pytest.approx(1)
-    assert pareto.hypervolume([[1, 1, 1], [2, 0.5, 1]], [0, 0, 0], (True,) * 3) == pytest.approx(1 + 2 * 0.5 - 0.5)
-    assert pareto.hypervolume([[1, 2], [math.nan, 9], [9, -1]], [0, 0], BOTH) == pytest.approx(2)
-    assert pareto.hypervolume([[math.nan, 1]], [0, 0], BOTH) == 0
-
-
-def test_history_grows_by_what_each_point_adds():
-    points = np.array([[1.0, 1.0], [0.5, 0.5], [math.nan, 3.0], [2.0, 1.0], [1.0, 2.0]])
-    assert pareto.history(points, [0, 0], BOTH).tolist() == pytest.approx([1, 1, 1, 2, 3])
-
-
-def test_a_reference_lies_behind_every_point():
-    assert pareto.reference([[0.0, 10], [1.0, 30], [math.nan, 99]], (True, False), 0.1) == pytest.approx([-0.1, 32])
-    assert pareto.reference([[2.0, 2.0]], BOTH, 0.1) == pytest.approx([1.9, 1.9])
-
-
-def test_attainment_by_hand():
-    a, b = np.array([[1, 3], [3, 1], [math.nan, 9]]), np.array([[2, 2]])
-    assert pareto.attainment([a, b], BOTH, 1.0).tolist() == [[1, 2], [2, 1]]
-    assert pareto.attainment([a, b], BOTH, 0.5).tolist() == [[1, 3], [2, 2], [3, 1]]
-    assert pareto.attainment([-a, -b], (False, False), 1.0).tolist() == [[-2, -1], [-1, -2]]
-
-
-def test_attainment_agrees_with_counting():
-    random = np.random.default_rng(0)
-    sets = [random.random((6, 2)) for _ in range(5)]
-    for share in (0.2, 0.6, 1.0):
-        corners = pareto.attainment(sets, (True, False), share)
-        for x, y in random.random((200, 2)):
-            reached = sum(any(p[0] >= x and p[1] <= y for p in points) for points in sets)
-            assert any(c[0] >= x and c[1] <= y for c in corners) == (reached >= round(5 * share))
-
-
-def test_the_searchs_layers_agree_with_peeling_fronts():
-    random = np.random.default_rng(1)
-    values = np.round(random.random((40, 2)), 1)  # many ties
-    points = {str(i): tuple(v) for i, v in enumerate(values)}
-    left = list(points)
-    for layer in objectives.layers(points, (True, False)):
-        mask = pareto.front([points[n] for n in left], (True, False))
-        assert layer == [n for n, on in zip(left, mask, strict=True) if on]
-        left = [n for n in left if n not in layer]
-    assert left == []
-
-
-STUDY = {
-    "configuration": {"study": "pareto_search", "settings": {}},
-    "axes_off": {name: knob.default for name, knob in AXES.items()},
-    "seeds": [0, 1, 2, 3, 4],
-    "search": {
-        "floor": 0.8,
-        "sampler": "tpe",
-        "objectives": [
-            {"name": "robust_accuracy", "maximise": True, "measure": "robust_accuracy", "norm": "linf", "eps": 0.1,
-             "split": "test"},
-            {"name": "stored_bytes", "maximise": False, "measure": "stored_bytes", "norm": None, "eps": None,
-             "split": None},
-        ],
-    },
+POINT = {n: k.default for n, k in (AXES | SETTINGS).items()} | {
+    "data": "digits", "data_digest": "d", "data_dir": "", "model": "fcn", "model_digest": "", "seed": 0,
 }  # fmt: skip
 
 
-def table(points):
-    """A tidy table of {bits: ([robust accuracy per seed], bytes, clean accuracy)} and its study."""
-    rows, order = [], []
-    for bits, (robust, size, clean) in points.items():
-        for seed, value in enumerate(robust):
-            trial = f"b{bits}s{seed}"
-            base = {c: None for c in COLUMNS} | STUDY["axes_off"]
-            base |= {"trial": trial, "seed": seed, "status": "ok", "bits": bits, "deterministic": True}
-            rows += [
-                base | {"measure": "robust_accuracy", "norm": "linf", "eps": 0.1, "split": "test", "value": value},
-                base | {"measure": "clean_accuracy", "split": "test", "value": clean},
-                base | {"measure": "stored_bytes", "value": size},
-            ]
-            order.append({"trial": trial})
-    frame = pd.DataFrame(rows)
-    frame[["eps", "step", "kept"]] = frame[["eps", "step", "kept"]].astype(float)
-    return frame, STUDY | {"points": order}
+def trial(**point):
+    return FAMILIES["pareto"](POINT | point)
 
 
-def test_the_front_is_that_of_the_means_over_all_seeds_and_keeps_the_floor(tmp_path):
-    frame, study = table(
-        {
-            8: ([0.5, 0.6, 0.7, 0.6, 0.6], 800, 0.9),
-            4: ([0.4, 0.4, 0.5, 0.4, 0.3], 400, 0.9),
-            2: ([0.9, 0.1, 0.1, 0.1, 0.1], 500, 0.9),  # luck at the first seed; dominated in the mean
-            1: ([0.5, 0.5, 0.5, 0.5, 0.5], 100, 0.7),  # below the floor
-            0: ([0.99], 1600, 0.95),  # not run at every seed
-        }
-    )
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "b8s0.safetensors").write_bytes(b"")
-    found = pareto.write(tmp_path, frame, study)
-    assert list(found["trial"]) == ["b8s0", "b4s0"]
-    best = found.iloc[0]
-    assert best["robust_accuracy"] == pytest.approx(0.6)
-    half = 2.776 * 0.0707107 / math.sqrt(5)  # Student's t at 4 degrees of freedom, standard deviation of the five
-    assert best["robust_accuracy_low"] == pytest.approx(0.6 - half, abs=1e-4)
-    assert best["stored_bytes_low"] == best["stored_bytes_high"] == 800
-    assert best["n"] == 5
-    assert best["trials"] == "b8s0 b8s1 b8s2 b8s3 b8s4"
-    assert list(found["weights"]) == ["models/b8s0.safetensors", ""]
-    assert found["command"].iloc[1] == f"python -m study.launch evaluate {tmp_path.name} b4s0"
+def kinds(trial):
+    return [type(s) for s in trial.stages[2:]]
 
 
-@pytest.mark.parametrize("few", [False, True])
-def test_every_picture_of_a_search_can_be_drawn(few):
-    from analysis.pictures import PICTURES
+def test_a_point_with_everything_is_compressed_in_order_and_trained_twice():
+    found = trial(
+        rank=8, alpha=0.01, prune_ratio=0.5, keep_prob=0.3, mask="bernoulli", bits=4, finetune="adversarial",
+        finetune_epochs=3, finetune_learning_rate=1e-4, frobenius=2.0, train_eps=0.1,
+    )  # fmt: skip
+    assert kinds(found) == [Factorize, Train, Remove, Prune, Quantize, Train]
+    assert found.stages[5] == Prune(keep_prob=0.3, mask="bernoulli")
+    first, second = found.stages[3], found.stages[7]
+    assert (first.alpha, first.frobenius, first.adversarial_ratio, first.epochs) == (0.01, 2.0, 0.0, 40)
+    assert second == Train(epochs=3, learning_rate=1e-4, adversarial_ratio=0.5, train_eps=0.1)
+    assert isinstance(found.measures[-1], Cost)
 
-    points = {8: ([0.5, 0.6], 800, 0.9), 4: ([0.4, 0.4], 400, 0.9)}
-    frame, study = table({8: ([0.5], 800, 0.2)} if few else points)
-    for _, _, draw in PICTURES["pareto_search"]:
-        assert draw(frame, study, []).get_axes()
+
+def test_a_point_at_its_defaults_is_plain_training():
+    assert kinds(trial()) == [Train]
+    assert trial().stages[2] == Train(frobenius=1.0)
+
+
+def test_lam_sets_the_mask_and_brings_its_floor():
+    (prune,) = [s for s in trial(lam=0.4, keep_floor=0.2).stages if isinstance(s, Prune)]
+    assert prune == Prune(lam=0.4, floor=0.2)
+
+
+@pytest.mark.parametrize(
+    "idle",
+    [{"mask": "bernoulli"}, {"penalty": "nuclear_norm"}, {"finetune": "standard"}, {"keep_floor": 0.3},
+     {"finetune_learning_rate": 1.0}],
+)  # fmt: skip
+def test_knobs_that_do_nothing_make_no_other_trial(idle):
+    assert fingerprint(trial(**idle)) == fingerprint(trial())
+    assert off({a: (POINT | idle)[a] for a in AXES}) == {a: AXES[a].default for a in AXES}
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [{"mask": "bernoulli", "keep_prob": 0.5}, {"mask": "bernoulli", "lam": 0.5},
+     {"penalty": "nuclear_norm", "alpha": 0.1}, {"finetune": "standard", "finetune_epochs": 2, "bits": 8}],
+)  # fmt: skip
+def test_knobs_that_do_something_stay(busy):
+    axes = {a: (POINT | busy)[a] for a in AXES}
+    assert off(axes) == axes
+
+
+@pytest.mark.parametrize(
+    ("point", "words"),
+    [
+        ({"lam": 0.5, "keep_prob": 0.5}, "leave keep_prob at 1"),
+        ({"rank": 4, "model": "resnet18"}, "rank goes with model fcn, got resnet18"),
+        ({"prune_ratio": 0.5, "model": "mine:net"}, "prune_ratio goes with model fcn, got mine:net"),
+        ({"lam": 0.5, "model": "vit"}, "lam goes with model fcn"),
+        ({"finetune_epochs": 3, "bits": 4}, "finetune_epochs needs finetune"),
+        ({"finetune": "standard", "finetune_epochs": 3}, "finetune needs a net that is compressed"),
+        ({"penalty": "nuclear_norm_prox", "alpha": 0.1, "rank": 4}, "leave rank at 0"),
+        ({"bits": 8, "certify": 1}, "certificates do not cover"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(point, words):
+    with pytest.raises(UsageError, match=words):
+        trial(**point)
+
+
+def test_compression_shares_the_base_of_the_net_it_compresses():
+    found = [trial(), trial(bits=4), trial(keep_prob=0.5, finetune="standard", finetune_epochs=2)]
+    assert len({base_key(t) for t in found}) == 1
+    assert len({fingerprint(t) for t in found}) == 3
+    assert base_key(trial(rank=4)) != base_key(trial())
+
+
+def test_every_axis_that_a_family_takes_exists():
+    assert set(TAKES) == set(FAMILIES)
+    assert all(axis in AXES for taken in TAKES.values() for axis in taken)
+
+
+def test_the_levels_study_shares_one_base_per_seed(tmp_path):
+    plan = plans.make(Request(study="compression_levels", output=str(tmp_path / "out")))
+    assert len(plan.jobs) == 5 * (1 + 3 * 4 * 3)
+    assert len({job.base for job in plan.jobs.values()}) == 5
+    with pytest.raises(UsageError, match="prune_ratio goes with model fcn, got resnet18"):
+        plans.make(Request(study="compression_levels", model="resnet18"))
+
+
+def test_the_penalty_of_a_sweep_is_an_axis_and_one_baseline_serves_all_of_its_values(tmp_path):
+    request = Request(
+        study="compressibility_sweep", preset="smoke", output=str(tmp_path / "out"),
+        overrides={"penalty": "group_lasso,nuclear_norm", "alpha": "0,0.01"}, seeds=(0,),
+    )  # fmt: skip
+    plan = plans.make(request)
+    found = [(j.axes["alpha"], j.axes["rank"], j.axes["penalty"]) for j in plan.jobs.values()]
+    baseline = (0.0, 0, "group_lasso")
+    expected = [baseline, (0.01, 0, "group_lasso"), (0.01, 0, "nuclear_norm"), (0.0, 8, "group_lasso")]
+    assert sorted(found) == sorted(expected)
+    assert [p.arms for p in plan.points if p.axes["alpha"] == 0 and p.axes["rank"] == 0] == [("neuron", "spectral")]
+
+
+def test_the_command_line_runs_the_family_and_reports_it(tmp_path, here):
+    words = ("--preset", "smoke", "--seeds", "1", "--set", "audit_queries=20")
+    done = here("compression_levels", *words, "--in-process", "--output", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "MLflow did not take everything" not in done.stderr
+    assert (tmp_path / "out/figures/bytes.png").stat().st_size > 10_000
+    assert not (tmp_path / "out/bases").exists(), "bases have served when all trials are done"
+    frame = results.read(tmp_path / "out")
+    assert (frame["status"] == "ok").all()
+    size = frame[frame["measure"] == "stored_bytes"].set_index(["prune_ratio", "keep_prob", "bits", "finetune"])
+    assert len(size) == 10
+    found = size["value"].to_dict()
+    whole = found[0.0, 1.0, 0, "none"]
+    assert whole == 4 * (64 * 32 + 32 * 32 + 320)
+    assert found[0.5, 1.0, 0, "none"] == 4 * (64 * 16 + 16 * 16 + 160)
+    assert found[0.0, 1.0, 4, "none"] == whole / 8 + 3 * 4 + 2 * 8
+    assert found[0.0, 1.0, 4, "adversarial"] == found[0.0, 1.0, 4, "none"]
+    rounded = frame[(frame["bits"] == 4) & (frame["finetune"] == "none")]
+    for measure in ("zero_gradient_share", "audit_flag"):
+        assert len(rounded[rounded["measure"] == measure]) == 2
+    agrees = frame.loc[frame["measure"] == "zero_eps_agrees", "value"]
+    assert (agrees == 1).all()
+
+
+def test_a_tune_configuration_of_the_family_is_a_trial_of_it(tmp_path):
+    from study.trainables.base import standalone_job
+
+    job = standalone_job("pareto", {"bits": 4, "mask": "bernoulli", "epochs": 2}, str(tmp_path))
+    assert kinds(job.trial) == [Train, Quantize]
+    assert job.axes["mask"] == "magnitude", "no mask, no kind of mask"
+    with pytest.raises(UsageError, match="does not take plant_rows"):
+        standalone_job("pareto", {"plant_rows": 0.5}, str(tmp_path))
+
+
+def test_a_folder_from_when_the_penalty_was_a_setting_goes_on(tmp_path):
+    import json
+
+    from study.runner import write_manifest
+
+    request = Request(study="compressibility_sweep", preset="smoke", output=str(tmp_path / "out"))
+    plan = plans.make(request)
+    plan.folder.mkdir()
+    write_manifest(plan, None)
+    path = plan.folder / "study.json"
+    found = json.loads(path.read_text())
+    found["configuration"]["settings"]["penalty"] = "group_lasso"
+    for arm in found["arms"]:
+        arm["axes"].pop("penalty", None)
+    path.write_text(json.dumps(found))
+    again, _ = plans.against_folder(plan, resume=True)
+    assert set(again.jobs) == set(plan.jobs)
+    found["configuration"]["settings"]["penalty"] = "nuclear_norm"
+    path.write_text(json.dumps(found))
+    with pytest.raises(UsageError, match="penalty"):
+        plans.against_folder(plan, resume=True)
+    assert not results.failures(plan.folder)

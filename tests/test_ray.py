@@ -88,7 +88,8 @@ def test_gpus_that_the_autoscaler_may_start_count(cluster, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("family", "axis", "values"), [("Regularization", "alpha", [0.0, 0.01]), ("LowRank", "rank", [0, 4])]
+    ("family", "axis", "values"),
+    [("Regularization", "alpha", [0.0, 0.01]), ("LowRank", "rank", [0, 4]), ("Pareto", "bits", [0, 4])],
 )
 def test_a_family_is_a_plain_tune_trainable(family, axis, values, cluster, tmp_path):
     from ray import tune

@@ -30,7 +30,17 @@ def test_every_axis_and_the_seed_stand_in_every_point():
 
 @pytest.mark.parametrize(
     ("name", "text", "value"),
-    [("alpha", "8/255", 8 / 255), ("alpha", "1e-3", 1e-3), ("rank", "full", 0), ("rank", "16", 16)],
+    [
+        ("alpha", "8/255", 8 / 255),
+        ("alpha", "1e-3", 1e-3),
+        ("rank", "full", 0),
+        ("rank", "16", 16),
+        ("bits", "4", 4),
+        ("keep_prob", "1", 1.0),
+        ("prune_ratio", "0", 0.0),
+        ("lam", "1", 1.0),
+        ("finetune", "none", "none"),
+    ],
 )
 def test_values(name, text, value):
     assert parse_value(name, AXES[name], text) == value
@@ -43,6 +53,18 @@ def test_values(name, text, value):
 )  # fmt: skip
 def test_refused_values_name_what_is_accepted(name, text):
     with pytest.raises(UsageError, match=f"--set {name}: '.*' is not accepted; give (whole )?numbers from 0"):
+        parse_value(name, AXES[name], text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "accepted"),
+    [("bits", "3", "one of 0, 8, 4, 2, 1"), ("bits", "16", "one of 0, 8"), ("keep_prob", "0", "numbers above 0 to 1"),
+     ("keep_prob", "1.1", "numbers above 0 to 1"), ("prune_ratio", "1", "numbers from 0 below 1"),
+     ("lam", "1.5", "numbers from 0 to 1"), ("mask", "taylor", "one of magnitude, bernoulli"),
+     ("finetune", "yes", "one of none, standard, adversarial")],
+)  # fmt: skip
+def test_compression_axes_refuse_what_they_cannot_be(name, text, accepted):
+    with pytest.raises(UsageError, match=f"--set {name}: '{text}' is not accepted; give {accepted}"):
         parse_value(name, AXES[name], text)
 
 

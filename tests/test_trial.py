@@ -1,12 +1,28 @@
 """The pure trial: deterministic, complete, and a divergence is a result."""
 
 import dataclasses
+import io
 import math
 
 import pytest
+import torch
 
 from study.attempt import Attempt
-from study.config import Ascend, Gaussian, Robustness, Structure, Trial
+from study.config import (
+    Accuracy,
+    Ascend,
+    Cost,
+    Gaussian,
+    Prune,
+    Quantize,
+    Remove,
+    Robustness,
+    Structure,
+    Train,
+    Trial,
+    base_key,
+    fingerprint,
+)
 from study.job import Job
 from study.names import summary
 from study.results import read_trial, rows_digest, trial_path
@@ -150,7 +166,7 @@ def test_a_damaged_checkpoint_means_a_start_from_the_beginning(tmp_path, caplog)
 
 
 def test_a_shared_base_gives_the_rows_of_training_anew(tmp_path):
-    from study.config import Plant, Trial, base_key
+    from study.config import Plant
 
     plain = tiny_trial()
     planted = Trial(seed=0, stages=(*plain.stages, Plant(structure="rows", strength=1.0)), measures=plain.measures)
@@ -164,6 +180,86 @@ def test_a_shared_base_gives_the_rows_of_training_anew(tmp_path):
     finish(shared)
     tables = [read_trial(trial_path(tmp_path / d, alone.fingerprint)).rows for d in ("alone", "shared")]
     assert rows_digest(tables[0], True) == rows_digest(tables[1], True)
+
+
+def compressed_trial(seed=0, **last_stage):
+    """Two trainings with removal, mask and quantization between them."""
+    plain = tiny_trial(seed, measures=False)
+    tuning = {"epochs": 4, "adversarial_ratio": 0.5, "train_eps": 0.05, "train_steps": 2} | last_stage
+    between = (Remove(ratio=0.25), Prune(keep_prob=0.5, mask="bernoulli"), Quantize(bits=4))
+    measures = (Accuracy(), Structure(), Cost(repeats=2))
+    return Trial(seed=seed, stages=(*plain.stages, *between, Train(**tuning)), measures=measures)
+
+
+def rows_of(folder, trial):
+    return rows_digest(read_trial(trial_path(folder, fingerprint(trial))).rows, True)
+
+
+@pytest.mark.parametrize("stop", [2, 3, 5, 7])
+def test_a_trial_killed_in_either_training_goes_on_from_its_epoch(tmp_path, stop):
+    trial = compressed_trial()
+    finish(Attempt(job(tmp_path / "whole", trial)))
+    broken = job(tmp_path / "broken", trial, report_seconds=0.0, checkpoint_seconds=0.0)
+    first = Attempt(broken)
+    while first.step()["epoch"] < stop:
+        pass
+    first.close()
+    second = Attempt(broken)
+    epochs = set()
+    while not (report := second.step())["done"]:
+        epochs.add(report["epoch"])
+    assert epochs == {3, 7} | set(range(stop + 1, 8)), "an epoch was trained twice"
+    assert rows_of(tmp_path / "whole", trial) == rows_of(tmp_path / "broken", trial)
+    rows = read_trial(trial_path(tmp_path / "broken", fingerprint(trial))).rows
+    assert [r["step"] for r in rows if r["measure"] == "train_loss"] == [1, 2, 3, 4, 5, 6, 7]
+    assert [r["value"] for r in rows if r["measure"] == "training_passes"] == [
+        3 * 1437 + 4 * (1437 + 2 * (14 * 50 + 18))
+    ]
+
+
+def test_trials_that_begin_alike_share_one_trained_base(tmp_path):
+    trials = [compressed_trial(), compressed_trial(epochs=2, adversarial_ratio=0.0), tiny_trial()]
+    assert len({base_key(t) for t in trials}) == 1
+    assert base_key(compressed_trial(seed=1)) != base_key(trials[0])
+    stamps = set()
+    for i, trial in enumerate(trials):
+        finish(Attempt(job(tmp_path / "alone", trial)))
+        shared = Attempt(job(tmp_path / "shared", trial, base=base_key(trial), report_seconds=0.0))
+        assert shared.step()["epoch"] == (1 if i == 0 else 3), "only the first one trains the base"
+        finish(shared)
+        (base,) = (tmp_path / "shared/bases").iterdir()
+        stamps.add(base.stat().st_mtime_ns)
+        assert rows_of(tmp_path / "alone", trial) == rows_of(tmp_path / "shared", trial)
+    assert len(stamps) == 1
+
+
+def test_a_cached_base_carries_its_seconds(tmp_path):
+    trial = compressed_trial(epochs=1, adversarial_ratio=0.0)
+    spent = []
+    for again in (trial, dataclasses.replace(trial, measures=(Cost(),))):
+        finish(Attempt(job(tmp_path, again, base=base_key(trial))))
+        rows = read_trial(trial_path(tmp_path, fingerprint(again))).rows
+        (base,) = (tmp_path / "bases").iterdir()
+        saved = torch.load(io.BytesIO(base.read_bytes()[64:]), weights_only=True)["seconds"]["train_seconds"]
+        spent += [r["value"] - saved for r in rows if r["measure"] == "training_seconds"]
+    assert min(spent) > 0
+
+
+def test_a_damaged_base_is_trained_and_kept_anew(tmp_path, caplog):
+    trial = compressed_trial(epochs=1)
+    first = Attempt(job(tmp_path, trial, base=base_key(trial)))
+    first.base.parent.mkdir()
+    first.base.write_bytes(b"0" * 200)
+    finish(first)
+    assert first.base.read_bytes() == b"0" * 200, "whoever was first stays"
+    again = dataclasses.replace(trial, measures=())
+    finish(Attempt(job(tmp_path, again, base=base_key(trial))))
+    assert "is damaged" in caplog.text
+    assert len(first.base.read_bytes()) > 200
+    caplog.clear()
+    third = dataclasses.replace(trial, measures=(Accuracy(),))
+    assert Attempt(job(tmp_path, third, base=base_key(trial), report_seconds=0.0)).step()["epoch"] == 3
+    assert not caplog.text
 
 
 def test_provenance_says_where_the_numbers_come_from(tmp_path):

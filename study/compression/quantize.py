@@ -1,7 +1,8 @@
 """Quantization, simulated in floating point with torch's own operators: b bits are 2^b levels.
 
 Weights: per tensor, symmetric (zero stays zero, so masks survive), the scale follows the weights while they train.
-Activations: per tensor, asymmetric, the range fixed by calibration. Gradients are straight-through: they pass a
+Activations: per tensor, asymmetric, the range fixed by calibration (one bit: zero and the mean of the non-zeros, where
+the largest one as the other level would silence nearly every unit). Gradients are straight-through: they pass a
 rounding as if it were the identity, for activations inside the calibrated range alone, and are zero outside. An attack
 with gradients climbs this surrogate, not the staircase that the net really is: read its robust accuracy beside the
 checks of study.measures.masking, and with audit_queries beside an attack without gradients.
@@ -9,6 +10,8 @@ checks of study.measures.masking, and with audit_queries beside an attack withou
 
 import copy
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +22,18 @@ from study.models import net as nets
 from study.models.net import Net
 
 BITS = (8, 4, 2, 1)
+
+
+class _Sign(torch.autograd.Function):
+    """W -> sign(W) times the mean |w| of its non-zeros; the gradient is the identity."""
+
+    @staticmethod
+    def forward(ctx: Any, W: Tensor) -> Tensor:
+        return W.sign() * (W.abs().sum() / W.count_nonzero().clamp_min(1))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0]
 
 
 class WeightQuantizer(nn.Module):
@@ -33,19 +48,12 @@ class WeightQuantizer(nn.Module):
         self.bits = bits
 
     def forward(self, W: Tensor) -> Tensor:
-        with torch.no_grad():
-            tiny = torch.finfo(torch.float32).tiny
-            if self.bits == 1:
-                size = W.abs().sum() / W.count_nonzero().clamp_min(1)
-                moved = W.sign() * size - W
-            else:
-                half = 2 ** (self.bits - 1)
-                scale = (W.abs().max().float() / (half - 0.5)).clamp_min(tiny)
         if self.bits == 1:
-            return W + moved
-        return torch.fake_quantize_per_tensor_affine(
-            W, scale, torch.zeros((), dtype=torch.int32, device=W.device), -half, half - 1
-        )
+            return _Sign.apply(W)
+        half = 2 ** (self.bits - 1)
+        scale = (W.detach().abs().max().float() / (half - 0.5)).clamp_min(torch.finfo(torch.float32).tiny)
+        zero = torch.zeros((), dtype=torch.int32, device=W.device)
+        return torch.fake_quantize_per_tensor_affine(W, scale, zero, -half, half - 1)
 
 
 class InputQuantizer(nn.Module):
@@ -86,22 +94,38 @@ def quantize(net: Net, bits: int, images: Iterable[Tensor]) -> Net:
     for layer in layers:
         for name in masks.stored(layer):
             parametrize.register_parametrization(layer, name, WeightQuantizer(bits))
-    for layer, (low, high) in zip(layers[1:], _ranges(out, layers[1:], images), strict=True):
-        layer.input_quantizer = InputQuantizer(bits, low, high)
+    for layer, seen in zip(layers[1:], _look(out, layers[1:], images), strict=True):
+        layer.input_quantizer = InputQuantizer(bits, *(seen.levels() if bits == 1 else (seen.low, seen.high)))
         layer.register_forward_pre_hook(_quantize_input)
     return out
 
 
+@dataclass
+class _Seen:
+    """What a layer's input was over the images: its extremes (zero included), its non-zeros and their sum of |x|."""
+
+    low: float = 0.0
+    high: float = 0.0
+    count: int = 0
+    total: float = 0.0
+
+    def add(self, x: Tensor) -> None:
+        low, high = x.aminmax()
+        self.low, self.high = min(self.low, float(low)), max(self.high, float(high))
+        self.count += int(x.count_nonzero())
+        self.total += float(x.abs().sum())
+
+    def levels(self) -> tuple[float, float]:
+        """The two levels of one bit: zero, and the mean |x| of the non-zeros on the side that reaches further."""
+        mean = self.total / max(1, self.count)
+        return (0.0, mean) if self.high >= -self.low else (-mean, 0.0)
+
+
 @torch.no_grad()
-def _ranges(net: Net, layers: list[nn.Module], images: Iterable[Tensor]) -> list[tuple[float, float]]:
-    """The least and the largest input of each layer over the images, zero included."""
-    found = {layer: [0.0, 0.0] for layer in layers}
-
-    def look(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-        low, high = given[0].aminmax()
-        found[layer] = [min(found[layer][0], float(low)), max(found[layer][1], float(high))]
-
-    hooks = [layer.register_forward_pre_hook(look) for layer in layers]
+def _look(net: Net, layers: list[nn.Module], images: Iterable[Tensor]) -> list[_Seen]:
+    """What each layer is given when the net sees the images."""
+    found = {layer: _Seen() for layer in layers}
+    hooks = [layer.register_forward_pre_hook(lambda layer, given: found[layer].add(given[0])) for layer in layers]
     was_training = net.training
     net.eval()
     for batch in images:
@@ -109,7 +133,7 @@ def _ranges(net: Net, layers: list[nn.Module], images: Iterable[Tensor]) -> list
     net.train(was_training)
     for hook in hooks:
         hook.remove()
-    return [(low, high) for low, high in found.values()]
+    return list(found.values())
 
 
 def bits_of(layer: nn.Module) -> int:

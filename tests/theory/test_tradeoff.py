@@ -35,6 +35,22 @@ def test_no_search_beats_the_layerwise_front(floor, share):
     assert uniform.zeta >= best.zeta - 1e-12
 
 
+@pytest.mark.parametrize("lam", [0.0, 0.2, 0.5, 0.7, 1.0])
+def test_no_search_beats_the_floored_chebyshev_point(lam):
+    floor = 0.1
+    most = tradeoff.evaluate(K, (floor,) * 3).zeta
+
+    def worse(at):
+        return max(lam * at.gamma / K.A, (1 - lam) * at.zeta / most)
+
+    best = worse(tradeoff.chebyshev_floored(K, lam, floor))
+    draws = floor + (1 - floor) * torch.rand(4000, 3, generator=torch.Generator().manual_seed(2)).pow(4)
+    corners = itertools.product((floor, 0.3, 0.6, 0.9, 1.0), repeat=3)
+    assert best <= min(worse(tradeoff.evaluate(K, p)) for p in [*draws.double().tolist(), *corners]) + 1e-9
+    if lam in (0, 1):
+        assert tradeoff.chebyshev_floored(K, lam, floor).p == pytest.approx(((1.0, floor)[int(lam)],) * 3)
+
+
 def test_the_front_without_a_floor_is_a_quarter_ellipse():
     for share in (0.0, 0.2, 0.7, 1.0):
         at = tradeoff.front_layerwise(K, share * K.A)
