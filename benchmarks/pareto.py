@@ -5,11 +5,11 @@
     python -m benchmarks.pareto --table benchmarks/data/pareto_digits.csv    # train the table again: about 15 minutes
 
 The table holds every point of a grid over the knobs of the pareto family on scikit-learn's digits (fully connected,
-2 x 64, seed 0; adversarial training only with free Frobenius norms), trained and attacked once. A search asks for points
-of the grid and reads the table. Its score is the hypervolume of robust accuracy against the logarithm of stored bytes over
-the points with clean accuracy of FLOOR or more, as a share of what the whole grid reaches. Samplers are compared seed by
-seed; warm searches know an earlier sweep (standard training at a fixed Frobenius norm, without fine-tuning: 65 points),
-which does not count to their own evaluations.
+2 x 64, seed 0; adversarial training only with free Frobenius norms), trained and attacked once. A search asks for
+points of the grid and reads the table. Its score is the hypervolume of robust accuracy against the logarithm of stored
+bytes over the points with clean accuracy of FLOOR or more, as a share of what the whole grid reaches. Samplers are
+compared seed by seed; warm searches know an earlier sweep (standard training at a fixed Frobenius norm, without
+fine-tuning: 65 points), which does not count to their own evaluations.
 """
 
 import csv

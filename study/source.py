@@ -8,9 +8,11 @@ from study.job import Job
 
 
 class Source(Protocol):
-    """Hands out ready jobs in the driver. `over`: every job was handed out and told; known after the last `next`."""
+    """Hands out ready jobs in the driver."""
 
-    over: bool
+    @property
+    def over(self) -> bool:
+        """Every job was handed out and told; a search knows after the `next` that found no more."""
 
     @property
     def jobs(self) -> Mapping[str, Job]:
@@ -33,13 +35,16 @@ class FixedList:
     def __init__(self, jobs: Mapping[str, Job]) -> None:
         self.jobs = jobs
         self.total = len(jobs)
-        self.over = False
         self._left, self._out = deque(jobs.values()), set[str]()
+
+    @property
+    def over(self) -> bool:
+        """Every job was handed out and told."""
+        return not self._left and not self._out
 
     def next(self) -> Job | None:
         """The next of the list."""
         if not self._left:
-            self.over = not self._out
             return None
         job = self._left.popleft()
         self._out.add(job.fingerprint)
