@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis import pareto
 from analysis.claims import Judgement
@@ -26,13 +27,15 @@ def label(objective: Mapping[str, Any]) -> str:
 
 
 def scale(ax: Axes, x: Mapping[str, Any], y: Mapping[str, Any]) -> None:
-    """Labels, and logarithms for what spans decades."""
+    """Labels, and logarithms for what spans decades, with ticks in plain numbers."""
     ax.set_xlabel(label(x))
     ax.set_ylabel(label(y))
-    if x["name"] in LOGARITHMIC:
-        ax.set_xscale("log")
-    if y["name"] in LOGARITHMIC:
-        ax.set_yscale("log")
+    for objective, axis, change in ((x, ax.xaxis, ax.set_xscale), (y, ax.yaxis, ax.set_yscale)):
+        if objective["name"] in LOGARITHMIC:
+            change("log")
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}" if v >= 1 else f"{v:g}"))
+            axis.set_minor_formatter(NullFormatter())
 
 
 def staircase(ax: Axes, corners: np.ndarray, maximise: Sequence[bool], **style: Any) -> None:
