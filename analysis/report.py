@@ -4,7 +4,7 @@ import base64
 import io
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import figures
+from analysis import figures, pareto
 from analysis.claims import Judgement, against_baseline, correlations, judge_all
 from analysis.intervals import Interval
 from analysis.pictures import PICTURES
@@ -26,6 +26,7 @@ class Summary:
 
     title: str
     claims: list[dict[str, Any]]
+    front: list[dict[str, Any]] = field(default_factory=list)
 
     def text(self) -> str:
         """The verdicts as lines."""
@@ -34,6 +35,9 @@ class Summary:
             at = f"at {c['at']}: " if c["at"] else ""
             lines.append(f"  {c['verdict'].upper():18} {at}{c['statement']}")
             lines.append(f"  {'':18} {c['number']}{'; ' + c['reasons'][0] if c['reasons'] else ''}")
+        if self.front:
+            lines.append(f"  {len(self.front)} non-dominated models (front.csv):")
+            lines += [f"    {p['trial']}  {p['text']}; {p['knobs']}" for p in self.front]
         return "\n".join(lines)
 
 
@@ -44,9 +48,6 @@ def _png(figure: Figure) -> bytes:
 
 
 def _claim(judgement: Judgement) -> dict[str, Any]:
-    def number(value: float) -> float | None:
-        return value if math.isfinite(value) else None
-
     found = judgement.statistic
     return {
         "id": judgement.claim.id,
@@ -54,13 +55,13 @@ def _claim(judgement: Judgement) -> dict[str, Any]:
         "at": judgement.at,
         "verdict": judgement.verdict,
         "statistic": judgement.claim.statistic,
-        "value": number(found.value),
-        "low": number(found.low),
-        "high": number(found.high),
+        "value": _finite(found.value),
+        "low": _finite(found.low),
+        "high": _finite(found.high),
         "seeds": found.n,
         "points": judgement.points,
         "control_detected": judgement.control_detected,
-        "control_value": number(judgement.control.value),
+        "control_value": _finite(judgement.control.value),
         "statement": judgement.claim.statement,
         "number": judgement.number(),
         "reasons": list(judgement.reasons),
@@ -125,6 +126,47 @@ def _checks(frame: pd.DataFrame) -> list[str]:
     return out
 
 
+def _front(folder: Path, frame: pd.DataFrame, study: dict[str, Any]) -> list[dict[str, Any]]:
+    """The models of a search's front, which is written to front.csv; nothing for a sweep of a grid."""
+    if "search" not in study:
+        return []
+    table = pareto.write(folder, frame, study)
+    results.replace(folder / "front.csv", table.to_csv(index=False).encode())
+    return [_model(row, study) for _, row in table.iterrows()]
+
+
+def _model(row: pd.Series, study: dict[str, Any]) -> dict[str, Any]:
+    """One model of the front, in words and in numbers."""
+    off = study["axes_off"]
+    moved = [f"{a} {v if isinstance(v, str) else f'{v:.3g}'}" for a, v in row.items() if a in off and v != off[a]]
+    numbers = {
+        o["name"]: Interval(row[o["name"]], row[f"{o['name']}_low"], row[f"{o['name']}_high"], int(row["n"]))
+        for o in pareto.objectives(study)
+    }
+    return {
+        "trial": row["trial"],
+        "knobs": ", ".join(moved) or "everything off",
+        "weights": row["weights"],
+        "text": ", ".join(f"{name} {_number(name, found)}" for name, found in numbers.items()),
+        "objectives": {
+            name: {"value": i.value, "low": _finite(i.low), "high": _finite(i.high), "n": i.n}
+            for name, i in numbers.items()
+        },
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _number(name: str, found: Interval) -> str:
+    """A share with its interval, a cost that is the same at every seed without."""
+    if name.endswith("accuracy"):
+        return found.text()
+    spread = f" [{found.low:.4g}, {found.high:.4g}]" if found.high > found.low else ""
+    return f"{found.value:.6g}{spread}"
+
+
 def _failed(frame: pd.DataFrame, folder: Path) -> list[dict[str, Any]]:
     notes = results.failures(folder)
     names = frame.loc[frame["status"] == "failed", "trial"].unique()
@@ -151,10 +193,10 @@ def write(folder: str | Path) -> Summary:
     """
     folder = Path(folder)
     study = results.read_study(folder)
-    frame = results.read(folder)
-    frame = frame[frame["deterministic"] | (frame["status"] == "failed")]
+    whole = results.read(folder)
+    frame = whole[whole["deterministic"] | (whole["status"] == "failed")]
     judgements = judge_all(frame, study)
-    pictures = _pictures(frame, study, judgements)
+    pictures = _pictures(whole if "search" in study else frame, study, judgements)
     for name, _, content in pictures:
         results.replace(folder / "figures" / f"{name}.png", content)
     configuration = study["configuration"]
@@ -163,7 +205,7 @@ def write(folder: str | Path) -> Summary:
     many = "seed" if seeds == 1 else "seeds"
     on = f"data {configuration['data']}, model {configuration['model']}, " if configuration["data"] else ""
     title = f"{configuration['study']}: {on}{seeds} {many}"
-    summary = Summary(title, [_claim(j) for j in judgements])
+    summary = Summary(title, [_claim(j) for j in judgements], _front(folder, whole, study))
     environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", ""), autoescape=True)
     html = environment.get_template("report.html.j2").render(
         title=title,

@@ -17,6 +17,7 @@ from benchmarks.common import Figure, figure
 from study import plan as plans
 from study import results, runner
 from study.listener import Options
+from study.source import FixedList
 
 SMALLEST = {"rows": "2", "columns": "2", "ascent_steps": "1", "ascended_norm": "linf"}
 GAP, EXTRA = 30.0, 10.0  # milliseconds: goals on an idle machine with two cores
@@ -55,7 +56,7 @@ def child(folder: Path, trials: int, tracked: bool) -> dict[str, Any]:
     manifest = runner.write_manifest(plan, None)
     uri = f"sqlite:///{folder.parent / f'{folder.name}.db'}"
     tracker = tracking.Tracker(uri, plan.folder, manifest) if tracked else None
-    backend.run(jobs, Options(max_concurrent=1), _Feeding(tracker))
+    backend.run(FixedList(jobs), Options(max_concurrent=1), _Feeding(tracker))
     problem = tracker.close() if tracker else ""
     backend.disconnect()
     if problem:

@@ -26,6 +26,7 @@ from benchmarks.common import figure, show
 from study import plan as plans
 from study import results
 from study.listener import Options
+from study.source import FixedList
 
 KINDS = {
     "training": ("train_seconds",),
@@ -74,7 +75,7 @@ def child(how: str, folder: Path, quick: bool) -> dict[str, float]:
         run = time.time()
         options = Options()
         out["workers"] = backend.concurrency(options)
-        backend.run(plan.jobs, options, _Silent(tracker))
+        backend.run(FixedList(plan.jobs), options, _Silent(tracker))
         over = time.time()
         tracker.close()
         out["logging after the last trial"] = time.time() - over
@@ -85,7 +86,7 @@ def child(how: str, folder: Path, quick: bool) -> dict[str, float]:
 
         run = time.time()
         first, step = {"one": (0, 1), "even": (0, 2), "odd": (1, 2)}[how]
-        in_process(dict(list(plan.jobs.items())[first::step]), Options(), _Silent(None))
+        in_process(FixedList(dict(list(plan.jobs.items())[first::step])), Options(), _Silent(None))
     out["whole"] = time.time() - begin
     trials = results.scan(folder)
     ends = [t.provenance["finished"] for t in trials.values()]

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from study import results, stages
+from study import results, stages, weights
 from study.config import Train, canonical_trial
 from study.heartbeat import Heartbeat
 from study.job import Job
@@ -88,6 +88,8 @@ class Attempt:
     def _finish(self, outcome: Outcome) -> dict[str, Any]:
         rows = [*outcome.rows, *self.monitor.rows()]
         identity = self.job.identity() | {"status": outcome.status}
+        if self.job.weights and outcome.status == "ok":
+            weights.save(weights.path_of(self.folder, self.job.fingerprint), outcome.state)
         results.publish_trial(
             self.folder, self.job.fingerprint, [identity | r for r in rows], self._provenance(outcome)
         )

@@ -6,8 +6,9 @@ Imports nothing heavy, so that the command line can plan and refuse without torc
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 
 class UsageError(Exception):
@@ -210,6 +211,22 @@ def canonical_trial(trial: Trial) -> dict[str, Any]:
         "stages": [canonical(s) for s in trial.stages],
         "measures": [canonical(m) for m in trial.measures],
     }
+
+
+def trial_of(found: Mapping[str, Any], root: str = "") -> Trial:
+    """The trial of a canonical form (canonical_trial's inverse); `root` is the data's folder. KeyError, TypeError for
+    what this version does not know."""
+    kinds = {kind.__name__: kind for kind in (*get_args(Stage), *get_args(Measure))}
+
+    def config(given: Mapping[str, Any]) -> Any:
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if k != "type"}
+        return kinds[given["type"]](**fields, **({"root": root} if given["type"] == "Load" else {}))
+
+    return Trial(
+        seed=found["seed"],
+        stages=tuple(map(config, found["stages"])),
+        measures=tuple(map(config, found["measures"])),
+    )
 
 
 def digest_of(value: Any) -> str:

@@ -51,6 +51,7 @@ class Display:
     def started(self, job: Job) -> None:
         """A trial begins (or begins again)."""
         self.running[job.fingerprint] = time.monotonic()
+        self.total = max(self.total, self.done + self.failed + len(self.running))  # a search finds more on its way
         self._refresh()
 
     def ended(self, job: Job, status: str, note: str) -> None:
@@ -73,7 +74,7 @@ class Display:
 
     def _refresh(self) -> None:
         if self.bar:
-            self.bar.update(self.task, completed=self.done + self.failed, state=self._state())
+            self.bar.update(self.task, completed=self.done + self.failed, total=self.total, state=self._state())
 
 
 def name(job: Job) -> str:

@@ -12,7 +12,8 @@ from study.datasets import label
 class Job:
     """All that an attempt needs to know; the same for both back ends. Paths are absolute.
 
-    `base` names the trained base that other jobs of the sweep share (the stages up to training), if any.
+    `base` names the trained base that other jobs of the sweep share (the stages up to training), if any. `weights`
+    asks for the final weights beside the table.
     """
 
     study: str
@@ -31,6 +32,7 @@ class Job:
     search_path: str = ""
     estimated_seconds: float = 0.0
     base: str = ""
+    weights: bool = False
 
     @property
     def fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""The command line: `python -m study.launch STUDY`, `status DIR`, `report DIR...`.
+"""The command line: `python -m study.launch STUDY`, `status DIR`, `report DIR...`, `evaluate DIR TRIAL`.
 
 Imports neither torch nor Ray until a sweep really starts.
 """
@@ -61,6 +61,8 @@ def sweep(
     gpus_per_trial: Annotated[float | None, Parameter(help="GPUs of a trial; default by preset.")] = None,
     max_concurrent: Annotated[int, Parameter(help="Most trials at once; 0 = as many as fit.")] = 0,
     time_budget: Annotated[str, Parameter(help="Stop cleanly after 90s, 10m or 2h.")] = "",
+    warm_start: Annotated[str, Parameter(help="Folders of earlier results that a search learns from: DIR1,DIR2.")] = "",
+    search_storage: Annotated[str, Parameter(help="Database URL of a search's Optuna study; default a journal.")] = "",
     tracking_uri: Annotated[str, Parameter(help="MLflow store; default sqlite:///mlflow.db here.")] = "",
     json_: Annotated[bool, Parameter(name="--json", help="Data as JSON on stdout, the rest on stderr.")] = False,
 ) -> int:
@@ -86,6 +88,8 @@ def sweep(
         model=model,
         output=output,
         cpus_per_trial=cpus_per_trial,
+        search_storage=search_storage,
+        warm_start=tuple(part.strip() for part in warm_start.split(",") if part.strip()),
         gpus_per_trial=None if gpus_per_trial is None else _positive("--gpus-per-trial", gpus_per_trial, zero=True),
     )
     address = address or os.environ.get("RAY_ADDRESS", "")
@@ -148,6 +152,28 @@ def report(
         results.to_csv(results.read(*directories), csv)
         out.print(f"Table:  {csv}", markup=False)
     return OK
+
+
+@app.command
+def evaluate(
+    directory: Path,
+    trial: str,
+    *,
+    data_dir: Annotated[str, Parameter(help="Folder of the data sets, in torchvision's layout.")] = "",
+    retrain: Annotated[bool, Parameter(help="Train again, where the weights are kept too.")] = False,
+) -> int:
+    """Measure a finished trial again and compare with its table: exit status 0 if every number is equal, else 1."""
+    if plans.read_manifest(directory) is None:
+        raise UsageError(f"{directory} is not a folder of results: it has no study.json")
+    from study import evaluate as evaluation
+
+    found = evaluation.again(directory, trial, data_dir or os.environ.get("STUDY_DATA", "data"), retrain)
+    for name, value in found.values.items():
+        out.print(f"  {name} {value:g}", markup=False)
+    how = "trained again" if found.trained else "from the saved weights"
+    differing = f"; different: {', '.join(found.different[:8])}" if found.different else ""
+    out.print(f"{'equal' if found.equal else 'different'}: {found.rows} rows {how}{differing}", markup=False)
+    return OK if found.equal else UNEXPECTED
 
 
 def again(argv: list[str]) -> str:
@@ -224,7 +250,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _usage_text(error: CycloptsError, argv: list[str]) -> str:
-    known = [*plans.study_names(), "status", "report"]
+    known = [*plans.study_names(), "status", "report", "evaluate"]
     if argv and not argv[0].startswith("-") and argv[0].replace("-", "_") not in known:
         return f"unknown study or command {argv[0]!r}{closest(argv[0], known)} Known: {', '.join(known)}. See --help."
     error.console = err

@@ -10,7 +10,7 @@ from rich.console import Console
 from study import costs
 from study import plan as plans
 from study.plan import Plan
-from study.space import shown
+from study.space import Choice, Domain, LogUniform, moving, shown
 
 
 def expected_workers(plan: Plan, max_concurrent: int = 0, in_process: bool = False, cluster: bool = False) -> int:
@@ -25,11 +25,11 @@ def expected_workers(plan: Plan, max_concurrent: int = 0, in_process: bool = Fal
 
 def facts(plan: Plan, workers: int, pending: int | None = None) -> dict[str, Any]:
     """Trials, seconds, disk and cost of a plan's pending trials (all by default) on `workers` workers (0: unknown)."""
-    trials = len(plan.jobs) if pending is None else pending
+    trials = plan.total if pending is None else pending
     start = costs.SECONDS["gpu" if plan.gpus_per_trial else "cpu"]["start"]
     work = trials * plan.estimated_trial_seconds
     return {
-        "trials": len(plan.jobs),
+        "trials": plan.total,
         "seconds": start + work / max(1, workers),
         "workers": workers,
         "megabytes": trials * costs.BYTES_PER_TRIAL / 1e6,
@@ -97,23 +97,34 @@ def show_plan(
     for arm in plan.preset.arms:
         axes = "; ".join(f"{k} {', '.join(map(shown, vs))}" for k, vs in arm.axes.items())
         out.print(f"  {arm.name:17} {arm.family}: {axes}", markup=False)
+    if search := plan.preset.search:
+        knobs = "; ".join(f"{name} {_domain(domain)}" for name, domain in search.knobs.items())
+        out.print(f"  search {search.family}: {knobs}", markup=False)
+        out.print(
+            f"  {' against '.join(search['objectives'])}, clean accuracy from {search['floor']:g}; "
+            f"{search['evaluations']} evaluations by {search['sampler']} (seed {search['sampler_seed']}), "
+            f"then the front at every seed",
+            markup=False,
+        )
     left = "" if pending is None or pending == f["trials"] else f", {pending} of them left"
     out.print(f"  {f['trials']} trials{left}: {cost_text(f, plan)} ({source})", markup=False)
     out.print(f"  results in {plan.folder}", markup=False)
     if points:
         arms = {(p.seed, *p.axes.values()): p.arms for p in plan.points}
-        lines = [["trial", "family", "arms", "seed", *_moving(plan)]]
+        lines = [["trial", "family", "arms", "seed", *moving(plan.preset)]]
         for name, job in plan.jobs.items():
             where = arms[(job.trial.seed, *job.axes.values())]
             lines.append([name, job.family, "+".join(where), str(job.trial.seed)])
-            lines[-1] += [shown(job.axes[a]) for a in _moving(plan)]
+            lines[-1] += [shown(job.axes[a]) for a in moving(plan.preset)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         for line in lines:
             out.print("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip(), markup=False)
 
 
-def _moving(plan: Plan) -> list[str]:
-    return list(dict.fromkeys(axis for arm in plan.preset.arms for axis in arm.axes))
+def _domain(domain: Domain) -> str:
+    if isinstance(domain, Choice):
+        return ", ".join(map(shown, domain.values))
+    return f"{domain.low:g} to {domain.high:g}{' (log)' if isinstance(domain, LogUniform) else ''}"
 
 
 def in_use(folder: Path) -> str:

@@ -1,6 +1,7 @@
 """From what the user typed to the list of trials: studies by name, validation, the output folder's contract."""
 
 import dataclasses
+import functools
 import importlib
 import math
 import os
@@ -12,10 +13,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study import __version__, costs, datasets, results
+from study import __version__, costs, datasets, refusals, results, searching
 from study.config import UsageError, base_key
 from study.job import Job
-from study.space import AXES, Arm, Point, Preset, Study, closest, expand, settings_for, with_overrides
+from study.space import (
+    AXES,
+    Arm,
+    Choice,
+    Domain,
+    Point,
+    Preset,
+    Study,
+    axes_of,
+    closest,
+    expand,
+    settings_for,
+    with_overrides,
+)
 from study.trainables import FAMILIES
 from study.trainables.common import off
 
@@ -49,11 +63,13 @@ class Request:
     output: str = ""
     cpus_per_trial: float = 1.0
     gpus_per_trial: float | None = None
+    search_storage: str = ""
+    warm_start: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A validated sweep: every job, and where its results go."""
+    """A validated sweep: every job (of a search those asked for so far), and where its results go."""
 
     study: Study
     preset_name: str
@@ -72,6 +88,15 @@ class Plan:
     jobs: Mapping[str, Job] = dataclasses.field(default_factory=dict)
     estimated_trial_seconds: float = 0.0
     past_trials: int = 0
+
+    @property
+    def total(self) -> int:
+        """Trials in the end; of a search the least, as long as its front is not known."""
+        search = self.preset.search
+        if search is None:
+            return len(self.jobs)
+        rerun = min(search["finalists"], search["evaluations"]) * (len(self.seeds) - 1)
+        return max(len(self.jobs), search["evaluations"] + rerun)
 
     def configuration(self) -> dict[str, Any]:
         """What must not change in a folder of results."""
@@ -101,6 +126,7 @@ def make(request: Request, *, need_data: bool = True) -> Plan:
         raise UsageError(f"{study.name} works without data and model; leave --data and --model away")
     data = request.data or preset.data
     preset, settings = with_overrides(preset, request.overrides, data)
+    preset = _with_search(preset, request)
     model = request.model or preset.model
     gpus = preset.gpus_per_trial if request.gpus_per_trial is None else request.gpus_per_trial
     plan = Plan(
@@ -111,114 +137,44 @@ def make(request: Request, *, need_data: bool = True) -> Plan:
         seeds=request.seeds or preset.seeds,
         data=data,
         data_dir=str(Path(request.data_dir).resolve()),
-        data_digest=_data_digest(data, request.data_dir, need_data) if data else "",
+        data_digest=refusals.data_digest(data, request.data_dir, need_data) if data else "",
         model=model,
-        model_digest=_model_digest(model) if model else "",
+        model_digest=refusals.model_digest(model) if model else "",
         folder=Path(request.output or f"results/{study.name}-{request.preset}").resolve(),
         cpus_per_trial=request.cpus_per_trial,
         gpus_per_trial=gpus,
     )
-    _check_sizes(plan)
-    _check_attack(plan)
+    refusals.check_sizes(plan.data, plan.settings)
+    refusals.check_attack(plan.model, plan.settings)
     return with_jobs(plan)
 
 
-def _check_attack(plan: Plan) -> None:
-    """Attacks that this data or model cannot be given."""
-    attack, backend = plan.settings["attack"], plan.settings["attack_backend"]
-    if plan.settings["binary"] and attack in ("apgd_dlr", "autoattack", "autoattack_pair"):
-        raise UsageError(
-            f"--set attack: {attack} uses the DLR loss, which needs three classes; give apgd, pgd or square"
-        )
-    if plan.settings["certify"] and (plan.model != "fcn" or attack != "apgd" or backend != "native"):
-        raise UsageError(
-            f"--set certify: certificates go with attack=apgd, attack_backend=native and model fcn, "
-            f"got {attack}, {backend}, {plan.model or 'no model'}"
-        )
-
-
-def _check_sizes(plan: Plan) -> None:
-    """The split's arithmetic, where the data set's size is known: every part must hold each class once."""
-    info = datasets.DATASETS.get(plan.data)
-    if info is None:
-        return
-    left = {}
-    for name, have in zip(("train_size", "test_size"), info.images, strict=True):
-        size = left[name] = plan.settings[name] or have
-        if size > have:
-            raise UsageError(f"--set {name}: {size} is more than the {have} images of {plan.data}")
-        if size < have and not info.classes <= size <= have - info.classes:
-            raise UsageError(
-                f"--set {name}: {size} of {have} images cannot be drawn with all {info.classes} classes of {plan.data} "
-                f"on both sides; give {info.classes} to {have - info.classes}, or 0 for all"
-            )
-    share = plan.settings["validation"]
-    if share and not info.classes <= round(share * left["train_size"]) <= left["train_size"] - info.classes:
-        raise UsageError(
-            f"--set validation: {share:g} of {left['train_size']} training images are too few "
-            f"for the {info.classes} classes of {plan.data}; give a larger share"
-        )
-
-
-def _data_digest(data: str, data_dir: str, need_data: bool) -> str:
-    try:
-        return datasets.digest(data, data_dir)
-    except UsageError:
-        if need_data or data not in datasets.DATASETS:
-            raise
-        return ""
-
-
-MODELS = ("fcn", "resnet18", "vit")
-
-
-def _model_digest(model: str) -> str:
-    if datasets.is_user_function(model):
-        return datasets.source_digest(datasets.user_function(model, "model"))
-    if model not in MODELS:
-        raise UsageError(
-            f"unknown model {model!r}{closest(model, MODELS)} Models: {', '.join(MODELS)} or package:function"
-        )
-    return ""
+def _with_search(preset: Preset, request: Request) -> Preset:
+    """The preset with the search's storage and warm start."""
+    if preset.search is None:
+        if request.search_storage or request.warm_start:
+            raise UsageError(f"{request.study} is no search; leave --search-storage and --warm-start away")
+        return preset
+    for folder in request.warm_start:
+        if read_manifest(Path(folder)) is None:
+            raise UsageError(f"--warm-start {folder}: not a folder of results, it has no study.json")
+    warm = tuple(str(Path(folder).resolve()) for folder in request.warm_start)
+    search = dataclasses.replace(preset.search, storage=request.search_storage, warm_start=warm)
+    return dataclasses.replace(preset, search=search)
 
 
 def with_jobs(plan: Plan) -> Plan:
-    """The plan with its points expanded and every point built into a job."""
-    points = _points(plan)
-    gpu = plan.gpus_per_trial > 0
-    ratio, past = costs.past_ratio(plan.folder.parent, "cuda" if gpu else "cpu")
-    raws = [costs.trial_seconds(plan.data, plan.model, {**plan.settings, **point.axes}, gpu) for point in points]
-    shared = {
-        "data": datasets.label(plan.data),
-        "data_digest": plan.data_digest,
-        "data_dir": datasets.folder(plan.data, plan.data_dir),
-        "model": plan.model,
-        "model_digest": plan.model_digest,
-    }
-    commit = git_commit()
-    jobs = {}
-    for point, raw in zip(points, raws, strict=True):
-        values = {**point.settings, **point.axes, **shared, "seed": point.seed}
-        job = Job(
-            study=plan.study.name,
-            family=point.family,
-            axes=point.axes,
-            trial=FAMILIES[point.family](values),
-            folder=str(plan.folder),
-            data=plan.data,
-            model=plan.model,
-            device="cuda" if gpu else "cpu",
-            gpu_fraction=plan.gpus_per_trial,
-            commit=commit,
-            search_path=str(Path.cwd()),
-            estimated_seconds=raw,
-            checkpoint_seconds=seconds_from_environment("STUDY_CHECKPOINT_SECONDS", Job.checkpoint_seconds),
-        )
-        jobs[job.fingerprint] = job
+    """The plan with its points expanded (of a search: those that it has) and every point built into a job."""
+    search = plan.preset.search
+    points = list(plan.points) if search else _points(plan)
+    device = "cuda" if plan.gpus_per_trial > 0 else "cpu"
+    ratio, past = costs.past_ratio(plan.folder.parent, device)
+    jobs = {job.fingerprint: job for job in (job_of(plan, point) for point in points)}
     bases = Counter(base_key(job.trial) for job in jobs.values())
     for name, job in jobs.items():
         if bases[key := base_key(job.trial)] > 1:
             jobs[name] = dataclasses.replace(job, base=key)
+    raws = _guesses(plan, search.knobs) if search else [job.estimated_seconds for job in jobs.values()]
     return dataclasses.replace(
         plan,
         points=tuple(points),
@@ -251,6 +207,49 @@ def seconds_from_environment(name: str, default: float) -> float:
     return seconds
 
 
+def _seconds(plan: Plan, axes: Mapping[str, Any]) -> float:
+    return costs.trial_seconds(plan.data, plan.model, {**plan.settings, **axes}, plan.gpus_per_trial > 0)
+
+
+def _guesses(plan: Plan, knobs: Mapping[str, Domain]) -> list[float]:
+    """Seconds of trials at the ends of every knob, the others off: what a search may cost, before it asks."""
+    ends = [
+        (n, v) for n, d in knobs.items() if n in AXES for v in (d.values if isinstance(d, Choice) else (d.low, d.high))
+    ]
+    return [_seconds(plan, axes_of({name: value})) for name, value in ends]
+
+
+def job_of(plan: Plan, point: Point) -> Job:
+    """The job of one point of a plan. A search keeps the weights of its models."""
+    shared = {
+        "data": datasets.label(plan.data),
+        "data_digest": plan.data_digest,
+        "data_dir": datasets.folder(plan.data, plan.data_dir),
+        "model": plan.model,
+        "model_digest": plan.model_digest,
+    }
+    axes = off(point.axes)
+    trial = FAMILIES[point.family]({**point.settings, **axes, **shared, "seed": point.seed})
+    return Job(
+        study=plan.study.name,
+        family=point.family,
+        axes=axes,
+        trial=trial,
+        folder=str(plan.folder),
+        data=plan.data,
+        model=plan.model,
+        device="cuda" if plan.gpus_per_trial > 0 else "cpu",
+        gpu_fraction=plan.gpus_per_trial,
+        commit=git_commit(),
+        search_path=str(Path.cwd()),
+        estimated_seconds=_seconds(plan, axes),
+        checkpoint_seconds=seconds_from_environment("STUDY_CHECKPOINT_SECONDS", Job.checkpoint_seconds),
+        base=base_key(trial) if plan.preset.search else "",
+        weights=plan.preset.search is not None,
+    )
+
+
+@functools.cache
 def git_commit() -> str:
     """The project's commit, with `-dirty` where tracked files differ; empty outside a checkout."""
     root = Path(__file__).resolve().parent.parent
@@ -264,8 +263,8 @@ def git_commit() -> str:
     return out.stdout.strip()
 
 
-def manifest(plan: Plan, past: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """study.json: the configuration, the grid, and which project version wrote it."""
+def manifest(plan: Plan, past: Mapping[str, Any] | None = None, complete: bool = False) -> dict[str, Any]:
+    """study.json: the configuration, the grid or the search, and which project version wrote it."""
     past = past or {}
     return {
         "configuration": plan.configuration(),
@@ -287,7 +286,7 @@ def manifest(plan: Plan, past: Mapping[str, Any] | None = None) -> dict[str, Any
         "sweep": past.get("sweep", f"{plan.study.name}-{plan.preset_name}-{time.time_ns():x}"),
         "version": __version__,
         "commit": git_commit(),
-    }
+    } | searching.part(plan, complete)
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -327,9 +326,10 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
         )
     missing = set(found["trials"]) - set(done(folder)) - set(results.failures(folder))
     more = set(plan.jobs) - set(found["trials"])
-    if (missing or more) and not (resume or retry_failed):
+    asks = plan.preset.search is not None and not searching.complete(plan, found)
+    if (missing or more or asks) and not (resume or retry_failed):
         state = f"{len(missing)} of {len(found['trials'])} trials are not finished" if missing else "it is finished"
-        wish = f", and {len(more)} more are asked for" if more else ""
+        wish = f", and {len(more)} more are asked for" if more else ", and the search is not at its end" if asks else ""
         raise UsageError(f"{folder} holds this study: {state}{wish}; add --resume to go on there")
     return with_jobs(_extended(plan, found)), found
 
@@ -351,7 +351,12 @@ def _extended(plan: Plan, found: Mapping[str, Any]) -> Plan:
         axes = {k: tuple(v) for k, v in arm["axes"].items() if k in AXES}
         arms.append(Arm(name=arm["name"], family=arm["family"], axes=axes))
     seeds = tuple(dict.fromkeys([*found["seeds"], *plan.seeds]))
-    return dataclasses.replace(plan, preset=dataclasses.replace(plan.preset, arms=tuple(arms)), seeds=seeds)
+    points = [
+        Point(family=p["family"], arms=(), seed=p["seed"], axes=axes_of(p["axes"]), settings=plan.settings)
+        for p in found.get("points", ())
+    ]
+    preset = dataclasses.replace(plan.preset, arms=tuple(arms))
+    return dataclasses.replace(plan, preset=preset, seeds=seeds, points=tuple(points))
 
 
 def _differences(old: Any, new: Any, where: str = "") -> list[str]:

@@ -2,10 +2,13 @@
 
 import socket
 import tempfile
+from pathlib import Path
 
 from study.config import UsageError
+from study.job import Job
 from study.monitor import gpu_count
-from study.plan import Plan
+from study.plan import Plan, job_of
+from study.space import Point, Search, axes_of
 
 
 def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
@@ -25,7 +28,9 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
     ):  # digits come with scikit-learn; torch is slow to import
         from study.check import check_data_and_model
 
-        check_data_and_model(plan.data, plan.data_dir, plan.data_digest, next(iter(plan.jobs.values())).trial)
+        check_data_and_model(plan.data, plan.data_dir, plan.data_digest, first(plan).trial)
+    if plan.preset.search:
+        _check_search(plan, plan.preset.search)
     parent = plan.folder
     while not parent.exists():
         parent = parent.parent
@@ -34,6 +39,28 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
             pass
     except OSError as error:
         raise UsageError(f"--output {plan.folder}: {parent} cannot be written ({error.strerror})") from None
+
+
+def _check_search(plan: Plan, search: Search) -> None:
+    """The database lets us in; the earlier sweeps have something to give."""
+    if search.storage:
+        from study.search import storage_of
+
+        storage_of(search.storage, plan.folder)
+    if search.warm_start:
+        from study.asking import warm_points
+
+        for folder in search.warm_start:
+            warm_points(Path(folder), plan)
+
+
+def first(plan: Plan) -> Job:
+    """A job of the plan to look at; a search that has none yet is asked for the one with every axis off."""
+    if plan.jobs:
+        return next(iter(plan.jobs.values()))
+    assert plan.preset.search is not None
+    family = plan.preset.search.family
+    return job_of(plan, Point(family=family, arms=(), seed=plan.seeds[0], axes=axes_of({}), settings=plan.settings))
 
 
 def check_reachable(address: str) -> None:

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from study.console import Display, headline
 from study.job import Job
 from study.listener import Listener, Options
 from study.plan import Plan, manifest
+from study.source import Source
 
 if TYPE_CHECKING:
     from study.tracking import Tracker
@@ -100,12 +101,12 @@ def clean_up(folder: Path) -> list[int]:
     return ended
 
 
-def in_process(jobs: Mapping[str, Job], options: Options, listener: Listener) -> None:
-    """Run every job in this process, one after another."""
+def in_process(source: Source, options: Options, listener: Listener) -> None:
+    """Run every job of the source in this process, one after another."""
     from study.attempt import Attempt
 
     end = time.monotonic() + options.time_budget if options.time_budget else float("inf")
-    for job in jobs.values():
+    while (job := source.next()) is not None:
         listener.started(job)
         attempt = Attempt(job)
         try:
@@ -116,6 +117,7 @@ def in_process(jobs: Mapping[str, Job], options: Options, listener: Listener) ->
         finally:
             attempt.close()
         listener.finished(job, report)
+        source.told(job)
         if time.monotonic() > end:
             return
 
@@ -140,16 +142,16 @@ def pending(plan: Plan, retry_failed: bool) -> dict[str, Job]:
     return {name: job for name, job in plan.jobs.items() if name not in finished and name not in failed}
 
 
-def write_manifest(plan: Plan, found: Mapping[str, Any] | None) -> dict[str, Any]:
+def write_manifest(plan: Plan, found: Mapping[str, Any] | None, complete: bool = False) -> dict[str, Any]:
     """study.json, written or extended."""
-    content = manifest(plan, found)
+    content = manifest(plan, found, complete)
     results.replace(plan.folder / "study.json", json.dumps(content, indent=1).encode())
     return content
 
 
 def run(
     plan: Plan,
-    jobs: Mapping[str, Job],
+    source: Source,
     options: Options,
     console: Console,
     *,
@@ -157,24 +159,25 @@ def run(
     workers: int,
     tracker: "Tracker | None" = None,
 ) -> Report:
-    """Run the jobs and say how it ended. KeyboardInterrupt and Terminated pass through after the back end stopped.
+    """Run the source's jobs and say how it ended. KeyboardInterrupt and Terminated pass once the back end stopped.
 
     Raises OSError (ENOSPC) when a trial could not be published for want of space; what is finished stays.
     """
     began = time.monotonic()
-    with Display(console, len(jobs), workers, plan.estimated_trial_seconds) as display, _sigterm_raises():
+    with Display(console, source.total, workers, plan.estimated_trial_seconds) as display, _sigterm_raises():
         listener = _Relay(plan.folder, display, tracker)
         if ray_backend:
             from study.trainables import backend
 
             with watch.Watch(plan.folder, options.hang_seconds, console.print):
-                backend.run(jobs, options, listener)
+                backend.run(source, options, listener)
         else:
-            in_process(jobs, options, listener)
+            in_process(source, options, listener)
         if listener.disk_full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(plan.folder))
-    report = outcome(plan, time.monotonic() - began, bool(options.time_budget))
-    if report.finished == report.total:  # trained bases and checkpoints have served
+    plan = replace(plan, jobs={**plan.jobs, **source.jobs})
+    report = outcome(plan, time.monotonic() - began, bool(options.time_budget) and not source.over)
+    if report.finished == report.total and source.over:  # trained bases and checkpoints have served
         shutil.rmtree(plan.folder / "bases", ignore_errors=True)
         shutil.rmtree(plan.folder / "checkpoints", ignore_errors=True)
         shutil.rmtree(plan.folder / heartbeat.FOLDER, ignore_errors=True)
@@ -190,6 +193,6 @@ def outcome(plan: Plan, seconds: float = 0.0, had_budget: bool = False) -> Repor
         finished=len(finished),
         diverged=sum(trial.rows[0]["status"] == "diverged" for trial in finished.values() if trial.rows),
         failed=failed,
-        out_of_time=had_budget and len(finished) + len(failed) < len(plan.jobs),
+        out_of_time=had_budget,
         seconds=seconds,
     )

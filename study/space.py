@@ -9,8 +9,14 @@ from fractions import Fraction
 from typing import Any
 
 from study.config import UsageError
-
-Value = float | int | str
+from study.domains import Choice as Choice
+from study.domains import Domain as Domain
+from study.domains import LogUniform as LogUniform
+from study.domains import Uniform as Uniform
+from study.domains import Value as Value
+from study.domains import asked as asked
+from study.domains import holds as holds
+from study.objectives import OBJECTIVES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +159,21 @@ SETTINGS: dict[str, Knob] = {
 }
 
 
+SAMPLERS = ("tpe", "nsga2", "qmc", "random")
+
+# What a search is told besides its knobs: `--set NAME=VALUE`, in studies that search.
+SEARCH: dict[str, Knob] = {
+    "objectives": Knob(kind=str, default=("robust_accuracy", "stored_bytes"), choices=tuple(OBJECTIVES), several=True,
+                       help="two or three numbers to be traded against each other"),
+    "floor": Knob(kind=float, default=0.0, low=0, high=1, help="least clean accuracy of an acceptable model; 0 = none"),
+    "evaluations": Knob(kind=int, default=60, low=1, high=MOST_UNITS, help="points to try, at the first seed each"),
+    "finalists": Knob(kind=int, default=16, low=1, high=MOST_UNITS,
+                      help="points, at least, that are run at every seed in the end"),
+    "sampler": Knob(kind=str, default="tpe", choices=SAMPLERS, help="who proposes points"),
+    "sampler_seed": Knob(kind=int, default=0, low=0, high=MOST, help="the sampler's own seed"),
+}  # fmt: skip
+
+
 def closest(word: str, words: Iterable[str]) -> str:
     """`; did you mean X?` when a known word is near, else a full stop."""
     near = difflib.get_close_matches(word, list(words), n=1)
@@ -179,7 +200,8 @@ def parse_value(name: str, knob: Knob, text: str) -> Value:
         return knob.words[text]
     if knob.kind is str:
         if text not in knob.choices:
-            raise refusal
+            near = closest(text, map(str, knob.choices))
+            raise UsageError(f"{refusal}{near}" if near != "." else str(refusal))
         return text
     try:
         number = parse_number(text)
@@ -207,11 +229,31 @@ class Arm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
-    """One scale of a study: arms, seeds and settings; `by_data` overrides settings where another data set is named."""
+class Search:
+    """A search in place of arms: one family's knobs, asked in this order, and what is sought (the names of SEARCH).
 
-    arms: tuple[Arm, ...]
+    A knob is an axis, or a switch: a Choice under another name, which only decides what the knobs after it are asked.
+    """
+
+    family: str
+    knobs: Mapping[str, Domain]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    storage: str = ""
+    warm_start: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> Any:
+        """An option of the search, at its default where it is not set."""
+        return self.options.get(name, SEARCH[name].default)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """One scale of a study: arms (or a search), seeds and settings; `by_data` overrides settings where another data set
+    is named."""
+
     seeds: tuple[int, ...]
+    arms: tuple[Arm, ...] = ()
+    search: Search | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     data: str = "digits"
     model: str = "fcn"
@@ -253,12 +295,14 @@ def settings_for(preset: Preset, data: str) -> dict[str, Any]:
 def with_overrides(preset: Preset, overrides: Mapping[str, str], data: str) -> tuple[Preset, dict[str, Any]]:
     """The preset and its settings after `--set NAME=V1,V2`; UsageError for an unknown name or value."""
     settings = settings_for(preset, data)
-    known = sorted({axis for arm in preset.arms for axis in arm.axes})
+    known = sorted(set(moving(preset)))
     for name, text in overrides.items():
         parts = [p.strip() for p in text.split(",") if p.strip()]
         if not parts:
             raise UsageError(f"--set {name}=: no value given; write --set {name}=V1,V2")
-        if name in known:
+        if preset.search and (name in preset.search.knobs or name in SEARCH):
+            preset = replace(preset, search=_searched(preset.search, name, parts))
+        elif name in known:
             values = tuple(dict.fromkeys(parse_value(name, AXES[name], p) for p in parts))
             arms = tuple(
                 replace(arm, axes={**arm.axes, name: values}) if name in arm.axes else arm for arm in preset.arms
@@ -271,10 +315,11 @@ def with_overrides(preset: Preset, overrides: Mapping[str, str], data: str) -> t
                 raise UsageError(f"--set {name}: one value is accepted, {len(numbers)} were given; it is not an axis")
             settings[name] = numbers if knob.several else numbers[0]
         else:
-            names = [*known, *SETTINGS]
+            search = list(dict.fromkeys([*preset.search.knobs, *SEARCH])) if preset.search else []
+            names = [*known, *search, *SETTINGS]
+            words = f"Knobs and options of the search: {', '.join(search)}" if search else f"Axes: {', '.join(known)}"
             raise UsageError(
-                f"--set {name}: no such axis or setting{closest(name, names)} "
-                f"Axes: {', '.join(known)}. Settings: {', '.join(SETTINGS)}."
+                f"--set {name}: no such axis or setting{closest(name, names)} {words}. Settings: {', '.join(SETTINGS)}."
             )
     for norm in ("linf", "l2"):
         judged, budgets = settings[f"judged_{norm}"], settings[f"eps_{norm}"]
@@ -288,6 +333,53 @@ def with_overrides(preset: Preset, overrides: Mapping[str, str], data: str) -> t
     if settings["patience"] and not settings["validation"]:
         raise UsageError("--set patience: early stopping needs a validation share; add --set validation=0.05")
     return preset, settings
+
+
+def moving(preset: Preset) -> list[str]:
+    """The axes that a study moves, in its own order."""
+    knobs = preset.search.knobs if preset.search else {}
+    return list(dict.fromkeys([*(a for arm in preset.arms for a in arm.axes), *(k for k in knobs if k in AXES)]))
+
+
+def _searched(search: Search, name: str, parts: list[str]) -> Search:
+    """The search with a knob narrowed to the given values, or with one of its options set."""
+    if name in search.knobs:
+        old = search.knobs[name]
+        if name in AXES:
+            values = tuple(dict.fromkeys(parse_value(name, AXES[name], p) for p in parts))
+        else:
+            assert isinstance(old, Choice)
+            switch = Knob(kind=str, default="", choices=tuple(map(str, old.values)), help="")
+            values = tuple(dict.fromkeys(parse_value(name, switch, p) for p in parts))
+        return replace(search, knobs={**search.knobs, name: Choice(values=values, when=old.when)})
+    knob = SEARCH[name]
+    given = tuple(dict.fromkeys(parse_value(name, knob, p) for p in parts))
+    if name == "objectives" and not 2 <= len(given) <= 3:
+        raise UsageError(f"--set objectives: give two or three of {', '.join(OBJECTIVES)}, got {', '.join(parts)}")
+    if not knob.several and len(parts) > 1:
+        raise UsageError(f"--set {name}: one value is accepted, {len(parts)} were given")
+    return replace(search, options={**search.options, name: given if knob.several else given[0]})
+
+
+def axes_of(chosen: Mapping[str, Value]) -> dict[str, Value]:
+    """Every axis of chosen knobs, those that were not asked at their defaults; switches are left out."""
+    return {name: chosen.get(name, knob.default) for name, knob in AXES.items()}
+
+
+def fit(knobs: Mapping[str, Domain], axes: Mapping[str, Value]) -> dict[str, Value] | None:
+    """The choice of knobs (switches included) that gives exactly these axes; None where there is none."""
+
+    def walk(left: list[str], chosen: dict[str, Value]) -> dict[str, Value] | None:
+        if not left:
+            return chosen if axes_of(chosen) == dict(axes) else None
+        name, domain = left[0], knobs[left[0]]
+        if not asked(domain, chosen):
+            return walk(left[1:], chosen)
+        options = (axes[name],) if name in AXES else domain.values if isinstance(domain, Choice) else ()
+        tries = (walk(left[1:], chosen | {name: v}) for v in options if holds(domain, v))
+        return next((found for found in tries if found is not None), None)
+
+    return walk(list(knobs), {})
 
 
 def expand(preset: Preset, settings: Mapping[str, Any], seeds: Iterable[int]) -> list[Point]:

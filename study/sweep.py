@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from study import listing, results, runner
+from study import listing, results, runner, searching
 from study import plan as plans
 from study.costs import duration
+from study.job import Job
 from study.listener import Options
 from study.monitor import gpu_count
 from study.plan import Plan
 from study.preflight import preflight
+from study.source import FixedList, Source
 
 if TYPE_CHECKING:
     from study.tracking import Tracker
@@ -47,13 +49,13 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
     left -= set() if switches.retry_failed else set(results.failures(plan.folder))
     err.print(where(switches), markup=False)
     workers = listing.expected_workers(plan, options.max_concurrent, switches.in_process, bool(switches.address))
-    listing.show_plan(err, plan, False, workers=workers, pending=len(left))
+    listing.show_plan(err, plan, False, workers=workers, pending=plan.total - len(plan.jobs) + len(left))
     if (spare := gpu_count()) and not plan.gpus_per_trial:
         err.print(f"Note: {spare} GPU(s) here stay unused; give --gpus-per-trial 0.25 to use them.")
     if found and found.get("commit") != (commit := plans.git_commit()):
         err.print(f"Note: {found['commit']} began this folder and {commit} goes on; each table names its own commit.")
     with runner.lock(plan.folder) if found else nullcontext():
-        if found and not runner.pending(plan, switches.retry_failed):
+        if found and searching.complete(plan, found) and not runner.pending(plan, switches.retry_failed):
             err.print("Nothing left to run.")
             tracker = _tracker(plan, found, uri, plan.jobs)
             report = runner.outcome(plan)
@@ -91,15 +93,16 @@ def _run(
             manifest = runner.write_manifest(plan, found)
             jobs = runner.pending(plan, switches.retry_failed)
             tracker = _tracker(plan, manifest, uri, [n for n in plan.jobs if n not in jobs])
+            source = _source(plan, manifest, jobs)
             report = runner.run(
-                plan, jobs, options, err, ray_backend=not switches.in_process, workers=workers, tracker=tracker
+                plan, source, options, err, ray_backend=not switches.in_process, workers=workers, tracker=tracker
             )
             status = "FAILED" if report.failed else "KILLED" if report.out_of_time else "FINISHED"
             code = finish(plan, report, uri, switches, again, out)
     except (KeyboardInterrupt, runner.Terminated):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         count = len(plans.done(plan.folder))
-        err.print(f"\nInterrupted: {count} of {len(plan.jobs)} trials are finished and kept. Go on with:\n  {again}")
+        err.print(f"\nInterrupted: {count} of {plan.total} trials are finished and kept. Go on with:\n  {again}")
         raise
     finally:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -110,6 +113,18 @@ def _run(
             leave()
         signal.signal(signal.SIGINT, before)
     return code
+
+
+def _source(plan: Plan, manifest: Mapping[str, Any], jobs: Mapping[str, Job]) -> Source:
+    """The grid's pending jobs in order, or a search that begins with the pending ones of its points."""
+    if plan.preset.search is None:
+        return FixedList(jobs)
+    from study.asking import Asking
+
+    def keep(asking: Asking) -> None:
+        runner.write_manifest(asking.grown(), manifest, complete=asking.over)
+
+    return Asking(plan, manifest["sweep"], jobs, keep)
 
 
 def _tracker(plan: Plan, manifest: Mapping[str, Any], uri: str, over: Iterable[str]) -> "Tracker":
@@ -155,6 +170,7 @@ def finish(plan: Plan, report: runner.Report, uri: str, switches: Switches, agai
             "out_of_time": report.out_of_time,
             "seconds": round(report.seconds, 1),
             "claims": summary.claims,
+            "front": summary.front,
             "tracking_uri": without_secrets(uri),
         }
         print(json.dumps(record, indent=1))
@@ -174,6 +190,8 @@ def finish(plan: Plan, report: runner.Report, uri: str, switches: Switches, agai
             out.print(f"The time budget is used up; go on with: {again}", markup=False)
         elif report.lost:
             out.print(f"  {report.lost} ended without a result or a cause; go on with: {again}", markup=False)
+        if summary.front:
+            out.print(f"Front:   {_short(plan.folder / 'front.csv')}", markup=False)
         out.print(f"Report:  {_short(plan.folder / 'report.html')}", markup=False)
         out.print(f"Compare: {ui_command(uri)}", markup=False)
     return 1 if report.lost and not report.out_of_time else 3 if report.failed else 0

@@ -8,23 +8,26 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"study.theory", "study.config", "study.space", "study.results", "study.datasets", "study.costs", "study.names",
-     "study.rows"},
+     "study.rows", "study.objectives", "study.domains"},
     {"study.data", "study.models", "study.penalties", "study.compression", "study.attacks"},
     {"study.adversary", "study.train", "study.state", "study.stages", "study.measures"},
     {"study.trial"},
     {
         "study.job", "study.listener", "study.heartbeat", "study.watch", "study.status",
         "study.monitor", "study.attempt", "study.trainables", "study.plan",
-        "study.console",
+        "study.console", "study.source", "study.journal", "study.search", "study.searching", "study.asking",
+        "study.weights", "study.refusals",
         "study.runner", "study.tracking", "study.check", "study.listing",
     },
-    {"study.preflight", "study.sweep", "study.launch"},
+    {"study.preflight", "study.evaluate", "study.sweep", "study.launch"},
 ]  # fmt: skip
 ROOMS = {
     "ray": {"study.trainables.base", "study.trainables.backend"},
     "mlflow": {"study.tracking.runs", "study.tracking.models"},
     "art": {"study.attacks.art"},
-    "optuna": set(),
+    "optuna": {"study.search"},
+    "moocore": {"analysis.pareto"},
+    "safetensors": {"study.weights"},
     "pickle": set(),
     "timm": {"study.models.pretrained"},
     "open_clip": {"study.models.pretrained"},

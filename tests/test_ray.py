@@ -39,6 +39,7 @@ def cluster():
 def test_four_half_gpu_trials_are_packed_two_to_a_gpu(cluster, tmp_path):
     from study import plan
     from study.listener import Options
+    from study.source import FixedList
 
     request = plan.Request(
         study="compressibility_sweep", preset="smoke", output=str(tmp_path / "out"), seeds=(0, 1, 2, 3),
@@ -48,7 +49,7 @@ def test_four_half_gpu_trials_are_packed_two_to_a_gpu(cluster, tmp_path):
     options = Options(cpus_per_trial=0.5, gpus_per_trial=0.5)
     assert cluster.concurrency(options) == 4
     listener = Listener()
-    grid = cluster.run(jobs, options, listener)
+    grid = cluster.run(FixedList(jobs), options, listener)
     finished = [r for r in listener.reports if r["done"]]
     assert len(finished) == len(jobs) == 12
     gpu_of = {r["pid"]: r["gpus"] for r in finished}

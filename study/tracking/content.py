@@ -33,8 +33,11 @@ class TrialView:
 
 
 def moving(manifest: Manifest) -> list[str]:
-    """The axes that the sweep's arms move."""
-    return list(dict.fromkeys(axis for arm in manifest["arms"] for axis in arm["axes"]))
+    """The axes that the sweep's arms, or the search's knobs, move."""
+    knobs = manifest.get("search", {}).get("knobs", {})
+    return list(
+        dict.fromkeys([*(a for arm in manifest["arms"] for a in arm["axes"]), *(k for k in knobs if k in AXES)])
+    )
 
 
 def settings(manifest: Manifest) -> dict[str, Any]:

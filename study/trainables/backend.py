@@ -4,9 +4,8 @@ import logging
 import os
 import shutil
 import tempfile
-import time
 import warnings
-from collections.abc import Mapping
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,12 @@ with warnings.catch_warnings():
     import ray
     from ray import tune
     from ray.tune.logger import JsonLoggerCallback
-    from ray.tune.search import BasicVariantGenerator
+    from ray.tune.search import Searcher
 
 from study.config import UsageError
 from study.job import Job
 from study.listener import Listener, Options
+from study.source import Source
 from study.trainables.base import FamilyTrainable
 
 MAX_WORKER_DEATHS = 3
@@ -51,38 +51,78 @@ def connect(address: str) -> None:
         raise UsageError(f"--address {address}: no Ray answers there ({str(error).splitlines()[0]})") from None
 
 
-class _Relay(tune.Callback):
-    """Tells the sweep's listener what happens to Tune's trials."""
+class _Feed(Searcher):
+    """Tune's searcher: hands out what the sweep's source hands out, and again what died with its worker."""
 
-    def __init__(self, jobs: Mapping[str, Job], listener: Listener) -> None:
-        self.jobs, self.listener = jobs, listener
-        self.dead: dict[str, str] = {}
+    def __init__(self, source: Source | None) -> None:
+        super().__init__()
+        self.source = source
+        self.again: list[Job] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Tune pickles its searcher for a restore that is never asked for; the source stays here."""
+        return _Feed, (None,)
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next job's configuration, the job itself under `job`; None to wait, FINISHED at the end."""
+        assert self.source is not None
+        job = self.again.pop() if self.again else self.source.next()
+        if job is None:
+            return Searcher.FINISHED if self.source.over else None
+        return config(job) | {"job": job}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The source is told by the relay."""
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        """No metric is needed here."""
+        return True
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to keep: the tables say what is finished."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing was kept."""
+
+
+class _Relay(tune.Callback):
+    """Tells the sweep's listener and source what happens to Tune's trials."""
+
+    def __init__(self, feed: _Feed, listener: Listener) -> None:
+        self.feed, self.listener = feed, listener
+        self.deaths: Counter[str] = Counter()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Tune pickles its run configuration for a restore that is never asked for; the listener stays here."""
-        return _Relay, ({}, None)
+        return _Relay, (None, None)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.listener.started(self.jobs[trial.config["trial"]])
+        self.listener.started(trial.config["job"])
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        job = self.jobs[trial.config["trial"]]
+        job = trial.config["job"]
         if result.get("done"):
             self.listener.finished(job, result)
+            self._told(job)
         else:
             self.listener.reported(job, result)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tune gave a trial up (it counts the death of a worker that waits for its next trial twice): once more."""
+        job = trial.config["job"]
         log = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
-        self.dead[trial.config["trial"]] = log
+        self.deaths[job.fingerprint] += 1
+        if (deaths := self.deaths[job.fingerprint]) <= MAX_WORKER_DEATHS and FULL not in log:
+            self.feed.again.append(job)
+            return
+        self.listener.died(job, f"its worker died {deaths} times or more (killed, or out of memory)", log)
+        self._told(job)
 
-
-def param_space(jobs: Mapping[str, Job]) -> dict[str, Any]:
-    """Tune's search space of a sweep: each axis by name with the values that occur in it."""
-    configs = [config(job) for job in jobs.values()]
-    return {key: tune.choice(list(dict.fromkeys(c[key] for c in configs))) for key in configs[0]}
+    def _told(self, job: Job) -> None:
+        assert self.feed.source is not None
+        self.feed.source.told(job)
 
 
 def config(job: Job) -> dict[str, Any]:
@@ -117,49 +157,28 @@ def cluster_file_gpus(path: str = "~/ray_bootstrap_config.yaml") -> float:
     return float(sum(t.get("resources", {}).get("GPU", 0) * min(t.get("max_workers", 0), most) for t in types))
 
 
-def run(jobs: Mapping[str, Job], options: Options, listener: Listener) -> Any:
-    """Run every job on the connected Ray; returns the last of Tune's result grids.
+def run(source: Source, options: Options, listener: Listener) -> Any:
+    """Run every job of the source on the connected Ray; returns Tune's result grid.
 
-    A trial whose worker dies is tried again, by Tune or, where Tune gives up (it counts the death of a worker that
-    waits for its next trial twice and then lets the trial go), in a fresh Tuner over what is missing.
+    A trial whose worker dies is tried again, by Tune or, where Tune gives up, as a new trial of the same job.
     """
-    end = time.monotonic() + options.time_budget if options.time_budget else float("inf")
-    left, deaths, grid = dict(jobs), 0, None
-    while left and time.monotonic() < end:
-        relay = _Relay(left, listener)
-        budget = None if end == float("inf") else end - time.monotonic()
-        grid = _tune(left, options, relay, budget)
-        deaths += 1
-        hopeless = {n: log for n, log in relay.dead.items() if deaths > MAX_WORKER_DEATHS or FULL in log}
-        for name, log in hopeless.items():
-            listener.died(jobs[name], f"its worker died {deaths} times or more (killed, or out of memory)", log)
-        left = {name: jobs[name] for name in relay.dead if name not in hopeless}
-    return grid
-
-
-def _tune(jobs: Mapping[str, Job], options: Options, relay: _Relay, budget: float | None) -> Any:
     storage = tempfile.mkdtemp(prefix="study-tune-") if not options.storage else options.storage
-    trainable = tune.with_resources(
-        tune.with_parameters(FamilyTrainable, jobs=dict(jobs)),
-        {"cpu": options.cpus_per_trial, "gpu": options.gpus_per_trial},
-    )
-    generator = BasicVariantGenerator(
-        points_to_evaluate=[config(job) for job in jobs.values()], max_concurrent=concurrency(options)
-    )
+    feed = _Feed(source)
+    resources = {"cpu": options.cpus_per_trial, "gpu": options.gpus_per_trial}
     tuner = tune.Tuner(
-        trainable,
-        param_space=param_space(jobs),
+        tune.with_resources(FamilyTrainable, resources),
         tune_config=tune.TuneConfig(
-            search_alg=generator,
-            num_samples=len(jobs),
+            search_alg=feed,
+            num_samples=-1,
+            max_concurrent_trials=concurrency(options),
             reuse_actors=True,
-            time_budget_s=budget,
+            time_budget_s=options.time_budget or None,
         ),
         run_config=tune.RunConfig(
             name="tune",
             storage_path=storage,
             verbose=0,
-            callbacks=[relay, JsonLoggerCallback()],
+            callbacks=[_Relay(feed, listener), JsonLoggerCallback()],
             failure_config=tune.FailureConfig(max_failures=MAX_WORKER_DEATHS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),

@@ -1,6 +1,6 @@
 """Ray Tune trainables: one per experiment family, on one base that reuses its actor, reports and checkpoints by epoch.
 
-In a sweep the driver hands over ready jobs, found by the trial's fingerprint. On its own a family is a plain Tune
+In a sweep the driver hands over ready jobs, under `job` of the configuration. On its own a family is a plain Tune
 trainable whose configuration carries the axes by name:
 
     tune.Tuner(Regularization, param_space={"alpha": tune.grid_search([0.0, 0.01]), "seed": 0}).fit()
@@ -30,15 +30,15 @@ class FamilyTrainable(tune.Trainable):
 
     family = ""
 
-    def setup(self, config: dict[str, Any], jobs: Mapping[str, Job] | None = None) -> None:
-        self.jobs = jobs or {}
+    def setup(self, config: dict[str, Any]) -> None:
         self._begin(config)
 
     def _begin(self, config: dict[str, Any]) -> None:
         from study.attempt import Attempt  # in the worker: the driver of a sweep does without torch
 
-        job = self.jobs.get(config.get("trial", ""))
-        self.attempt = Attempt(job or standalone_job(self.family, config, str(Path(self.logdir).resolve())))
+        self.attempt = Attempt(
+            config.get("job") or standalone_job(self.family, config, str(Path(self.logdir).resolve()))
+        )
 
     def step(self) -> dict[str, Any]:
         gpus = ",".join(str(i) for i in ray.get_gpu_ids())

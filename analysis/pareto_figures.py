@@ -1,0 +1,194 @@
+"""The figures of a search: its fronts, its progress, attainment over seeds, and what the front's points are made of."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from analysis import pareto
+from analysis.claims import Judgement
+from analysis.figures import BLUE, GREEN, GREY, ORANGE, subplots
+
+KINDS = {"dense": GREY, "low rank": BLUE, "mask": ORANGE, "trade-off": "#8d4fa8", "removal": GREEN}
+BITS = {0: "o", 8: "s", 4: "D", 2: "^", 1: "v"}
+LOGARITHMIC = ("stored_bytes", "parameters", "macs", "latency_seconds", "training_seconds", "training_passes")
+
+
+def label(objective: Mapping[str, Any]) -> str:
+    """An objective as an axis label: its name, budget and better direction."""
+    eps = f", l∞ {round(objective['eps'] * 255, 3):g}/255" if objective.get("eps") else ""
+    return f"{objective['name'].replace('_', ' ')}{eps} ({'more' if objective['maximise'] else 'less'} is better)"
+
+
+def scale(ax: Axes, x: Mapping[str, Any], y: Mapping[str, Any]) -> None:
+    """Labels, and logarithms for what spans decades, with ticks in plain numbers."""
+    ax.set_xlabel(label(x))
+    ax.set_ylabel(label(y))
+    for objective, axis, change in ((x, ax.xaxis, ax.set_xscale), (y, ax.yaxis, ax.set_yscale)):
+        if objective["name"] in LOGARITHMIC:
+            change("log")
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}" if v >= 1 else f"{v:g}"))
+            axis.set_minor_formatter(NullFormatter())
+
+
+def staircase(ax: Axes, corners: np.ndarray, maximise: Sequence[bool], **style: Any) -> None:
+    """The border of what the points (N, 2) attain, drawn from corner to corner."""
+    order = corners[np.argsort(corners[:, 0])]
+    # Between two corners the attained value of y is that of the corner on the better side of x.
+    ax.step(order[:, 0], order[:, 1], where="pre" if maximise[0] else "post", **style)
+
+
+def fronts(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+    """Every point at the first seed, the re-run ones as means with intervals, and the front, pair by pair."""
+    table, single = pareto.points(frame, study), pareto.evaluations(frame, study)
+    single = single[single["seed"] == study["seeds"][0]]
+    n = int(table["n"].max())
+    rerun = table[(table["n"] == n) & table["acceptable"]]
+    pairs = list(itertools.combinations(pareto.objectives(study), 2))
+    fig, grid = subplots(len(pairs), 1, 4.6)
+    for (y, x), ax in zip(pairs, grid[:, 0], strict=True):
+        for weak, edge in ((False, "#bdbdbd"), (True, "#dedede")):
+            some = single[single["acceptable"] != weak]
+            below = f", clean accuracy below {study['search']['floor']:g}" if weak else ""
+            ax.scatter(some[x["name"]], some[y["name"]], s=10, facecolors="none" if weak else edge, edgecolors=edge,
+                       label=f"first seed{below}" if len(some) else None)  # fmt: skip
+        if len(pairs) == 1:
+            corners = rerun.loc[rerun["front"], [x["name"], y["name"]]].to_numpy()
+            staircase(ax, corners, [x["maximise"], y["maximise"]], color="#333333", lw=0.9, alpha=0.6)
+        _models(ax, rerun, x["name"], y["name"])
+        scale(ax, x, y)
+        seeds = f"means over {n} seeds, bars: 95 % intervals" if n > 1 else "one seed"
+        ax.set_title(f"{int(rerun['front'].sum())} non-dominated models ({seeds}; crosses: dominated)")
+        ax.legend(fontsize=7.5, ncols=2)
+    return fig
+
+
+def _models(ax: Axes, table: pd.DataFrame, x: str, y: str) -> None:
+    """Points as means with intervals: colour by what compressed them, shape by bits, crosses for the dominated."""
+    kinds = np.array([pareto.kind(row) for _, row in table.iterrows()], dtype=object)
+    on = table["front"].to_numpy(dtype=bool)
+    for name, color in KINDS.items():
+        some = table[(kinds == name) & on]
+        bars = some.dropna(subset=[f"{y}_low"])
+        reach = np.array([bars[y] - bars[f"{y}_low"], bars[f"{y}_high"] - bars[y]])
+        ax.errorbar(bars[x], bars[y], yerr=reach, fmt="none", ecolor=color, elinewidth=0.9, alpha=0.6)
+        ax.scatter(table[x][(kinds == name) & ~on], table[y][(kinds == name) & ~on], s=18, marker="x", color=color,
+                   alpha=0.55, lw=1)  # fmt: skip
+        for bits, marker in BITS.items():
+            part = some[some["bits"] == bits]
+            ax.scatter(part[x], part[y], s=36, marker=marker, color=color, edgecolors="white", lw=0.5, zorder=3)
+        if (kinds == name).any():
+            ax.scatter([], [], s=36, color=color, label=name)
+    for bits, marker in BITS.items():
+        if (table["bits"][on] == bits).any():
+            ax.scatter([], [], s=36, marker=marker, color="#444444", label=f"{bits} bit" if bits else "float32")
+
+
+def progress(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+    """Hypervolume against evaluations, and (for two objectives) attainment over seeds."""
+    table, ways = pareto.evaluations(frame, study), pareto.directions(study)
+    names = [o["name"] for o in pareto.objectives(study)]
+    fig, grid = subplots(1, 2, 3.8)
+    left, right = grid[0]
+    single = table[(table["seed"] == study["seeds"][0])].dropna(subset=names)
+    values = log_costs(single[names], names)
+    at = pareto.reference(values, ways)
+    values[~single["acceptable"].to_numpy()] = np.nan
+    left.plot(range(1, len(values) + 1), pareto.history(values, at, ways), color=BLUE, lw=1.6, drawstyle="steps-post")
+    left.set_xlabel("evaluations (first seed)")
+    left.set_ylabel("hypervolume (costs in powers of ten)")
+    left.set_title(f"Progress of the search: {study['search']['sampler']}")
+    left.set_ylim(bottom=0)
+    rerun = pareto.points(frame, study)
+    trials = " ".join(rerun.loc[(rerun["n"] == rerun["n"].max()) & rerun["acceptable"], "trials"]).split()
+    part = table.loc[[t for t in trials if t in table.index]].dropna(subset=names)
+    sets = [group[names].to_numpy() for _, group in part.groupby("seed")]
+    if len(names) != 2 or len(sets) < 2:
+        right.set_axis_off()
+        why = "two objectives" if len(names) != 2 else "two seeds or more"
+        right.text(0.5, 0.5, f"attainment is drawn for {why}", ha="center", color=GREY)
+        return fig
+    y, x = pareto.objectives(study)
+    for share, color in ((1 / len(sets), GREEN), (0.5, BLUE), (1.0, ORANGE)):
+        corners = pareto.attainment(sets, ways, share)[:, ::-1]
+        count = int(np.ceil(share * len(sets) - 1e-9))
+        words = "all seeds" if count == len(sets) else f"{count} of {len(sets)} seeds"
+        staircase(right, corners, ways[::-1], color=color, lw=1.5, marker="o", ms=2.5, label=f"attained at {words}")
+    scale(right, x, y)
+    right.set_title("Attainment over seeds of the re-run points")
+    right.legend(fontsize=7.5)
+    return fig
+
+
+def log_costs(values: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+    """The objectives (N, d), those that span decades as powers of ten."""
+    columns = [np.log10(values[n]) if n in LOGARITHMIC else values[n] for n in names]
+    return np.column_stack(columns).astype(float)
+
+
+def parallel(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+    """Parallel coordinates: knobs, then objectives; the front in colour by its first objective, the rest grey."""
+    table = pareto.points(frame, study)
+    names = [o["name"] for o in pareto.objectives(study)]
+    columns = [*pareto.knobs_moved(table, study), *names]
+    most = max(1, table["rank"].max())
+    shown = table.assign(bits=table["bits"].replace(0, 32), rank=table["rank"].replace(0, 2 * most))  # off is the top
+    words = {("bits", 32): "float", ("rank", 2 * most): "full"}
+    fig, grid = subplots(1, 1, 4.4, right=0.95)
+    ax = grid[0, 0]
+    places = np.column_stack([_place(shown[c], c in (*LOGARITHMIC, "alpha", "rank", "bits")) for c in columns])
+    first, on = table[names[0]].to_numpy(), table["front"].to_numpy(dtype=bool)
+    least, largest = (first[on].min(), first[on].max()) if on.any() else (0.0, 1.0)
+    norm = matplotlib.colors.Normalize(least, largest)
+    colors = matplotlib.colormaps["viridis"]
+    for line in places[~on]:
+        ax.plot(range(len(columns)), line, color="#dddddd", lw=0.7)
+    for line, value in zip(places[on], first[on], strict=True):
+        ax.plot(range(len(columns)), line, color=colors(norm(value)), lw=1.6, zorder=3)
+    for i, column in enumerate(columns):
+        ax.axvline(i, color="#999999", lw=0.7)
+        for place, value in _ticks(shown[column], places[:, i]):
+            ax.annotate(words.get((column, value), _word(value)), (i, place), xytext=(3, 0), zorder=4,
+                        textcoords="offset points", fontsize=6.8, va="center", linespacing=0.9,
+                        bbox={"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 0.6})  # fmt: skip
+    ax.set_xticks(range(len(columns)), [c.replace("_", "\n") for c in columns], fontsize=8)
+    ax.set_yticks([])
+    ax.grid(visible=False)
+    ax.set_title(f"What the front is made of (colour: {names[0].replace('_', ' ')}; grey: dominated or one seed)")
+    fig.colorbar(matplotlib.cm.ScalarMappable(norm, colors), ax=ax, pad=0.05, fraction=0.03)
+    return fig
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, str):
+        return value.replace("_", "\n")
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _place(column: pd.Series, logarithmic: bool) -> np.ndarray:
+    """Values on [0, 1]: words and small sets of numbers evenly, others by value (zero at the foot of a logarithm)."""
+    if column.dtype == object or isinstance(column.dtype, pd.StringDtype):
+        words = sorted(set(column))
+        return np.array([words.index(v) / max(1, len(words) - 1) for v in column])
+    values = column.to_numpy(dtype=float)
+    if logarithmic:
+        least = values[values > 0].min() if (values > 0).any() else 1.0
+        values = np.log10(np.maximum(values, least / 2))
+    reach = np.nanmax(values) - np.nanmin(values)
+    return (values - np.nanmin(values)) / (reach if reach > 0 else 1.0)
+
+
+def _ticks(column: pd.Series, places: np.ndarray) -> list[tuple[float, Any]]:
+    """Where to write which values: all of a few, else the ends and the middle."""
+    found = dict(sorted(zip(places, column, strict=True), key=lambda pair: pair[0]))
+    keys = list(found)
+    if len(keys) > 6:
+        keys = [keys[0], min(keys, key=lambda p: abs(p - 0.5)), keys[-1]]
+    return [(place, found[place]) for place in keys]

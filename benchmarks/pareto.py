@@ -1,0 +1,215 @@
+"""Does the search find better fronts than chance, and do earlier sweeps help it? Measured without training.
+
+    python -m benchmarks.pareto             # 60 evaluations, 20 paired seeds, from the table: a few minutes
+    python -m benchmarks.pareto --quick     # 30 evaluations, 5 seeds
+    python -m benchmarks.pareto --table benchmarks/data/pareto_digits.csv    # train the table again: about 15 minutes
+
+The table holds every point of a grid over the knobs of the pareto family on scikit-learn's digits (fully connected,
+2 x 64, seed 0; adversarial training only with free Frobenius norms), trained and attacked once. A search asks for
+points of the grid and reads the table. Its score is the hypervolume of robust accuracy against the logarithm of stored
+bytes over the points with clean accuracy of FLOOR or more, as a share of what the whole grid reaches. Samplers are
+compared seed by seed; warm searches know an earlier sweep (standard training at a fixed Frobenius norm, without
+fine-tuning: 65 points), which does not count to their own evaluations.
+"""
+
+import csv
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+import numpy as np
+from cyclopts import Parameter
+from optuna.storages import InMemoryStorage
+
+from analysis import pareto
+from analysis.intervals import mean_t
+from benchmarks.common import Figure, figure, show
+from study.config import Accuracy, Cost, Robustness, Train, Trial
+from study.search import View
+from study.space import AXES, SETTINGS, Choice, Domain, Search, Value, asked, axes_of
+
+TABLE = Path(__file__).parent / "data" / "pareto_digits.csv"
+FLOOR = 0.7
+COMPRESSED = ({"compression": ("low_rank", "mask", "trade_off", "removal")}, {"bits": (8, 4, 2, 1)})
+KNOBS: Mapping[str, Domain] = {
+    "frobenius": Choice(values=(0.0, 1.0)),
+    "adversarial_ratio": Choice(values=(0.0, 0.5), when=({"frobenius": (0.0,)},)),
+    "compression": Choice(values=("none", "low_rank", "mask", "trade_off", "removal")),
+    "rank": Choice(values=(4, 8, 16, 32), when=({"compression": ("low_rank",)},)),
+    "keep_prob": Choice(values=(0.5, 0.25, 0.1), when=({"compression": ("mask",)},)),
+    "lam": Choice(values=(0.3, 0.6), when=({"compression": ("trade_off",)},)),
+    "prune_ratio": Choice(values=(0.25, 0.5, 0.75), when=({"compression": ("removal",)},)),
+    "bits": Choice(values=(0, 8, 4, 2, 1)),
+    "finetune": Choice(values=("none", "adversarial"), when=COMPRESSED),
+    "finetune_epochs": Choice(values=(3,), when=({"finetune": ("adversarial",)},)),
+}
+POINT = {
+    "model": "fcn", "width": 64, "depth": 2, "epochs": 15, "train_eps": 16 / 255, "train_steps": 5,
+    "data": "digits", "data_digest": "", "data_dir": "", "model_digest": "", "seed": 0,
+}  # fmt: skip
+MEASURES = (Accuracy(), Robustness(norm="linf", eps=(16 / 255,), backend="native"), Cost())
+COLUMNS = (*KNOBS, "robust_accuracy", "clean_accuracy", "stored_bytes")
+
+
+def grid(left: Mapping[str, Domain] = KNOBS, chosen: Mapping[str, Value] | None = None) -> Iterator[dict[str, Value]]:
+    """Every point of the grid as chosen knobs."""
+    chosen = dict(chosen or {})
+    if not left:
+        yield chosen
+        return
+    name = next(iter(left))
+    rest = {k: d for k, d in left.items() if k != name}
+    domain = left[name]
+    assert isinstance(domain, Choice)
+    for value in domain.values if asked(domain, chosen) else (None,):
+        yield from grid(rest, chosen if value is None else {**chosen, name: value})
+
+
+def trial_of(chosen: Mapping[str, Value]) -> Trial:
+    """The trial of a grid point, with the three measures that are tabulated."""
+    from study.trainables import FAMILIES
+
+    settings = {name: knob.default for name, knob in SETTINGS.items()}
+    return replace(FAMILIES["pareto"](settings | axes_of(chosen) | POINT), measures=MEASURES)
+
+
+def evaluate(trial: Trial, bases: dict[Any, Any]) -> dict[str, float]:
+    """The tabulated numbers of a trial; what its first training ended with is kept in `bases` and used again."""
+    from study import stages
+    from study.config import base_key
+    from study.trial import run
+
+    key = base_key(trial)
+    if key not in bases:
+        at = next(i for i, s in enumerate(trial.stages) if isinstance(s, Train))
+        *_, outcome = run(replace(trial, stages=trial.stages[: at + 1], measures=()))
+        bases[key] = stages.snapshot(outcome.state)
+    *_, outcome = run(trial, resume=bases[key])
+    rows = {r["measure"]: r["value"] for r in outcome.rows if r.get("split") in (None, "test")}
+    return {name: rows.get(name, math.nan) for name in ("robust_accuracy", "clean_accuracy", "stored_bytes")}
+
+
+def make(path: Path) -> None:
+    """Train and attack every point of the grid once and write the table."""
+    import torch
+
+    torch.set_num_threads(1)
+    bases: dict[Any, Any] = {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as stream:
+        out = csv.writer(stream)
+        out.writerow(COLUMNS)
+        for chosen in grid():
+            numbers = evaluate(trial_of(chosen), bases)
+            out.writerow(
+                [
+                    *(chosen.get(name, "") for name in KNOBS),
+                    f"{numbers['robust_accuracy']:.6g}",
+                    f"{numbers['clean_accuracy']:.6g}",
+                    int(numbers["stored_bytes"]),
+                ]
+            )
+            stream.flush()
+
+
+Key = tuple[tuple[str, Value], ...]
+
+
+def key_of(chosen: Mapping[str, Value]) -> Key:
+    """A point as a key."""
+    return tuple(sorted(chosen.items()))
+
+
+def read(path: Path = TABLE) -> dict[Key, tuple[float, float, float]]:
+    """robust_accuracy, log10 stored_bytes and slack (clean accuracy less FLOOR) of every point."""
+    out = {}
+    with path.open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            chosen: dict[str, Value] = {}
+            for name in KNOBS:
+                if row[name]:
+                    kind = AXES[name].kind if name in AXES else str
+                    chosen[name] = row[name] if kind is str else int(row[name]) if kind is int else float(row[name])
+            out[key_of(chosen)] = (
+                float(row["robust_accuracy"]),
+                math.log10(float(row["stored_bytes"])),
+                float(row["clean_accuracy"]) - FLOOR,
+            )
+    return out
+
+
+def search(
+    table: Mapping[Key, tuple[float, float, float]], sampler: str, seed: int, evaluations: int, warm: Sequence[Key] = ()
+) -> list[Key]:
+    """The points that a search asks for, in order."""
+    wanted = Search(
+        family="pareto", knobs=KNOBS, options={"sampler": sampler, "sampler_seed": seed, "evaluations": evaluations}
+    )
+    view = View(wanted, InMemoryStorage(), name="benchmark", maximise=(True, False), key="")
+    for point in warm:
+        robust, size, slack = table[point]
+        view.add(str(point), dict(point), (robust, size), slack)
+    tried: list[Key] = []
+    stream = random.Random(seed)
+    while len(tried) < evaluations:
+        found = view.propose(lambda chosen: key_of(chosen) in tried, stream)
+        assert found is not None
+        ticket, chosen = found
+        tried.append(key_of(chosen))
+        robust, size, slack = table[tried[-1]]
+        view.tell(ticket, (robust, size), slack)
+    return tried
+
+
+def volume(table: Mapping[Key, tuple[float, float, float]], points: Sequence[Key], at: Sequence[float]) -> float:
+    """Hypervolume of the acceptable ones of the points."""
+    good = np.array([table[p][:2] for p in points if table[p][2] >= 0]).reshape(-1, 2)
+    return pareto.hypervolume(good, at, (True, False))
+
+
+def difference(name: str, ours: Sequence[float], theirs: Sequence[float]) -> Figure:
+    """Mean paired difference with its 95 % t interval (in place of the range)."""
+    found = mean_t(np.array(ours) - np.array(theirs))
+    return Figure(f"{name} (mean, 95 %)", found.value, found.low, found.high, found.n, 0.0, "% of the grid")
+
+
+def main(
+    *,
+    quick: Annotated[bool, Parameter(negative="", help="30 evaluations, 5 seeds.")] = False,
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="One JSON object per figure.")] = False,
+    table: Annotated[Path | None, Parameter(help="Train the grid and write its table here, then stop.")] = None,
+) -> None:
+    """Compare samplers, and warm with cold starts, on the tabulated grid."""
+    if table:
+        make(table)
+        return
+    found = read()
+    seeds, evaluations = (range(5), 30) if quick else (range(20), 60)
+    at = pareto.reference(np.array([v[:2] for v in found.values()]), (True, False))
+    whole = volume(found, list(found), at)
+    earlier = [p for p in found if dict(p)["frobenius"] == 1 and dict(p).get("finetune", "none") == "none"]
+    runs: dict[str, list[float]] = {}
+    for name, sampler, warm in (
+        ("random", "random", ()), ("tpe", "tpe", ()), ("nsga2", "nsga2", ()), ("qmc", "qmc", ()),
+        ("tpe, warm", "tpe", earlier),
+    ):  # fmt: skip
+        tried = [search(found, sampler, seed, evaluations, warm) for seed in seeds]
+        runs[name] = [100 * volume(found, points, at) / whole for points in tried]
+    show(
+        [
+            figure("points of the grid", [len(found)], "points"),
+            *(figure(f"hypervolume, {name}", values, "% of the grid") for name, values in runs.items()),
+            difference("tpe over random", runs["tpe"], runs["random"]),
+            difference("nsga2 over random", runs["nsga2"], runs["random"]),
+            difference("warm over cold tpe", runs["tpe, warm"], runs["tpe"]),
+        ],
+        json_,
+    )
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)

@@ -1,0 +1,64 @@
+"""What a search trades: numbers of a trial by name, where they stand in the tidy table, and which way is better."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """A measure of the net as a whole; `judged` takes it at the judged l_inf budget."""
+
+    maximise: bool
+    measure: str = ""
+    split: str | None = None
+    judged: bool = False
+
+
+# Seconds are not the same from run to run: a front over them is one machine's.
+OBJECTIVES: dict[str, Objective] = {
+    "robust_accuracy": Objective(maximise=True, split="test", judged=True),
+    "clean_accuracy": Objective(maximise=True, split="test"),
+    "parameters": Objective(maximise=False),
+    "macs": Objective(maximise=False),
+    "stored_bytes": Objective(maximise=False),
+    "training_passes": Objective(maximise=False),
+    "latency_seconds": Objective(maximise=False),
+    "training_seconds": Objective(maximise=False),
+}
+
+
+def selector(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """An objective as study.json keeps it: its direction and the coordinates of its row."""
+    wanted = OBJECTIVES[name]
+    at = {"norm": "linf", "eps": settings["judged_linf"]} if wanted.judged else {"norm": None, "eps": None}
+    return {"name": name, "maximise": wanted.maximise, "measure": wanted.measure or name, "split": wanted.split} | at
+
+
+def value(rows: Iterable[Mapping[str, Any]], wanted: Mapping[str, Any]) -> float:
+    """The number a selector points at in a trial's rows; NaN where there is none."""
+    for r in rows:
+        if r["measure"] == wanted["measure"] and r["layer"] is None and r["kept"] is None and r["step"] is None:
+            near = r["eps"] == wanted["eps"] or (
+                None not in (r["eps"], wanted["eps"]) and abs(r["eps"] - wanted["eps"]) < 1e-9
+            )
+            if near and r["norm"] == wanted["norm"] and r["split"] == wanted["split"]:
+                return float(r["value"])
+    return math.nan
+
+
+def dominates(a: Sequence[float], b: Sequence[float], maximise: Sequence[bool]) -> bool:
+    """Whether a is at least as good as b in every objective and better in one."""
+    signed = [(x, y) if up else (-x, -y) for x, y, up in zip(a, b, maximise, strict=True)]
+    return all(x >= y for x, y in signed) and any(x > y for x, y in signed)
+
+
+def layers(points: Mapping[str, Sequence[float]], maximise: Sequence[bool]) -> list[list[str]]:
+    """The names of the points layer by layer: the non-dominated ones, those once the first are gone, and so on."""
+    left, out = dict(points), []
+    while left:
+        front = [n for n, a in left.items() if not any(dominates(b, a, maximise) for b in left.values())]
+        out.append(front)
+        left = {n: v for n, v in left.items() if n not in front}
+    return out
