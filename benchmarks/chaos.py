@@ -160,7 +160,8 @@ def _fire(setting: Setting, folder: Path, server: Server, toll: Toll, drivers: l
         now = time.monotonic()
         done = len(list((folder / "trials").glob("*.parquet")))
         toll.attempts |= {(name, note["began"]) for name, note in heartbeat.read(folder).items()}
-        if not hung_since and not deaths:  # a start asks the server; a sweep that runs does not wait for it
+        # Not before the last driver has its workers: a start asks the server, and refuses when nothing answers.
+        if not hung_since and not deaths and trial_workers(drivers[-1].pid, folder):
             server.signal(signal.SIGSTOP)
             hung_since = now
         elif hung_since > 0 and now - hung_since > setting.hang:
