@@ -3,6 +3,7 @@
 Both back ends run this same class, step by step, so their rows are the same.
 """
 
+import errno
 import functools
 import hashlib
 import io
@@ -17,7 +18,7 @@ from typing import Any
 
 import torch
 
-from study import results, stages
+from study import results, stages, storage
 from study.config import Train, canonical_trial
 from study.job import Job
 from study.monitor import Monitor
@@ -32,7 +33,7 @@ class Attempt:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.folder = Path(job.folder)
+        self.folder = storage.at(job.folder)
         self.started, self.cpu_started = time.monotonic(), time.process_time()
         self.saved_at = time.monotonic()
         self.checkpoint = self.folder / "checkpoints" / f"{job.fingerprint}.pt"
@@ -60,7 +61,7 @@ class Attempt:
                 "cause": f"{type(error).__name__}: {error}".splitlines()[0],
                 "log": traceback.format_exc(),
             }
-            if isinstance(error, OSError) and error.errno == 28:
+            if isinstance(error, storage.Unavailable) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
                 raise
             results.note_failure(self.folder, self.job.fingerprint, note)
             return {"done": True, "status": "failed", "cause": note["cause"]}
@@ -123,7 +124,7 @@ def code_version() -> str:
     return hashlib.sha256(b"\0".join(f.read_bytes() for f in files)).hexdigest()[:8]
 
 
-def _write_snapshot(path: Path, saved: dict[str, Any] | None) -> None:
+def _write_snapshot(path: storage.Place, saved: dict[str, Any] | None) -> None:
     """A snapshot behind its own sha256, complete or absent."""
     if saved is not None:
         buffer = io.BytesIO()
@@ -132,11 +133,12 @@ def _write_snapshot(path: Path, saved: dict[str, Any] | None) -> None:
         results.replace(path, hashlib.sha256(content).hexdigest().encode() + content)
 
 
-def _read_snapshot(path: Path) -> dict[str, Any] | None:
+def _read_snapshot(path: storage.Place) -> dict[str, Any] | None:
     """A snapshot; None (start from the beginning) when there is none or it is damaged."""
-    if not path.is_file():
+    try:
+        whole = path.read_bytes()
+    except FileNotFoundError:
         return None
-    whole = path.read_bytes()
     if hashlib.sha256(whole[64:]).hexdigest().encode() != whole[:64]:
         results.log.warning("checkpoint %s is damaged; the trial starts from the beginning", path)
         return None

@@ -8,12 +8,12 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
-from study import __version__, datasets, listing, results, runner
+from study import __version__, datasets, listing, mirror, results, runner, storage
 from study import plan as plans
 from study.config import UsageError
 from study.listener import Options
@@ -49,7 +49,10 @@ def sweep(
     data_dir: Annotated[str, Parameter(help="Folder of the data sets, in torchvision's layout.")] = "",
     download: Annotated[bool, Parameter(help="Fetch the data set into --data-dir first.")] = False,
     model: Annotated[str, Parameter(help="Model: fcn, resnet18, vit or package:function.")] = "",
-    output: Annotated[str, Parameter(help="Results folder; default results/STUDY-PRESET.")] = "",
+    output: Annotated[
+        str,
+        Parameter(help="Folder or s3://BUCKET/PREFIX; default STUDY_OUTPUT (or results)/STUDY-PRESET."),
+    ] = "",
     dry_run: Annotated[bool, Parameter(help="Show the trials, time, disk and cost; start nothing.")] = False,
     resume: Annotated[bool, Parameter(help="Go on in the output folder; extends its seeds and axes.")] = False,
     retry_failed: Annotated[bool, Parameter(help="Run the failed trials again.")] = False,
@@ -81,7 +84,7 @@ def sweep(
         data=data,
         data_dir=data_dir or os.environ.get("STUDY_DATA", "data"),
         model=model,
-        output=output,
+        output=output or _default_output(study, preset),
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=None if gpus_per_trial is None else _positive("--gpus-per-trial", gpus_per_trial, zero=True),
     )
@@ -116,38 +119,51 @@ def sweep(
 
 
 @app.command
-def status(directory: Path, *, json_: Annotated[bool, Parameter(name="--json")] = False) -> int:
-    """What is done, running, failed (with its cause and log) and left in a results folder."""
-    found = plans.read_manifest(directory)
-    if found is None:
-        raise UsageError(f"{directory} is not a folder of results: it has no study.json")
-    listing.show_status(out, directory, found, json_)
+def status(directory: str, *, json_: Annotated[bool, Parameter(name="--json")] = False) -> int:
+    """What is done, running, failed (with its cause and log) and left in a results folder or s3://BUCKET/PREFIX."""
+    listing.show_status(out, directory, *_results(directory), json_)
     return OK
+
+
+def _results(output: str) -> tuple[Path, dict[str, Any]]:
+    """The folder to read an output in (its copy, if it is in S3) and its manifest; UsageError when it has none."""
+    try:
+        folder = mirror.local(output)
+    except storage.Unavailable as error:
+        raise UsageError(str(error)) from None
+    if (found := plans.read_manifest(folder)) is None:
+        raise UsageError(f"{output} is not a folder of results: it has no study.json")
+    return folder, found
 
 
 @app.command
 def report(
-    *directories: Path,
+    *directories: str,
     csv: Annotated[Path | None, Parameter(help="Also write the tidy table of all folders to this CSV file.")] = None,
 ) -> int:
     """Write report.html of each results folder again from its table; compare several folders in one table."""
     if not directories:
         raise UsageError("which folder? give one or more results folders")
-    for directory in directories:
-        if plans.read_manifest(directory) is None:
-            raise UsageError(f"{directory} is not a folder of results: it has no study.json")
+    folders = [_results(directory)[0] for directory in directories]
     if csv and (csv.is_dir() or not csv.resolve().parent.is_dir()):
         raise UsageError(f"--csv {csv}: give a file in a folder that exists")
     from analysis import report as reports
 
-    for directory in directories:
-        summary = reports.write(directory)
+    for directory, folder in zip(directories, folders, strict=True):
+        summary = reports.write(folder)
+        mirror.push(storage.at(directory))
         out.print(summary.text(), markup=False)
-        out.print(f"Report: {directory / 'report.html'}", markup=False)
+        out.print(f"Report: {folder / 'report.html'}", markup=False)
     if csv:
-        results.to_csv(results.read(*directories), csv)
+        results.to_csv(results.read(*folders), csv)
         out.print(f"Table:  {csv}", markup=False)
     return OK
+
+
+def _default_output(study: str, preset: str) -> str:
+    """STUDY_OUTPUT/STUDY-PRESET where the environment names a folder or an S3 prefix for all sweeps; else nothing."""
+    root = os.environ.get("STUDY_OUTPUT", "").rstrip("/")
+    return f"{root}/{study.replace('-', '_')}-{preset}" if root else ""
 
 
 def again(argv: list[str]) -> str:
@@ -207,6 +223,9 @@ def main(argv: list[str] | None = None) -> int:
         err.print(f"study: {text}", markup=False, style="red" if err.is_terminal else None)
     except UsageError as error:
         err.print(f"study: {error}", markup=False, style="red" if err.is_terminal else None)
+    except storage.Unavailable as error:
+        err.print(f"study: {error}; what is finished stays. Go on with: {again(sys.argv[1:])}", markup=False)
+        return UNEXPECTED
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from study import costs, results
+from study import costs, lease, results, storage
 from study import plan as plans
 from study.plan import Plan
 from study.space import shown
@@ -98,7 +98,7 @@ def show_plan(
         out.print(f"  {arm.name:17} {arm.family}: {axes}", markup=False)
     left = "" if pending is None or pending == f["trials"] else f", {pending} of them left"
     out.print(f"  {f['trials']} trials{left}: {cost_text(f, plan)} ({source})", markup=False)
-    out.print(f"  results in {plan.folder}", markup=False)
+    out.print(f"  results in {plan.place}", markup=False)
     if points:
         arms = {(p.seed, *p.axes.values()): p.arms for p in plan.points}
         lines = [["trial", "family", "arms", "seed", *_moving(plan)]]
@@ -115,11 +115,11 @@ def _moving(plan: Plan) -> list[str]:
     return list(dict.fromkeys(axis for arm in plan.preset.arms for axis in arm.axes))
 
 
-def show_status(out: Console, folder: Path, found: dict[str, Any], as_json: bool) -> None:
-    """Done, failed and missing trials of a folder, with causes and logs."""
+def show_status(out: Console, output: str, folder: Path, found: dict[str, Any], as_json: bool) -> None:
+    """Done, failed and missing trials of an output, read in its folder, with causes and logs."""
     done = set(results.scan(folder)) & set(found["trials"])
     failed = {n: f for n, f in results.failures(folder).items() if n not in done}
-    running = in_use(folder)
+    running = in_use(folder) or leased(output)
     missing = [t for t in found["trials"] if t not in done and t not in failed]
     record = {
         "study": found["configuration"]["study"],
@@ -133,7 +133,7 @@ def show_status(out: Console, folder: Path, found: dict[str, Any], as_json: bool
         print(json.dumps(record, indent=1))
         return
     state = f"being run by {running}" if running else "nothing is running"
-    out.print(f"{record['study']} in {folder}: {len(done)} of {record['trials']} trials done, "
+    out.print(f"{record['study']} in {output}: {len(done)} of {record['trials']} trials done, "
               f"{len(failed)} failed, {len(missing)} left; {state}", markup=False)  # fmt: skip
     for name, f in failed.items():
         out.print(
@@ -156,3 +156,16 @@ def in_use(folder: Path) -> str:
         except OSError:
             return stream.read().strip()
     return ""
+
+
+def leased(output: str) -> str:
+    """The driver, on this machine or another, that has been seen at an S3 output lately, or nothing."""
+
+    place = storage.at(output)
+    if isinstance(place, Path):
+        return ""
+    try:
+        there, _, age = lease.look(place)
+    except FileNotFoundError:
+        return ""
+    return str(there["owner"]) if age <= lease.STALE_SECONDS else ""

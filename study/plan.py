@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study import __version__, costs, datasets, results
+from study import __version__, costs, datasets, mirror, results, storage
 from study.config import UsageError, base_key
 from study.job import Job
 from study.space import AXES, Arm, Point, Preset, Study, closest, expand, settings_for, with_overrides
+from study.storage import Place
 from study.trainables import FAMILIES
 
 STUDIES = Path(__file__).resolve().parent.parent / "search_spaces"
@@ -50,7 +51,10 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A validated sweep: every job, and where its results go."""
+    """A validated sweep: every job, and where its results go.
+
+    `place` is the output, `folder` what the driver reads of it on its own disk: the same unless the output is in S3.
+    """
 
     study: Study
     preset_name: str
@@ -62,6 +66,7 @@ class Plan:
     data_digest: str
     model: str
     model_digest: str
+    place: Place
     folder: Path
     cpus_per_trial: float
     gpus_per_trial: float
@@ -100,6 +105,7 @@ def make(request: Request, *, need_data: bool = True) -> Plan:
     preset, settings = with_overrides(preset, request.overrides, data)
     model = request.model or preset.model
     gpus = preset.gpus_per_trial if request.gpus_per_trial is None else request.gpus_per_trial
+    place = storage.at(request.output or f"results/{study.name}-{request.preset}")
     plan = Plan(
         study=study,
         preset_name=request.preset,
@@ -111,7 +117,8 @@ def make(request: Request, *, need_data: bool = True) -> Plan:
         data_digest=_data_digest(data, request.data_dir, need_data) if data else "",
         model=model,
         model_digest=_model_digest(model) if model else "",
-        folder=Path(request.output or f"results/{study.name}-{request.preset}").resolve(),
+        place=place,
+        folder=mirror.working_folder(place),
         cpus_per_trial=request.cpus_per_trial,
         gpus_per_trial=gpus,
     )
@@ -204,7 +211,7 @@ def with_jobs(plan: Plan) -> Plan:
             family=point.family,
             axes=point.axes,
             trial=FAMILIES[point.family](values),
-            folder=str(plan.folder),
+            folder=str(plan.place),
             data=plan.data,
             model=plan.model,
             device="cuda" if gpu else "cpu",
@@ -294,7 +301,7 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
     differences = _differences(old | {"settings": defaults | old["settings"]}, plan.configuration())
     if differences:
         raise UsageError(
-            f"{folder} holds another configuration; choose another --output, or ask for the same:\n"
+            f"{plan.place} holds another configuration; choose another --output, or ask for the same:\n"
             + "\n".join(f"  {d}" for d in differences)
         )
     missing = set(found["trials"]) - set(done(folder)) - set(results.failures(folder))
@@ -302,7 +309,7 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
     if (missing or more) and not (resume or retry_failed):
         state = f"{len(missing)} of {len(found['trials'])} trials are not finished" if missing else "it is finished"
         wish = f", and {len(more)} more are asked for" if more else ""
-        raise UsageError(f"{folder} holds this study: {state}{wish}; add --resume to go on there")
+        raise UsageError(f"{plan.place} holds this study: {state}{wish}; add --resume to go on there")
     return with_jobs(_extended(plan, found)), found
 
 

@@ -6,6 +6,7 @@ import tempfile
 from study.config import UsageError
 from study.monitor import gpu_count
 from study.plan import Plan
+from study.storage import S3Path
 
 
 def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
@@ -26,6 +27,8 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
         from study.check import check_data_and_model
 
         check_data_and_model(plan.data, plan.data_dir, plan.data_digest, next(iter(plan.jobs.values())).trial)
+    if isinstance(plan.place, S3Path):
+        return  # it has just been listed; that it takes files shows when it is locked, before anything starts
     parent = plan.folder
     while not parent.exists():
         parent = parent.parent

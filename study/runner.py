@@ -4,23 +4,24 @@ import errno
 import fcntl
 import json
 import os
-import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from study import results
+from study import mirror, results, storage
 from study.config import UsageError
 from study.console import Display, headline
 from study.job import Job
+from study.lease import Lease
 from study.listener import Listener, Options
 from study.plan import Plan, manifest
+from study.storage import Place, S3Path
 
 if TYPE_CHECKING:
     from study.tracking import Tracker
@@ -50,8 +51,8 @@ class Report:
 class _Relay:
     """The driver's listener: display, failure notes, tracking. Results themselves are published by the workers."""
 
-    def __init__(self, folder: Path, display: Display, tracker: "Tracker | None") -> None:
-        self.folder, self.display, self.tracker = folder, display, tracker
+    def __init__(self, place: Place, display: Display, tracker: "Tracker | None") -> None:
+        self.place, self.display, self.tracker = place, display, tracker
         self.disk_full = False
 
     def started(self, job: Job) -> None:
@@ -62,6 +63,7 @@ class _Relay:
 
     def finished(self, job: Job, report: dict[str, Any]) -> None:
         status = str(report["status"])
+        mirror.fetch_trial(self.place, job.fingerprint)
         self.display.ended(job, status, headline(report))
         if self.tracker:
             self.tracker.trial(job, status)
@@ -70,15 +72,19 @@ class _Relay:
         full = "No space left on device" in log
         self.disk_full |= full
         if not full:
-            results.note_failure(self.folder, job.fingerprint, {"identity": job.identity(), "cause": cause, "log": log})
+            results.note_failure(self.place, job.fingerprint, {"identity": job.identity(), "cause": cause, "log": log})
+            mirror.fetch_trial(self.place, job.fingerprint)
         self.display.ended(job, "failed", cause)
         if self.tracker:
             self.tracker.trial(job, "failed")
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """The folder for this driver alone; UsageError naming the process that holds it. The kernel frees it on death."""
+def lock(folder: Path, place: Place | None = None) -> Iterator[Lease | None]:
+    """The folder for this driver alone; UsageError naming the process that holds it. The kernel frees it on death.
+
+    An output in S3 is leased too, for drivers on other machines.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as stream:
         try:
@@ -89,7 +95,8 @@ def lock(folder: Path) -> Iterator[None]:
         stream.truncate(0)
         stream.write(f"process {os.getpid()} on {os.uname().nodename}")
         stream.flush()
-        yield
+        with Lease(place, folder) if isinstance(place, S3Path) else nullcontext() as lease:
+            yield lease
 
 
 def in_process(jobs: Mapping[str, Job], options: Options, listener: Listener) -> None:
@@ -127,6 +134,7 @@ def _sigterm_raises() -> Iterator[None]:
 def pending(plan: Plan, retry_failed: bool) -> dict[str, Job]:
     """The jobs that have no sound result yet; failed ones only on request. Damaged files are set aside."""
     finished = results.scan(plan.folder, set_aside=True)
+    mirror.set_aside(plan.place)
     failed = {} if retry_failed else results.failures(plan.folder)
     return {name: job for name, job in plan.jobs.items() if name not in finished and name not in failed}
 
@@ -134,7 +142,8 @@ def pending(plan: Plan, retry_failed: bool) -> dict[str, Job]:
 def write_manifest(plan: Plan, found: Mapping[str, Any] | None) -> dict[str, Any]:
     """study.json, written or extended."""
     content = manifest(plan, found)
-    results.replace(plan.folder / "study.json", json.dumps(content, indent=1).encode())
+    results.replace(plan.place / "study.json", json.dumps(content, indent=1).encode())
+    mirror.fetch(plan.place, "study.json")
     return content
 
 
@@ -154,7 +163,7 @@ def run(
     """
     began = time.monotonic()
     with Display(console, len(jobs), workers, plan.estimated_trial_seconds) as display, _sigterm_raises():
-        listener = _Relay(plan.folder, display, tracker)
+        listener = _Relay(plan.place, display, tracker)
         if ray_backend:
             from study.trainables import backend
 
@@ -163,10 +172,11 @@ def run(
             in_process(jobs, options, listener)
         if listener.disk_full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(plan.folder))
+    mirror.pull(plan.place)
     report = outcome(plan, time.monotonic() - began, bool(options.time_budget))
     if report.finished == report.total:  # trained bases and checkpoints have served
-        shutil.rmtree(plan.folder / "bases", ignore_errors=True)
-        shutil.rmtree(plan.folder / "checkpoints", ignore_errors=True)
+        storage.clear(plan.place, "bases")
+        storage.clear(plan.place, "checkpoints")
     return report
 
 

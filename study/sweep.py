@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from study import listing, results, runner
+from study import listing, mirror, results, runner, storage
 from study import plan as plans
+from study.config import UsageError
 from study.costs import duration
 from study.listener import Options
 from study.monitor import gpu_count
@@ -37,6 +38,10 @@ class Switches:
 
 def go(plan: Plan, options: Options, switches: Switches, again: str, out: Console, err: Console) -> int:
     """Run a sweep and return its exit status; UsageError before anything is started or written."""
+    try:
+        mirror.pull(plan.place)
+    except storage.Unavailable as error:
+        raise UsageError(f"--output {error}") from None
     plan, found = plans.against_folder(plan, switches.resume, switches.retry_failed)
     options = replace(options, gpus_per_trial=plan.gpus_per_trial)
     from study import tracking
@@ -52,13 +57,14 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
         err.print(f"Note: {spare} GPU(s) here stay unused; give --gpus-per-trial 0.25 to use them.")
     if found and found.get("commit") != (commit := plans.git_commit()):
         err.print(f"Note: {found['commit']} began this folder and {commit} goes on; each table names its own commit.")
-    with runner.lock(plan.folder) if found else nullcontext():
+    with runner.lock(plan.folder, plan.place) if found else nullcontext():
         if found and not runner.pending(plan, switches.retry_failed):
             err.print("Nothing left to run.")
             tracker = _tracker(plan, found, uri, plan.jobs)
             report = runner.outcome(plan)
             code = finish(plan, report, uri, switches, again, out)
             _close(tracker, "FAILED" if report.failed else "FINISHED", plan.folder, err)
+            _send_home(plan, uri, err)
             return code
     return _run(plan, found, options, switches, again, uri, out, err)
 
@@ -80,12 +86,12 @@ def _run(
 
         backend.connect(switches.address)
         leave = backend.disconnect
-    tracker = None
+    tracker = lease = None
     status = "KILLED"
     try:
         if not switches.in_process:
             workers = backend.concurrency(options)
-        with runner.lock(plan.folder):
+        with runner.lock(plan.folder, plan.place) as lease:
             manifest = runner.write_manifest(plan, found)
             jobs = runner.pending(plan, switches.retry_failed)
             tracker = _tracker(plan, manifest, uri, [n for n in plan.jobs if n not in jobs])
@@ -96,6 +102,8 @@ def _run(
             code = finish(plan, report, uri, switches, again, out)
     except (KeyboardInterrupt, runner.Terminated):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if lease and lease.lost:
+            err.print(f"Another driver has taken over {plan.place}.", markup=False)
         count = len(plans.done(plan.folder))
         err.print(f"\nInterrupted: {count} of {len(plan.jobs)} trials are finished and kept. Go on with:\n  {again}")
         raise
@@ -104,6 +112,8 @@ def _run(
         if tracker:
             artifacts = plan.folder if status != "KILLED" or plan.folder.joinpath("report.html").exists() else None
             _close(tracker, status, artifacts, err)
+            if not (lease and lease.lost):
+                _send_home(plan, uri, err)
         if leave:
             leave()
         signal.signal(signal.SIGINT, before)
@@ -123,6 +133,20 @@ def _tracker(plan: Plan, manifest: Mapping[str, Any], uri: str, over: Iterable[s
 def _close(tracker: "Tracker", status: str, artifacts: Path | None, err: Console) -> None:
     if problem := tracker.close(status, artifacts):
         err.print(f"MLflow did not take everything ({problem}); the results folder is complete.", markup=False)
+
+
+def _send_home(plan: Plan, uri: str, err: Console) -> None:
+    """Copy what only the driver has (report, figures, journals, MLflow's SQLite) to an output in S3."""
+    if isinstance(plan.place, Path):
+        return
+    from study import tracking
+
+    try:
+        if uri.startswith("sqlite:///"):
+            mirror.copy_database(tracking.sqlite_file(uri), plan.folder / "mlflow.db")
+        mirror.push(plan.place)
+    except storage.Unavailable as error:
+        err.print(f"Not everything of {plan.folder} could be copied ({error}).", markup=False)
 
 
 def where(switches: Switches) -> str:
@@ -147,6 +171,7 @@ def finish(plan: Plan, report: runner.Report, uri: str, switches: Switches, agai
     if switches.json:
         record = {
             "folder": str(plan.folder),
+            "output": str(plan.place),
             "trials": report.total,
             "finished": report.finished,
             "diverged": report.diverged,

@@ -8,13 +8,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"study.theory", "study.config", "study.space", "study.results", "study.datasets", "study.costs", "study.names",
-     "study.rows"},
+     "study.rows", "study.storage", "study.mirror"},
     {"study.data", "study.models", "study.penalties", "study.compression", "study.attacks"},
     {"study.adversary", "study.train", "study.state", "study.stages", "study.measures"},
     {"study.trial"},
     {
         "study.job", "study.listener", "study.monitor", "study.attempt", "study.trainables", "study.plan",
-        "study.console",
+        "study.console", "study.lease",
         "study.runner", "study.tracking", "study.check", "study.listing",
     },
     {"study.preflight", "study.sweep", "study.launch"},
@@ -22,6 +22,8 @@ FLOORS = [
 ROOMS = {
     "ray": {"study.trainables.base", "study.trainables.backend"},
     "mlflow": {"study.tracking"},
+    "boto3": {"study.storage"},
+    "botocore": {"study.storage"},
     "art": {"study.attacks.art"},
     "optuna": set(),
     "pickle": set(),
@@ -87,7 +89,7 @@ def test_theory_imports_nothing_of_ours():
 def test_planning_needs_neither_torch_nor_ray():
     code = (
         "import sys; from study.launch import main; assert main(['compressibility_sweep', '--dry-run']) == 0;"
-        "assert not {'torch', 'ray', 'mlflow', 'art'} & set(sys.modules), 'heavy import'"
+        "assert not {'torch', 'ray', 'mlflow', 'art', 'boto3'} & set(sys.modules), 'heavy import'"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
