@@ -118,21 +118,3 @@ def test_an_unknown_key_of_a_family_is_refused():
         standalone_job("regularization", {"alpa": 1}, "/tmp")
     with pytest.raises(UsageError, match="low_rank does not take alpha; it takes rank, frobenius"):
         standalone_job("low_rank", {"alpha": 1}, "/tmp")
-
-
-def test_cluster_yaml_is_one_that_ray_accepts():
-    from pathlib import Path
-
-    import yaml
-    from ray.autoscaler._private.util import prepare_config, validate_config
-
-    path = Path(__file__).resolve().parent.parent / "cluster.yaml"
-    config = prepare_config(yaml.safe_load(path.read_text()))
-    validate_config(config)
-    types = config["available_node_types"]
-    assert types["gpu_worker"]["min_workers"] == 0
-    assert all(t["resources"]["GPU"] == 1 for t in types.values())
-    assert all(
-        rule["FromPort"] == rule["ToPort"] == 22 for rule in config["provider"]["security_group"]["IpPermissions"]
-    )
-    assert any("constraints.txt" in command for command in config["setup_commands"])
