@@ -40,8 +40,8 @@ class Attempt:
         torch.set_num_threads(job.threads)
         if job.search_path and job.search_path not in sys.path:
             sys.path.insert(0, job.search_path)
-        if job.device == "cuda" and 0 < job.gpu_fraction < 1:
-            torch.cuda.set_per_process_memory_fraction(job.gpu_fraction)
+        if job.device == "cuda" and job.gpu_fraction > 0:  # the last job of this process may have had less
+            torch.cuda.set_per_process_memory_fraction(min(1.0, job.gpu_fraction))
         self.monitor = Monitor().start()
         self.base = self.folder / "bases" / f"{job.base}-{code_version()}.pt" if job.base else None
         resume = _read_snapshot(self.checkpoint) or (_read_snapshot(self.base) if self.base else None)
@@ -64,7 +64,11 @@ class Attempt:
             if isinstance(error, storage.Unavailable) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
                 raise
             results.note_failure(self.folder, self.job.fingerprint, note)
-            return {"done": True, "status": "failed", "cause": note["cause"]}
+            starved = isinstance(error, torch.OutOfMemoryError)
+            if starved and self.job.device == "cuda":
+                self.steps = iter(())  # let go of its tensors: another trial follows in this process
+                torch.cuda.empty_cache()
+            return {"done": True, "status": "failed", "cause": note["cause"], "out_of_memory": starved}
 
     def close(self) -> None:
         """Stop sampling; the attempt is over or given up."""

@@ -58,6 +58,10 @@ def sweep(
     retry_failed: Annotated[bool, Parameter(help="Run the failed trials again.")] = False,
     in_process: Annotated[bool, Parameter(help="Run in this process, without Ray.")] = False,
     address: Annotated[str, Parameter(help="Ray cluster; default RAY_ADDRESS, else a local Ray.")] = "",
+    cluster: Annotated[
+        str,
+        Parameter(help="Run as a job on this cluster (file, or http://HOST:PORT); fetch the results."),
+    ] = "",
     cpus_per_trial: Annotated[float, Parameter(help="CPUs of a trial; fractions are fine.")] = 1.0,
     gpus_per_trial: Annotated[float | None, Parameter(help="GPUs of a trial; default by preset.")] = None,
     max_concurrent: Annotated[int, Parameter(help="Most trials at once; 0 = as many as fit.")] = 0,
@@ -89,11 +93,15 @@ def sweep(
         gpus_per_trial=None if gpus_per_trial is None else _positive("--gpus-per-trial", gpus_per_trial, zero=True),
     )
     address = address or os.environ.get("RAY_ADDRESS", "")
-    plan = plans.make(request, need_data=not (dry_run or download))
+    plan = plans.make(request, need_data=not (dry_run or download or cluster))
     if dry_run:
         workers = listing.expected_workers(plan, options.max_concurrent, in_process, bool(address))
         listing.show_plan(out, plan, json_, workers=workers, points=True)
         return OK
+    if cluster:
+        from study import cluster as clusters
+
+        return clusters.go(cluster, plan, sys.argv[1:], out, err)
     if download:
         from study.data import download as fetch
 

@@ -104,7 +104,10 @@ def make(request: Request, *, need_data: bool = True) -> Plan:
     data = request.data or preset.data
     preset, settings = with_overrides(preset, request.overrides, data)
     model = request.model or preset.model
-    gpus = preset.gpus_per_trial if request.gpus_per_trial is None else request.gpus_per_trial
+    gpus = request.gpus_per_trial
+    if gpus is None:  # a preset says whether it is made for GPUs; how much of one, its largest family and model do
+        shares = [costs.gpu_share(arm.family, model, settings["width"]) for arm in preset.arms]
+        gpus = max(shares) if preset.gpus_per_trial else 0.0
     place = storage.at(request.output or f"results/{study.name}-{request.preset}")
     plan = Plan(
         study=study,

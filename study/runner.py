@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from study.config import UsageError
 from study.console import Display, headline
 from study.job import Job
 from study.lease import Lease
-from study.listener import Listener, Options
+from study.listener import Listener, Options, larger_share
 from study.plan import Plan, manifest
 from study.storage import Place, S3Path
 
@@ -104,7 +104,9 @@ def in_process(jobs: Mapping[str, Job], options: Options, listener: Listener) ->
     from study.attempt import Attempt
 
     end = time.monotonic() + options.time_budget if options.time_budget else float("inf")
-    for job in jobs.values():
+    queue = list(jobs.values())
+    while queue:
+        job = queue.pop(0)
         listener.started(job)
         attempt = Attempt(job)
         try:
@@ -114,6 +116,9 @@ def in_process(jobs: Mapping[str, Job], options: Options, listener: Listener) ->
                     return
         finally:
             attempt.close()
+        if report.get("out_of_memory") and job is jobs[job.fingerprint] and 0 < job.gpu_fraction < 1:
+            queue.append(replace(job, gpu_fraction=larger_share(job.gpu_fraction)))
+            continue
         listener.finished(job, report)
         if time.monotonic() > end:
             return

@@ -90,6 +90,12 @@ def _run(
     status = "KILLED"
     try:
         if not switches.in_process:
+            from study.trainables import nodes
+
+            if switches.address and isinstance(plan.place, Path):
+                nodes.check_shared(plan.place)
+            if switches.address and not plan.gpus_per_trial and (gpus := nodes.total("GPU")):
+                err.print(unused_gpus(plan, gpus), markup=False)
             workers = backend.concurrency(options)
         with runner.lock(plan.folder, plan.place) as lease:
             manifest = runner.write_manifest(plan, found)
@@ -147,6 +153,13 @@ def _send_home(plan: Plan, uri: str, err: Console) -> None:
         mirror.push(plan.place)
     except storage.Unavailable as error:
         err.print(f"Not everything of {plan.folder} could be copied ({error}).", markup=False)
+
+
+def unused_gpus(plan: Plan, gpus: float) -> str:
+    """What to say when a cluster has GPUs and the preset is not made for them."""
+    made = [f"--preset {name}" for name, preset in plan.study.presets.items() if preset.gpus_per_trial]
+    others = " or ".join([*made, "--gpus-per-trial 0.25"])
+    return f"Note: the {gpus:g} GPU(s) of this cluster stay unused by the preset {plan.preset_name}; give {others}."
 
 
 def where(switches: Switches) -> str:

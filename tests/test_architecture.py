@@ -17,10 +17,10 @@ FLOORS = [
         "study.console", "study.lease",
         "study.runner", "study.tracking", "study.check", "study.listing",
     },
-    {"study.preflight", "study.sweep", "study.launch"},
+    {"study.preflight", "study.sweep", "study.cluster", "study.launch"},
 ]  # fmt: skip
 ROOMS = {
-    "ray": {"study.trainables.base", "study.trainables.backend"},
+    "ray": {"study.trainables.base", "study.trainables.backend", "study.trainables.nodes", "study.cluster"},
     "mlflow": {"study.tracking"},
     "boto3": {"study.storage"},
     "botocore": {"study.storage"},

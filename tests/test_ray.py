@@ -75,15 +75,74 @@ def test_too_large_a_trial_is_refused(cluster):
     assert cluster.concurrency(Options(max_concurrent=1)) == 1
 
 
-def test_gpus_that_the_autoscaler_may_start_count(cluster, tmp_path):
+def test_machines_that_the_autoscaler_may_start_count(cluster, tmp_path, monkeypatch):
+    from study.listener import Options
+    from study.trainables import nodes
+
     file = tmp_path / "ray_bootstrap_config.yaml"
-    assert cluster.cluster_file_gpus(str(file)) == 0
+    assert nodes.startable(str(file)) == []
+    assert not nodes.workers_to_come(str(file))
     file.write_text(
-        "max_workers: 3\navailable_node_types:\n"
-        "  head: {resources: {CPU: 4}}\n"
+        "max_workers: 3\nhead_node_type: head\navailable_node_types:\n"
+        "  head: {max_workers: 0, resources: {CPU: 0}}\n"
         "  gpu: {max_workers: 5, resources: {CPU: 8, GPU: 2}}\n"
     )
-    assert cluster.cluster_file_gpus(str(file)) == 6
+    assert nodes.startable(str(file)) == [({"CPU": 0}, 1), ({"CPU": 8, "GPU": 2}, 3)]
+    assert nodes.workers_to_come(str(file))
+    monkeypatch.setattr(nodes.machines, "__defaults__", (str(file),))
+    assert nodes.total("GPU") == 6
+    assert cluster.concurrency(Options(cpus_per_trial=1, gpus_per_trial=0.25)) == 24
+    assert cluster.concurrency(Options(cpus_per_trial=2, gpus_per_trial=0.25)) == 12
+
+
+@pytest.mark.parametrize(
+    ("machine", "cpus", "gpus", "trials"),
+    [
+        ({"CPU": 4, "GPU": 1}, 1, 0.25, 4),
+        ({"CPU": 4, "GPU": 1}, 1, 0.3, 3),
+        ({"CPU": 2, "GPU": 1}, 1, 0.25, 2),
+        ({"CPU": 8, "GPU": 4}, 0.5, 0.6, 4),
+        ({"CPU": 8, "GPU": 4}, 1, 2, 2),
+        ({"CPU": 0}, 1, 0, 0),
+        ({"CPU": 3}, 0.5, 0, 6),
+    ],
+)
+def test_trials_that_fit_on_a_machine(machine, cpus, gpus, trials):
+    from study.trainables.nodes import fits
+
+    assert fits(machine, cpus, gpus) == trials
+
+
+GREEDY = """
+import torch, ray
+from torch import nn
+class Net(nn.Sequential):
+    def forward(self, x):
+        if self.training and ray.get_runtime_context().get_assigned_resources().get("GPU", 0) < 0.5:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return super().forward(x)
+def build(shape, classes):
+    return Net(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, classes))
+"""
+
+
+def test_a_trial_that_runs_out_of_memory_is_tried_once_more_with_twice_the_share(cluster, tmp_path, monkeypatch):
+    from study import plan, results
+    from study.listener import Options
+
+    (tmp_path / "greedy.py").write_text(GREEDY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    request = plan.Request(
+        study="compressibility_sweep", preset="smoke", output="out", seeds=(0,), model="greedy:build",
+        overrides={"alpha": "0", "rank": "full"},
+    )  # fmt: skip
+    jobs = plan.make(request).jobs
+    listener = Listener()
+    cluster.run(jobs, Options(cpus_per_trial=0.5, gpus_per_trial=0.25, max_concurrent=1), listener)
+    assert [r["status"] for r in listener.reports if r["done"]] == ["ok"] * len(jobs)
+    assert set(results.scan(tmp_path / "out")) == set(jobs)
+    assert results.failures(tmp_path / "out") == {}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,6 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
-import yaml
-
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import ray
@@ -30,7 +29,8 @@ with warnings.catch_warnings():
 
 from study.config import UsageError
 from study.job import Job
-from study.listener import Listener, Options
+from study.listener import Listener, Options, larger_share
+from study.trainables import nodes
 from study.trainables.base import FamilyTrainable
 
 MAX_WORKER_DEATHS = 3
@@ -54,8 +54,10 @@ def connect(address: str) -> None:
 class _Relay(tune.Callback):
     """Tells the sweep's listener what happens to Tune's trials."""
 
-    def __init__(self, jobs: Mapping[str, Job], listener: Listener) -> None:
-        self.jobs, self.listener = jobs, listener
+    def __init__(
+        self, jobs: Mapping[str, Job], listener: Listener, starved: dict[str, dict[str, Any]] | None = None
+    ) -> None:
+        self.jobs, self.listener, self.starved = jobs, listener, starved
         self.dead: dict[str, str] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -69,7 +71,9 @@ class _Relay(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         job = self.jobs[trial.config["trial"]]
-        if result.get("done"):
+        if result.get("out_of_memory") and self.starved is not None:
+            self.starved[job.fingerprint] = result  # tried again with more; its failure is noted meanwhile
+        elif result.get("done"):
             self.listener.finished(job, result)
         else:
             self.listener.reported(job, result)
@@ -91,42 +95,44 @@ def config(job: Job) -> dict[str, Any]:
 
 
 def concurrency(options: Options) -> int:
-    """How many trials the cluster holds at once; UsageError when it cannot hold one."""
-    have = ray.cluster_resources()
-    fits = int(have.get("CPU", 0) / options.cpus_per_trial + 1e-9) if options.cpus_per_trial else 10**6
-    if options.gpus_per_trial > 0:
-        gpus = have.get("GPU", 0) or cluster_file_gpus()
-        per_gpu = int(1 / options.gpus_per_trial + 1e-9) if options.gpus_per_trial <= 1 else 1 / options.gpus_per_trial
-        fits = min(fits, int(gpus * per_gpu + 1e-9))
+    """How many trials the cluster holds at once, when all of it is up; UsageError when it cannot hold one."""
+    cpus, gpus = options.cpus_per_trial, options.gpus_per_trial
+    fits = sum(nodes.fits(machine, cpus, gpus) for machine in nodes.machines())
     if fits < 1:
         raise UsageError(
-            f"a trial wants {options.cpus_per_trial:g} CPUs and {options.gpus_per_trial:g} GPUs, the cluster has "
-            f"{have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs; change --cpus-per-trial or --gpus-per-trial"
+            f"a trial wants {cpus:g} CPUs and {gpus:g} GPUs, the cluster has {nodes.total('CPU'):g} CPUs and "
+            f"{nodes.total('GPU'):g} GPUs; change --cpus-per-trial or --gpus-per-trial"
         )
     return min(fits, options.max_concurrent or fits)
-
-
-def cluster_file_gpus(path: str = "~/ray_bootstrap_config.yaml") -> float:
-    """GPUs that the autoscaler may still start, from the cluster file that `ray up` leaves on the head; 0 elsewhere."""
-    file = Path(path).expanduser()
-    if not file.is_file():
-        return 0.0
-    cluster = yaml.safe_load(file.read_text()) or {}
-    most = cluster.get("max_workers", 0)
-    types = cluster.get("available_node_types", {}).values()
-    return float(sum(t.get("resources", {}).get("GPU", 0) * min(t.get("max_workers", 0), most) for t in types))
 
 
 def run(jobs: Mapping[str, Job], options: Options, listener: Listener) -> Any:
     """Run every job on the connected Ray; returns the last of Tune's result grids.
 
     A trial whose worker dies is tried again, by Tune or, where Tune gives up (it counts the death of a worker that
-    waits for its next trial twice and then lets the trial go), in a fresh Tuner over what is missing.
+    waits for its next trial twice and then lets the trial go), in a fresh Tuner over what is missing. A trial that did
+    not fit in its share of a GPU is tried once more with twice the share, after all others.
     """
     end = time.monotonic() + options.time_budget if options.time_budget else float("inf")
+    grid, starved = _until_over(jobs, options, listener, end, spare=0 < options.gpus_per_trial < 1)
+    if starved and time.monotonic() < end:
+        more = replace(options, gpus_per_trial=larger_share(options.gpus_per_trial))
+        again = {n: replace(jobs[n], gpu_fraction=more.gpus_per_trial) for n in starved}
+        grid, _ = _until_over(again, more, listener, end, spare=False)
+    else:
+        for name, report in starved.items():
+            listener.finished(jobs[name], report)
+    return grid
+
+
+def _until_over(
+    jobs: Mapping[str, Job], options: Options, listener: Listener, end: float, spare: bool
+) -> tuple[Any, dict[str, dict[str, Any]]]:
+    """Tuners over what is missing until nothing is; the last grid, and with `spare` those that ran out of memory."""
     left, deaths, grid = dict(jobs), 0, None
+    starved: dict[str, dict[str, Any]] = {}
     while left and time.monotonic() < end:
-        relay = _Relay(left, listener)
+        relay = _Relay(left, listener, starved if spare else None)
         budget = None if end == float("inf") else end - time.monotonic()
         grid = _tune(left, options, relay, budget)
         deaths += 1
@@ -134,7 +140,7 @@ def run(jobs: Mapping[str, Job], options: Options, listener: Listener) -> Any:
         for name, log in hopeless.items():
             listener.died(jobs[name], f"its worker died {deaths} times or more (killed, or out of memory)", log)
         left = {name: jobs[name] for name in relay.dead if name not in hopeless}
-    return grid
+    return grid, starved
 
 
 def _tune(jobs: Mapping[str, Job], options: Options, relay: _Relay, budget: float | None) -> Any:
