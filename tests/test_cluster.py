@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -64,10 +65,10 @@ SESSION = """
 ip link set lo up 2>/dev/null || python -c "
 import fcntl, socket, struct
 s = socket.socket(); fcntl.ioctl(s, 0x8914, struct.pack('16sH14x', b'lo', 0x49))"
-export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 HOME=$PWD STUDY_OUTPUT=$PWD/outputs RAY_TMPDIR=$PWD
+export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 HOME=$PWD STUDY_OUTPUT=$PWD/outputs
 ray get-auth-token --generate > /dev/null
 ray start --head --num-cpus 2 --node-ip-address 127.0.0.1 --dashboard-host 127.0.0.1 --dashboard-port 8265 \\
-    --temp-dir $PWD/r > start.log 2>&1 || exit 77
+    --temp-dir $1 > start.log 2>&1 || exit 77
 code() { python -c "
 import sys, urllib.request as u, urllib.error as e
 try: print(u.urlopen(u.Request('http://127.0.0.1:8265/api/jobs/', method=sys.argv[1])).status)
@@ -85,7 +86,7 @@ $study > second.log 2>&1; echo "second: $?"
 $study --model mine:broken > third.log 2>&1; echo "third: $?"
 $study --model mine:build > fourth.log 2>&1; echo "fourth: $?"
 RAY_AUTH_TOKEN=0123456789abcdef0123456789abcdef $study > fifth.log 2>&1; echo "fifth: $?"
-grep -rl "$(cat .ray/auth_token)" first.log second.log third.log r/session_latest/logs outputs | sed "s/^/token in /"
+grep -rl "$(cat .ray/auth_token)" first.log second.log third.log $1/session_latest/logs outputs | sed "s/^/token in /"
 cat /proc/[0-9]*/cmdline > ps.txt; echo "token in ps: $(grep -c "$(cat .ray/auth_token)" ps.txt)"
 """
 MINE = """
@@ -98,13 +99,15 @@ def broken(shape, classes): raise RuntimeError("not today")
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root for namespaces of its own")
 def test_a_job_outlives_the_laptop_and_is_found_again(tmp_path):
+    short = tempfile.mkdtemp(prefix="r")  # the path of a Unix socket holds 107 characters
     (tmp_path / "mine.py").write_text(MINE)
     script = SESSION % " ".join([*SMOKE[:-4], "--set", "epochs=200", "--seeds", "3"])
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
     done = subprocess.run(
-        ["unshare", "-pnf", "--mount-proc", "--kill-child", "bash", "-c", script],
+        ["unshare", "-pnf", "--mount-proc", "--kill-child", "bash", "-c", script, "bash", short],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=540, check=False,
     )  # fmt: skip
+    shutil.rmtree(short)
     said = {name: (tmp_path / f"{name}.log").read_text() for name in ("first", "second", "third", "fourth", "fifth")
             if (tmp_path / f"{name}.log").exists()}  # fmt: skip
     assert done.stdout.splitlines() == [
