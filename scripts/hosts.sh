@@ -7,7 +7,7 @@
 #
 # Needs root, iproute2, openssh-server, rsync. All of it lives in namespaces of one process: when that ends, in whatever
 # way, processes, interfaces and mounts are gone, and nothing outside has been touched.
-set -euo pipefail
+set -Eeuo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 
 if [ $# = 0 ]; then
@@ -59,7 +59,7 @@ init() {
 
 host() {
   local i=$1
-  unshare --pid --net --mount --uts --fork --mount-proc --kill-child "$here/scripts/hosts.sh" init "$work" "$i" 2> "$work/sshd$i.log" &
+  unshare --pid --net --mount --uts --fork --mount-proc --kill-child "$here/scripts/hosts.sh" init "$work" "$i" 2> "$work/sshd$i.txt" &
   pids[i]=$!
   until [ "$(readlink "/proc/${pids[i]}/ns/net")" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.1; done
   ip link add "wire$i" type veth peer name "h$i" netns "${pids[i]}"
@@ -68,13 +68,13 @@ host() {
 
 # cluster-local.yaml with these hosts, and this environment in place of the installation.
 cluster_file() {
-  python - "$here/cluster-local.yaml" "$bin" "$work/key" > "$work/hosts.yaml" <<'PYTHON'
+  python - "$here/cluster-local.yaml" "$(dirname "$bin")" "$work/key" > "$work/hosts.yaml" <<'PYTHON'
 import sys, yaml
 config = yaml.safe_load(open(sys.argv[1]))
 config["provider"] |= {"head_ip": "10.77.0.10", "worker_ips": ["10.77.0.11", "10.77.0.12"]}
 config["auth"] = {"ssh_user": "root", "ssh_private_key": sys.argv[3]}
 setup = [c for c in config["setup_commands"] if "pip" not in c]
-config["setup_commands"] = [f"mkdir -p ~/venv && ln -sfn {sys.argv[2]} ~/venv/bin", *setup,
+config["setup_commands"] = [f"ln -sfn {sys.argv[2]} ~/venv", *setup,
                             "echo 'export PYTHONPATH=$HOME/study TMPDIR=/srv/tmp OMP_NUM_THREADS=1' >> ~/study.env"]
 small = "ray start --temp-dir=/srv/tmp/ray --object-store-memory=100000000"
 for who, cpus in (("head", 0), ("worker", 1)):
@@ -86,6 +86,7 @@ PYTHON
 
 main() {
   declare -A pids
+  trap 'tail -n 25 "$work"/*.log >&2' ERR
   prepare
   for i in 0 1 2; do host "$i"; done
   cluster_file
@@ -93,21 +94,21 @@ main() {
   cd "$here"
 
   say "ray up"
-  ray up -y "$work/hosts.yaml" > "$work/up.log" 2>&1 || { tail -50 "$work/up.log"; exit 1; }
-  until ray exec "$work/hosts.yaml" 'ray status' 2>/dev/null | grep -q '/2.0 CPU'; do sleep 3; done
-  ray exec "$work/hosts.yaml" 'hostname; ray status' 2>/dev/null | grep -E '^host|CPU|local.cluster'
+  ray up -y "$work/hosts.yaml" > "$work/up.log" 2>&1
+  until ray exec "$work/hosts.yaml" 'hostname; ray status' > "$work/status.log" 2>&1 && grep -q '/2.0 CPU' "$work/status.log"; do sleep 3; done
+  grep -E '^host|CPU|local.cluster' "$work/status.log" | tr -d '\r'
 
   say "an output that only the head has"
-  ray exec "$work/hosts.yaml" "python -m study.launch ${study[*]} --output /srv/study/out" > "$work/refused.log" 2>&1 || true
-  grep '^study:' "$work/refused.log"
+  ray exec "$work/hosts.yaml" "TERM=dumb python -m study.launch ${study[*]} --output /srv/study/out" > "$work/refused.log" 2>&1 || true
+  grep '^study:' "$work/refused.log" | tr -d '\r'
   grep -q 'is not seen by 10.77.0' "$work/refused.log"
 
   say "ray exec: the sweep; host2 is lost after its third trial"
-  ray exec "$work/hosts.yaml" "python -m study.launch ${study[*]}" > "$work/sweep.log" 2>&1 &
+  ray exec "$work/hosts.yaml" "TERM=dumb python -m study.launch ${study[*]}" > "$work/sweep.log" 2>&1 &
   local sweep=$!
-  until grep -q '^\[3/' "$work/sweep.log"; do kill -0 $sweep || { tail -30 "$work/sweep.log"; exit 1; }; sleep 0.2; done
+  until grep -q '^\[3/' "$work/sweep.log"; do kill -0 $sweep; sleep 0.2; done
   kill -KILL "${pids[2]}" && echo "host2 is gone"
-  wait $sweep || { tail -30 "$work/sweep.log"; exit 1; }
+  wait $sweep
   grep -E '^Ray:|trials finished|^\[' "$work/sweep.log" | tr -d '\r'
 
   say "the same rows as an undisturbed run in one process"
@@ -122,8 +123,7 @@ print(f"{len(a)} trials, deterministic rows equal")
 PYTHON
 
   say "--cluster: a job through an SSH tunnel, its results fetched"
-  (cd "$work/laptop" && python -m study.launch bound_validation --preset smoke --cluster "$work/hosts.yaml") > "$work/job.log" 2>&1 \
-    || { tail -30 "$work/job.log"; exit 1; }
+  (cd "$work/laptop" && python -m study.launch bound_validation --preset smoke --cluster "$work/hosts.yaml") > "$work/job.log" 2>&1
   grep -E 'Submitted|trials finished|^Results' "$work/job.log" | tr -d '\r'
   ls "$work/laptop/results/"*
 

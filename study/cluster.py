@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -74,13 +75,21 @@ def tunnel(file: str) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     ray = [sys.executable, "-m", "ray.scripts.scripts", "dashboard", file, "--port", str(port)]
-    process = subprocess.Popen(ray, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        ray, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
     try:
         _wait_for(port, process, file)
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
-        process.wait()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a tunnel with the ssh that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    process.wait()
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], file: str) -> None:
@@ -89,7 +98,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], file: str) -> None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.2)
-    process.terminate()
+    _end(process)
     said = (process.stdout.read() if process.stdout else b"").decode(errors="replace").strip().splitlines()
     raise UsageError(f"--cluster {file}: no tunnel to its head ({said[-1].strip() if said else 'no answer'})")
 
@@ -118,7 +127,7 @@ def client(address: str) -> Any:
         raise UsageError(f"--cluster: no Ray job server answers at {address} ({str(error).splitlines()[0]})") from None
 
 
-def check(file: str, plan: Plan, words: Sequence[str]) -> None:
+def check(file: str, words: Sequence[str]) -> None:
     """UsageError for a cluster file that is not there and for an output that would lie on this machine."""
     if not file.startswith(("http://", "https://")) and not Path(file).is_file():
         raise UsageError(f"--cluster {file}: there is no such file; give a cluster file or http://HOST:PORT")
@@ -132,7 +141,7 @@ def check(file: str, plan: Plan, words: Sequence[str]) -> None:
 def go(file: str, plan: Plan, argv: Sequence[str], out: Console, err: Console) -> int:
     """Submit the sweep or find it, follow it, fetch its results; the exit status of the sweep itself."""
     words = remote_words(argv)
-    check(file, plan, words)
+    check(file, words)
     name = submission_id(words)
     try:
         said, code = _follow(file, name, words, plan, err)
@@ -159,9 +168,11 @@ def _follow(file: str, name: str, words: Sequence[str], plan: Plan, err: Console
                     shown = _show_new(server, name, shown, err)
                     if info.status.value in OVER:
                         said = server.get_job_logs(name)
-                        return said, _exit_status(info, name, words, err)
+                        return said, _exit_status(info, file, name, words, err)
                     time.sleep(POLL_SECONDS)
         except (OSError, RuntimeError, UsageError) as error:
+            if "does not exist" in str(error):
+                raise UsageError(f"the job {name} is gone from the cluster; the same command starts it anew") from None
             if not known:
                 raise
             err.print(f"The connection is gone ({str(error).splitlines()[0]}); trying again.", markup=False)
@@ -189,12 +200,14 @@ def _show_new(server: Any, name: str, shown: int, err: Console) -> int:
     return max(shown, len(said))
 
 
-def _exit_status(info: Any, name: str, words: Sequence[str], err: Console) -> int:
+def _exit_status(info: Any, file: str, name: str, words: Sequence[str], err: Console) -> int:
     if info.status.value == "SUCCEEDED":
         return 0
-    err.print(f"The job {name} is {info.status.value}: {(info.message or '').splitlines()[0:1]}", markup=False)
-    go_on = shlex.join(["python", "-m", "study.launch", *words, *([] if "--resume" in words else ["--resume"])])
-    err.print(f"Go on with --cluster and: {go_on}", markup=False)
+    why = (info.message or "").partition("\n")[0]
+    err.print(f"The job {name} is {info.status.value}: {why}", markup=False)
+    own = [word for word in words if word not in AGAIN]
+    go_on = shlex.join(["python", "-m", "study.launch", *own, "--cluster", file, "--resume"])
+    err.print(f"Go on with: {go_on}", markup=False)
     return int(info.driver_exit_code or 1) if info.status.value == "FAILED" else 143
 
 

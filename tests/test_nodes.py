@@ -17,7 +17,7 @@ SMOKE = ["compressibility_sweep", "--preset", "smoke", "--set", "epochs=30", "--
 TRIALS = 6
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster():
     """A head without CPUs and two machines of one CPU each."""
     from ray.cluster_utils import Cluster
@@ -31,6 +31,19 @@ def cluster():
     yield running
     backend.disconnect()
     running.shutdown()
+
+
+def test_a_folder_that_a_machine_does_not_see_is_refused_before_anything_starts(cluster, tmp_path, monkeypatch):
+    from study.trainables import backend, nodes
+
+    backend.connect(cluster.address)
+    nodes.check_shared(tmp_path / "not/yet/there")
+    assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(nodes.tempfile, "NamedTemporaryFile", Elsewhere)
+        with pytest.raises(UsageError, match=r"is not seen by .*; use --output s3://BUCKET/PREFIX .*, or"):
+            nodes.check_shared(tmp_path)
+    backend.disconnect()
 
 
 def test_a_machine_that_dies_in_mid_sweep_changes_nothing(cluster, here, tmp_path):
@@ -48,18 +61,6 @@ def test_a_machine_that_dies_in_mid_sweep_changes_nothing(cluster, here, tmp_pat
     assert process.returncode == 0, said
     assert f"{TRIALS} of {TRIALS} trials finished" in said
     assert digests(tmp_path / "out") == digests(tmp_path / "control")
-
-
-def test_a_folder_that_a_machine_does_not_see_is_refused_before_anything_starts(cluster, tmp_path, monkeypatch):
-    from study.trainables import backend, nodes
-
-    backend.connect(cluster.address)
-    nodes.check_shared(tmp_path / "not/yet/there")
-    assert list(tmp_path.iterdir()) == []
-    with monkeypatch.context() as patch:
-        patch.setattr(nodes.tempfile, "NamedTemporaryFile", Elsewhere)
-        with pytest.raises(UsageError, match=r"is not seen by .*; use --output s3://BUCKET/PREFIX .*, or"):
-            nodes.check_shared(tmp_path)
 
 
 class Elsewhere:

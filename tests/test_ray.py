@@ -1,6 +1,8 @@
 """Tune's own view: named axes in config and result grid, actors reused, fractional GPUs packed."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -66,6 +68,19 @@ def test_four_half_gpu_trials_are_packed_two_to_a_gpu(cluster, tmp_path):
     assert frame["robust_accuracy/linf_16_255"].between(0, 1).all()
 
 
+def test_a_client_with_another_token_is_refused(cluster):
+    address = cluster.ray.get_runtime_context().gcs_address
+    code = f"import ray; ray.init(address={address!r}, log_to_driver=False)"
+    for token, let_in in (("0" * 32, False), ("", True)):
+        environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"RAY_AUTH_MODE": "token"}
+        environment |= {"RAY_AUTH_TOKEN": token} if token else {}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert (done.returncode == 0) == let_in, done.stderr
+        assert let_in or "token is missing or incorrect" in done.stderr
+
+
 def test_too_large_a_trial_is_refused(cluster):
     from study.config import UsageError
     from study.listener import Options
@@ -126,6 +141,7 @@ def build(shape, classes):
 """
 
 
+@pytest.mark.slow
 def test_a_trial_that_runs_out_of_memory_is_tried_once_more_with_twice_the_share(cluster, tmp_path, monkeypatch):
     from study import plan, results
     from study.listener import Options
