@@ -23,8 +23,8 @@ fi
 
 work=$2
 bin=$(dirname "$(command -v ray)")
-study=(compressibility_sweep --preset smoke --set epochs=${EPOCHS:-60} --seeds 5)
-trials=15
+study=(compressibility_sweep --preset smoke --set epochs=60 --seeds 3)
+trials=9
 say() { printf '\n== %s (%s s)\n' "$*" "$SECONDS"; }
 
 prepare() {
@@ -75,11 +75,14 @@ config["provider"] |= {"head_ip": "10.77.0.10", "worker_ips": ["10.77.0.11", "10
 config["auth"] = {"ssh_user": "root", "ssh_private_key": sys.argv[3]}
 setup = [c for c in config["setup_commands"] if "pip" not in c]
 config["setup_commands"] = [f"ln -sfn {sys.argv[2]} ~/venv", *setup,
-                            "echo 'export PYTHONPATH=$HOME/study TMPDIR=/srv/tmp OMP_NUM_THREADS=1' >> ~/study.env"]
+                            "echo 'export PYTHONPATH=$HOME/study TMPDIR=/srv/tmp OMP_NUM_THREADS=1 RAY_agent_register_timeout_ms=600000' >> ~/study.env"]
+# Three nodes start on few cores at once, and a node whose agents are not up within 15 s gives up: it is started again.
 small = "ray start --temp-dir=/srv/tmp/ray --object-store-memory=100000000"
+patient = "for n in 1 2 3 4 5 6; do ({0}) && sleep 20 && pgrep -x raylet > /dev/null && break; ray stop --force; done"
 for who, cpus in (("head", 0), ("worker", 1)):
     key = f"{who}_start_ray_commands"
-    config[key] = [c.replace("ray start", f"{small} --num-cpus={cpus}") for c in config[key]]
+    config[key] = [patient.format(c.replace("ray start", f"{small} --num-cpus={cpus}")) if "ray start" in c else c
+                   for c in config[key]]
 print(yaml.safe_dump(config))
 PYTHON
 }
