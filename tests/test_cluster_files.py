@@ -32,7 +32,7 @@ def test_ray_accepts_the_file_and_every_node_asks_for_the_token(name):
     assert len(head) == len(worker) == 1
     assert "--dashboard-host=127.0.0.1" in head[0]
     server = next(c for c in config["head_start_ray_commands"] if "mlflow server" in c)
-    assert "--host 127.0.0.1" in server
+    assert "--host 127.0.0.1 --port 5000" in server
     environment = "\n".join(config["head_setup_commands"])
     assert "RAY_ADDRESS=auto" in environment
     assert "STUDY_OUTPUT=" in environment
