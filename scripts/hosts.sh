@@ -107,7 +107,7 @@ main() {
   grep -q 'is not seen by 10.77.0' "$work/refused.log"
 
   say "ray exec: the sweep; host2 is lost after its third trial"
-  ray exec "$work/hosts.yaml" "TERM=dumb python -m study.launch ${study[*]}" > "$work/sweep.log" 2>&1 &
+  ray exec "$work/hosts.yaml" "TERM=dumb python -m study.launch ${study[*]} --tracking-uri sqlite:////srv/study/sweep.db" > "$work/sweep.log" 2>&1 &
   local sweep=$!
   until grep -q '^\[3/' "$work/sweep.log"; do kill -0 $sweep; sleep 0.2; done
   kill -KILL "${pids[2]}" && echo "host2 is gone"
@@ -126,7 +126,7 @@ print(f"{len(a)} trials, deterministic rows equal")
 PYTHON
 
   say "--cluster: a job through an SSH tunnel, its results fetched"
-  (cd "$work/laptop" && python -m study.launch bound_validation --preset smoke --cluster "$work/hosts.yaml") > "$work/job.log" 2>&1
+  (cd "$work/laptop" && python -m study.launch bound_validation --preset smoke --tracking-uri sqlite:////srv/study/job.db --cluster "$work/hosts.yaml") > "$work/job.log" 2>&1
   grep -E 'Submitted|trials finished|^Results' "$work/job.log" | tr -d '\r'
   ls "$work/laptop/results/"*
 
