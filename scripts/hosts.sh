@@ -88,7 +88,7 @@ PYTHON
 }
 
 main() {
-  declare -A pids
+  declare -a pids
   trap 'tail -n 25 "$work"/*.log >&2' ERR
   prepare
   for i in 0 1 2; do host "$i"; done
