@@ -16,6 +16,7 @@ from study.config import UsageError, digest_of, seed_for
 from study.job import Job
 from study.plan import Plan, job_of, read_manifest
 from study.space import AXES, Point, Value, axes_of, fit
+from study.weights import name_of
 
 
 class Asking:
@@ -128,9 +129,9 @@ class Asking:
     def _drop_weights(self) -> None:
         """Keep the models that the front may hold; any other can be had again by training."""
         axes = [self.jobs[name].axes for name in self.finalists()]
-        for path in (self.plan.folder / "models").glob("*.safetensors"):
-            if path.stem not in self.jobs or self.jobs[path.stem].axes not in axes:
-                path.unlink(missing_ok=True)
+        for name, job in self.jobs.items():
+            if job.axes not in axes:
+                (self.plan.place / name_of(name)).unlink(missing_ok=True)
 
     def _read(self, job: Job) -> None:
         """Take a trial's objectives from its table, if it has them all."""

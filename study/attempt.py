@@ -3,6 +3,7 @@
 Both back ends run this same class, step by step, so their rows are the same.
 """
 
+import errno
 import functools
 import hashlib
 import io
@@ -17,7 +18,7 @@ from typing import Any
 
 import torch
 
-from study import results, stages, weights
+from study import mirror, results, stages, storage, weights
 from study.config import Train, canonical_trial
 from study.heartbeat import Heartbeat
 from study.job import Job
@@ -34,16 +35,17 @@ class Attempt:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.folder = Path(job.folder)
+        self.folder = storage.at(job.folder)
         self.started, self.cpu_started = time.monotonic(), time.process_time()
         self.saved_at = time.monotonic()
         self.checkpoint = self.folder / "checkpoints" / f"{job.fingerprint}.pt"
         torch.set_num_threads(job.threads)
         if job.search_path and job.search_path not in sys.path:
             sys.path.insert(0, job.search_path)
-        if job.device == "cuda" and 0 < job.gpu_fraction < 1:
-            torch.cuda.set_per_process_memory_fraction(job.gpu_fraction)
-        self.heartbeat = Heartbeat(self.folder, job.fingerprint, max(LEAST_STILL, 50 * job.estimated_seconds))
+        if job.device == "cuda" and job.gpu_fraction > 0:  # the last job of this process may have had less
+            torch.cuda.set_per_process_memory_fraction(min(1.0, job.gpu_fraction))
+        own = mirror.working_folder(self.folder)
+        self.heartbeat = Heartbeat(own, job.fingerprint, max(LEAST_STILL, 50 * job.estimated_seconds))
         self.monitor = Monitor(beat=self.heartbeat.beat).start()
         self.base = self.folder / "bases" / f"{job.base}-{code_version()}.pt" if job.base else None
         self.base_stage = next((i for i, s in enumerate(job.trial.stages) if isinstance(s, Train)), -1)
@@ -64,10 +66,14 @@ class Attempt:
                 "cause": f"{type(error).__name__}: {error}".splitlines()[0],
                 "log": traceback.format_exc(),
             }
-            if isinstance(error, OSError) and error.errno == 28:
+            if isinstance(error, storage.Unavailable) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
                 raise
             results.note_failure(self.folder, self.job.fingerprint, note)
-            return {"done": True, "status": "failed", "cause": note["cause"]}
+            starved = isinstance(error, torch.OutOfMemoryError)
+            if starved and self.job.device == "cuda":
+                self.steps = iter(())  # let go of its tensors: another trial follows in this process
+                torch.cuda.empty_cache()
+            return {"done": True, "status": "failed", "cause": note["cause"], "out_of_memory": starved}
 
     def close(self) -> None:
         """Stop sampling; the attempt is over or given up."""
@@ -89,7 +95,7 @@ class Attempt:
         rows = [*outcome.rows, *self.monitor.rows()]
         identity = self.job.identity() | {"status": outcome.status}
         if self.job.weights and outcome.status == "ok":
-            weights.save(weights.path_of(self.folder, self.job.fingerprint), outcome.state)
+            weights.save(self.folder / weights.name_of(self.job.fingerprint), outcome.state)
         results.publish_trial(
             self.folder, self.job.fingerprint, [identity | r for r in rows], self._provenance(outcome)
         )
@@ -138,7 +144,7 @@ def _encode(saved: dict[str, Any]) -> bytes:
     return results.seal(buffer.getvalue())
 
 
-def _read_snapshot(path: Path) -> dict[str, Any] | None:
+def _read_snapshot(path: storage.Place) -> dict[str, Any] | None:
     """A snapshot; None (start from the beginning) when there is none or it is damaged: then it is set aside."""
     try:
         content = results.unseal(path.read_bytes())

@@ -20,6 +20,18 @@ SECONDS = {
 # US dollars per hour, on demand, us-east-1, list price as of 2025.
 DOLLARS_PER_HOUR = {"g4dn.xlarge": 0.526, "g5.xlarge": 1.006, "g5.2xlarge": 1.212}
 GPUS = {"g4dn.xlarge": 1, "g5.xlarge": 1, "g5.2xlarge": 1}
+# Share of one 24 GB GPU that a trial takes, by family and model ("*": any other). A process costs 0.5 GB of CUDA
+# context before anything else; the share also fences its memory (study/attempt.py), and a trial that does not fit is
+# tried once more with twice as much. Arithmetic, not measurements.
+GPU_SHARES = {
+    ("operator_norm", "*"): 0.25,  # one matrix; its decompositions are serial and leave the GPU idle
+    ("*", "fcn"): 0.25,  # 4 x 2000: 0.3 GB of weights, gradients, moments; kernels too small to fill a GPU alone
+    ("*", "fcn, wide"): 0.5,  # from 4096 up: weights grow with the square, and the kernels fill half a GPU
+    ("*", "resnet18"): 0.5,  # 0.2 GB of weights, but some GB of activations while whole batches are attacked
+    ("*", "vit"): 0.5,
+    ("*", "*"): 1.0,  # a user's model: nothing is known of it; --gpus-per-trial says better
+}
+WIDE = 4096
 BYTES_PER_TRIAL = 45_000
 INPUTS = {"digits": 64, "mnist": 784, "fashion_mnist": 784}
 OTHER_IMAGES = (50_000, 10_000)
@@ -75,6 +87,12 @@ def _footer(path: Path) -> dict[str, Any]:
         return json.loads((pq.read_metadata(path).metadata or {})[b"provenance"])
     except (OSError, KeyError, ValueError):  # a damaged file is named by the sweep itself; it just does not scale
         return {}
+
+
+def gpu_share(family: str, model: str, width: int) -> float:
+    """Share of a GPU that a trial of a family gets by default, from GPU_SHARES."""
+    kind = "fcn, wide" if model == "fcn" and width >= WIDE else model
+    return next(GPU_SHARES[key] for key in ((family, "*"), ("*", kind), ("*", "*")) if key in GPU_SHARES)
 
 
 def dollars(seconds_of_workers: float, gpus_per_trial: float, instance: str) -> float:

@@ -50,7 +50,7 @@ def again(folder: Path, wanted: str, data_dir: str, retrain: bool = False) -> Co
     if fingerprint(trial) != name:
         raise UsageError(f"trial {name} was written by a version whose configurations this one does not read")
     torch.set_num_threads(finished.provenance["threads"])
-    path = weights.path_of(folder, name)
+    path = folder / weights.name_of(name)
     kept = None
     if path.exists() and not retrain:
         try:

@@ -8,12 +8,12 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
-from study import __version__, datasets, listing, results, runner
+from study import __version__, datasets, listing, mirror, results, runner, storage
 from study import plan as plans
 from study import status as told
 from study.config import UsageError
@@ -51,12 +51,19 @@ def sweep(
     data_dir: Annotated[str, Parameter(help="Folder of the data sets, in torchvision's layout.")] = "",
     download: Annotated[bool, Parameter(help="Fetch the data set into --data-dir first.")] = False,
     model: Annotated[str, Parameter(help="Model: fcn, resnet18, vit or package:function.")] = "",
-    output: Annotated[str, Parameter(help="Results folder; default results/STUDY-PRESET.")] = "",
+    output: Annotated[
+        str,
+        Parameter(help="Folder or s3://BUCKET/PREFIX; default STUDY_OUTPUT (or results)/STUDY-PRESET."),
+    ] = "",
     dry_run: Annotated[bool, Parameter(help="Show the trials, time, disk and cost; start nothing.")] = False,
     resume: Annotated[bool, Parameter(help="Go on in the output folder; extends its seeds and axes.")] = False,
     retry_failed: Annotated[bool, Parameter(help="Run the failed trials again.")] = False,
     in_process: Annotated[bool, Parameter(help="Run in this process, without Ray.")] = False,
     address: Annotated[str, Parameter(help="Ray cluster; default RAY_ADDRESS, else a local Ray.")] = "",
+    cluster: Annotated[
+        str,
+        Parameter(help="Run as a job on this cluster (file, or http://HOST:PORT); fetch the results."),
+    ] = "",
     cpus_per_trial: Annotated[float, Parameter(help="CPUs of a trial; fractions are fine.")] = 1.0,
     gpus_per_trial: Annotated[float | None, Parameter(help="GPUs of a trial; default by preset.")] = None,
     max_concurrent: Annotated[int, Parameter(help="Most trials at once; 0 = as many as fit.")] = 0,
@@ -86,18 +93,22 @@ def sweep(
         data=data,
         data_dir=data_dir or os.environ.get("STUDY_DATA", "data"),
         model=model,
-        output=output,
+        output=output or _default_output(study, preset),
         cpus_per_trial=cpus_per_trial,
         search_storage=search_storage,
         warm_start=tuple(part.strip() for part in warm_start.split(",") if part.strip()),
         gpus_per_trial=None if gpus_per_trial is None else _positive("--gpus-per-trial", gpus_per_trial, zero=True),
     )
     address = address or os.environ.get("RAY_ADDRESS", "")
-    plan = plans.make(request, need_data=not (dry_run or download))
+    plan = plans.make(request, need_data=not (dry_run or download or cluster))
     if dry_run:
         workers = listing.expected_workers(plan, options.max_concurrent, in_process, bool(address))
         listing.show_plan(out, plan, json_, workers=workers, points=True)
         return OK
+    if cluster:
+        from study import cluster as clusters
+
+        return clusters.go(cluster, plan, sys.argv[1:], out, err)
     if download:
         from study.data import download as fetch
 
@@ -123,57 +134,72 @@ def sweep(
 
 
 @app.command
-def status(directory: Path, *, json_: Annotated[bool, Parameter(name="--json")] = False) -> int:
-    """What is done, running, failed (with its cause and log), what it cost so far, and how much is left."""
-    told.show(out, directory, json_)
+def status(directory: str, *, json_: Annotated[bool, Parameter(name="--json")] = False) -> int:
+    """What is done, running, failed (cause, log), what it cost so far, and what is left, in a folder or in S3."""
+    told.show(out, directory, *_results(directory), json_)
     return OK
+
+
+def _results(output: str) -> tuple[Path, dict[str, Any]]:
+    """The folder to read an output in (its copy, if it is in S3) and its manifest; UsageError when it has none."""
+    try:
+        folder = mirror.local(output)
+    except storage.Unavailable as error:
+        raise UsageError(str(error)) from None
+    if (found := plans.read_manifest(folder)) is None:
+        raise UsageError(f"{output} is not a folder of results: it has no study.json")
+    return folder, found
 
 
 @app.command
 def report(
-    *directories: Path,
+    *directories: str,
     csv: Annotated[Path | None, Parameter(help="Also write the tidy table of all folders to this CSV file.")] = None,
 ) -> int:
     """Write report.html of each results folder again from its table; compare several folders in one table."""
     if not directories:
         raise UsageError("which folder? give one or more results folders")
-    for directory in directories:
-        if plans.read_manifest(directory) is None:
-            raise UsageError(f"{directory} is not a folder of results: it has no study.json")
+    folders = [_results(directory)[0] for directory in directories]
     if csv and (csv.is_dir() or not csv.resolve().parent.is_dir()):
         raise UsageError(f"--csv {csv}: give a file in a folder that exists")
     from analysis import report as reports
 
-    for directory in directories:
-        summary = reports.write(directory)
+    for directory, folder in zip(directories, folders, strict=True):
+        summary = reports.write(folder)
+        mirror.push(storage.at(directory))
         out.print(summary.text(), markup=False)
-        out.print(f"Report: {directory / 'report.html'}", markup=False)
+        out.print(f"Report: {folder / 'report.html'}", markup=False)
     if csv:
-        results.to_csv(results.read(*directories), csv)
+        results.to_csv(results.read(*folders), csv)
         out.print(f"Table:  {csv}", markup=False)
     return OK
 
 
 @app.command
 def evaluate(
-    directory: Path,
+    directory: str,
     trial: str,
     *,
     data_dir: Annotated[str, Parameter(help="Folder of the data sets, in torchvision's layout.")] = "",
     retrain: Annotated[bool, Parameter(help="Train again, where the weights are kept too.")] = False,
 ) -> int:
     """Measure a finished trial again and compare with its table: exit status 0 if every number is equal, else 1."""
-    if plans.read_manifest(directory) is None:
-        raise UsageError(f"{directory} is not a folder of results: it has no study.json")
+    folder, _ = _results(directory)
     from study import evaluate as evaluation
 
-    found = evaluation.again(directory, trial, data_dir or os.environ.get("STUDY_DATA", "data"), retrain)
+    found = evaluation.again(folder, trial, data_dir or os.environ.get("STUDY_DATA", "data"), retrain)
     for name, value in found.values.items():
         out.print(f"  {name} {value:g}", markup=False)
     how = "trained again" if found.trained else "from the saved weights"
     differing = f"; different: {', '.join(found.different[:8])}" if found.different else ""
     out.print(f"{'equal' if found.equal else 'different'}: {found.rows} rows {how}{differing}", markup=False)
     return OK if found.equal else UNEXPECTED
+
+
+def _default_output(study: str, preset: str) -> str:
+    """STUDY_OUTPUT/STUDY-PRESET where the environment names a folder or an S3 prefix for all sweeps; else nothing."""
+    root = os.environ.get("STUDY_OUTPUT", "").rstrip("/")
+    return f"{root}/{study.replace('-', '_')}-{preset}" if root else ""
 
 
 def again(argv: list[str]) -> str:
@@ -234,6 +260,9 @@ def main(argv: list[str] | None = None) -> int:
         err.print(f"study: {text}", markup=False, style="red" if err.is_terminal else None)
     except UsageError as error:
         err.print(f"study: {error}", markup=False, style="red" if err.is_terminal else None)
+    except storage.Unavailable as error:
+        err.print(f"study: {error}; what is finished stays. Go on with: {again(sys.argv[1:])}", markup=False)
+        return UNEXPECTED
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from study import costs
+from study import costs, lease, storage
 from study import plan as plans
 from study.plan import Plan
 from study.space import Choice, Domain, LogUniform, moving, shown
@@ -108,7 +108,7 @@ def show_plan(
         )
     left = "" if pending is None or pending == f["trials"] else f", {pending} of them left"
     out.print(f"  {f['trials']} trials{left}: {cost_text(f, plan)} ({source})", markup=False)
-    out.print(f"  results in {plan.folder}", markup=False)
+    out.print(f"  results in {plan.place}", markup=False)
     if points:
         arms = {(p.seed, *p.axes.values()): p.arms for p in plan.points}
         lines = [["trial", "family", "arms", "seed", *moving(plan.preset)]]
@@ -140,3 +140,16 @@ def in_use(folder: Path) -> str:
         except OSError:
             return stream.read().strip()
     return ""
+
+
+def leased(output: str) -> str:
+    """The driver, on this machine or another, that has been seen at an S3 output lately, or nothing."""
+
+    place = storage.at(output)
+    if isinstance(place, Path):
+        return ""
+    try:
+        there, _, age = lease.look(place)
+    except FileNotFoundError:
+        return ""
+    return str(there["owner"]) if age <= lease.STALE_SECONDS else ""

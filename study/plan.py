@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study import __version__, costs, datasets, refusals, results, searching
+from study import __version__, costs, datasets, mirror, refusals, results, searching, storage
 from study.config import UsageError, base_key
 from study.job import Job
 from study.space import (
@@ -30,6 +30,7 @@ from study.space import (
     settings_for,
     with_overrides,
 )
+from study.storage import Place
 from study.trainables import FAMILIES
 from study.trainables.common import off
 
@@ -69,7 +70,10 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A validated sweep: every job (of a search those asked for so far), and where its results go."""
+    """A validated sweep: every job (of a search those asked for so far), and where its results go.
+
+    `place` is the output, `folder` what the driver reads of it on its own disk: the same unless the output is in S3.
+    """
 
     study: Study
     preset_name: str
@@ -81,6 +85,7 @@ class Plan:
     data_digest: str
     model: str
     model_digest: str
+    place: Place
     folder: Path
     cpus_per_trial: float
     gpus_per_trial: float
@@ -128,7 +133,12 @@ def make(request: Request, *, need_data: bool = True) -> Plan:
     preset, settings = with_overrides(preset, request.overrides, data)
     preset = _with_search(preset, request)
     model = request.model or preset.model
-    gpus = preset.gpus_per_trial if request.gpus_per_trial is None else request.gpus_per_trial
+    gpus = request.gpus_per_trial
+    if gpus is None:  # a preset says whether it is made for GPUs; how much of one, its largest family and model do
+        families = [arm.family for arm in preset.arms] + ([preset.search.family] if preset.search else [])
+        shares = [costs.gpu_share(family, model, settings["width"]) for family in families]
+        gpus = max(shares) if preset.gpus_per_trial else 0.0
+    place = storage.at(request.output or f"results/{study.name}-{request.preset}")
     plan = Plan(
         study=study,
         preset_name=request.preset,
@@ -140,7 +150,8 @@ def make(request: Request, *, need_data: bool = True) -> Plan:
         data_digest=refusals.data_digest(data, request.data_dir, need_data) if data else "",
         model=model,
         model_digest=refusals.model_digest(model) if model else "",
-        folder=Path(request.output or f"results/{study.name}-{request.preset}").resolve(),
+        place=place,
+        folder=mirror.working_folder(place),
         cpus_per_trial=request.cpus_per_trial,
         gpus_per_trial=gpus,
     )
@@ -235,7 +246,7 @@ def job_of(plan: Plan, point: Point) -> Job:
         family=point.family,
         axes=axes,
         trial=trial,
-        folder=str(plan.folder),
+        folder=str(plan.place),
         data=plan.data,
         model=plan.model,
         device="cuda" if plan.gpus_per_trial > 0 else "cpu",
@@ -321,7 +332,7 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
     differences = _differences(old | {"settings": defaults | settings}, plan.configuration())
     if differences:
         raise UsageError(
-            f"{folder} holds another configuration; choose another --output, or ask for the same:\n"
+            f"{plan.place} holds another configuration; choose another --output, or ask for the same:\n"
             + "\n".join(f"  {d}" for d in differences)
         )
     missing = set(found["trials"]) - set(done(folder)) - set(results.failures(folder))
@@ -330,7 +341,7 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
     if (missing or more or asks) and not (resume or retry_failed):
         state = f"{len(missing)} of {len(found['trials'])} trials are not finished" if missing else "it is finished"
         wish = f", and {len(more)} more are asked for" if more else ", and the search is not at its end" if asks else ""
-        raise UsageError(f"{folder} holds this study: {state}{wish}; add --resume to go on there")
+        raise UsageError(f"{plan.place} holds this study: {state}{wish}; add --resume to go on there")
     return with_jobs(_extended(plan, found)), found
 
 

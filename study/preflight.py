@@ -9,6 +9,7 @@ from study.job import Job
 from study.monitor import gpu_count
 from study.plan import Plan, job_of
 from study.space import Point, Search, axes_of
+from study.storage import S3Path
 
 
 def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
@@ -31,6 +32,8 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
         check_data_and_model(plan.data, plan.data_dir, plan.data_digest, first(plan).trial)
     if plan.preset.search:
         _check_search(plan, plan.preset.search)
+    if isinstance(plan.place, S3Path):
+        return  # it has just been listed; that it takes files shows when it is locked, before anything starts
     parent = plan.folder
     while not parent.exists():
         parent = parent.parent

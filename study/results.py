@@ -11,9 +11,7 @@ import json
 import logging
 import math
 import os
-import re
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from study import mirror, storage
 from study.space import AXES
+from study.storage import Place, publish, replace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,47 +118,15 @@ def decode(content: bytes) -> Finished:
     )
 
 
+def _file(trial: str) -> str:
+    if not storage.safe(trial) or "/" in trial:
+        raise ValueError(f"{trial!r} is no fingerprint of a trial")
+    return f"{trial}.parquet"
+
+
 def trial_path(folder: Path, trial: str) -> Path:
-    """Where a trial's table lies in a folder of results. ValueError for a name that is no plain file name."""
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", trial):
-        raise ValueError(f"{trial!r} is no name of a trial")
-    return folder / "trials" / f"{trial}.parquet"
-
-
-@contextlib.contextmanager
-def _written(path: Path, content: bytes) -> Iterator[str]:
-    """A temporary file beside `path` with `content` safely on the disk; gone afterwards unless it was renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        yield temporary
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def publish(path: Path, content: bytes) -> bool:
-    """Make `content` appear at `path`, complete or not at all; False when a file was there first (it stays).
-
-    Temporary name, fsync, link to the final name, fsync of the folder: the first publication wins.
-    """
-    with _written(path, content) as temporary:
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        _sync_folder(path.parent)
-        return True
-
-
-def replace(path: Path, content: bytes) -> None:
-    """As publish, but the newest wins: for notes that are rewritten (study.json, failures, checkpoints)."""
-    with _written(path, content) as temporary:
-        os.replace(temporary, path)
-    _sync_folder(path.parent)
+    """Where a trial's table lies in a folder of results; ValueError for a name that could lie elsewhere."""
+    return folder / "trials" / _file(trial)
 
 
 def seal(content: bytes) -> bytes:
@@ -172,26 +140,22 @@ def unseal(whole: bytes) -> bytes | None:
     return content if hashlib.sha256(content).hexdigest().encode() == whole[:64] else None
 
 
-def put_aside(path: Path, what: str) -> None:
-    """Name a damaged file in one line and move it to the folder's damaged/."""
+def put_aside(path: Place, what: str) -> None:
+    """Name a damaged file in one line and move it to the damaged/ of its output."""
     log.warning("%s is damaged and set aside: %s", path, what)
-    aside = path.parent.parent / "damaged"
-    aside.mkdir(exist_ok=True)
     with contextlib.suppress(FileNotFoundError):  # another worker that shares it was first
-        os.replace(path, aside / path.name)
+        if isinstance(path, Path):
+            aside = path.parent.parent / "damaged"
+            aside.mkdir(exist_ok=True)
+            os.replace(path, aside / path.name)
+        else:
+            replace(path.up(2) / "damaged" / path.name, path.read_bytes())
+            path.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def publish_trial(folder: Path, trial: str, rows: list[dict[str, Any]], provenance: Mapping[str, Any]) -> None:
+def publish_trial(folder: Place, trial: str, rows: list[dict[str, Any]], provenance: Mapping[str, Any]) -> None:
     """Publish a finished trial; a differing second publication is reported, and the first one stays."""
-    path = trial_path(folder, trial)
+    path = folder / "trials" / _file(trial)
     if not publish(path, encode(rows, provenance)):
         first = read_trial(path)
         again = decode(encode(rows, provenance))
@@ -200,9 +164,9 @@ def publish_trial(folder: Path, trial: str, rows: list[dict[str, Any]], provenan
     (folder / "failed" / f"{trial}.json").unlink(missing_ok=True)
 
 
-def read_trial(path: Path) -> Finished:
+def read_trial(path: Place) -> Finished:
     """One published trial; Damaged when it does not match its digest or is no file (a pipe would block for ever)."""
-    if not path.is_file():
+    if isinstance(path, Path) and not path.is_file():
         raise Damaged("it is not a file")
     return decode(path.read_bytes())
 
@@ -213,6 +177,8 @@ def scan(folder: Path, *, set_aside: bool = False) -> dict[str, Finished]:
     out: dict[str, Finished] = {}
     for path in sorted((folder / "trials").glob("*.parquet")):
         try:
+            if path.is_symlink() or not path.is_file():  # a pipe would be waited for, a link may lead anywhere
+                raise Damaged("it is not a plain file")
             out[path.stem] = read_trial(path)
         except Damaged as error:
             if set_aside:
@@ -251,7 +217,7 @@ def failures(folder: Path, trial: str = "*") -> dict[str, dict[str, Any]]:
     return notes
 
 
-def note_failure(folder: Path, trial: str, note: Mapping[str, Any]) -> None:
+def note_failure(folder: Place, trial: str, note: Mapping[str, Any]) -> None:
     """Write or rewrite a trial's failure note, counting attempts."""
     path = folder / "failed" / f"{trial}.json"
     attempts = json.loads(path.read_text())["attempts"] + 1 if path.exists() else 1
@@ -268,7 +234,7 @@ def read_study(folder: str | Path) -> dict[str, Any]:
 
 
 def read(*folders: str | Path) -> "pd.DataFrame":
-    """The tidy table of one or more results folders as a pandas DataFrame, failed trials included.
+    """The tidy table of one or more results folders, s3://BUCKET/PREFIX too, as a pandas DataFrame, failures included.
 
     Columns: study, family, trial, seed, status (ok, diverged, failed), data, model, the axes, then measure, layer,
     norm, eps, kept, split, step, n, value, deterministic. A failed trial has one row with measure `failed`.
@@ -277,7 +243,7 @@ def read(*folders: str | Path) -> "pd.DataFrame":
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    for folder in map(Path, folders):
+    for folder in map(mirror.local, folders):
         if not (folder / "study.json").is_file():
             raise FileNotFoundError(f"{folder} is not a folder of results: it has no study.json")
         finished = scan(folder)

@@ -4,24 +4,25 @@ import errno
 import fcntl
 import json
 import os
-import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from study import heartbeat, results, watch
+from study import heartbeat, mirror, results, storage, watch
 from study.config import UsageError
 from study.console import Display, headline
 from study.job import Job
-from study.listener import Listener, Options
+from study.lease import Lease
+from study.listener import Listener, Options, larger_share
 from study.plan import Plan, manifest
 from study.source import Source
+from study.storage import Place, S3Path
 
 if TYPE_CHECKING:
     from study.tracking import Tracker
@@ -51,8 +52,8 @@ class Report:
 class _Relay:
     """The driver's listener: display, failure notes, tracking. Results themselves are published by the workers."""
 
-    def __init__(self, folder: Path, display: Display, tracker: "Tracker | None") -> None:
-        self.folder, self.display, self.tracker = folder, display, tracker
+    def __init__(self, place: Place, display: Display, tracker: "Tracker | None") -> None:
+        self.place, self.display, self.tracker = place, display, tracker
         self.disk_full = False
 
     def started(self, job: Job) -> None:
@@ -63,24 +64,29 @@ class _Relay:
 
     def finished(self, job: Job, report: dict[str, Any]) -> None:
         status = str(report["status"])
+        mirror.fetch_trial(self.place, job.fingerprint)
         self.display.ended(job, status, headline(report))
         if self.tracker:
             self.tracker.trial(job.fingerprint)
 
     def died(self, job: Job, cause: str, log: str) -> None:
         full = "No space left on device" in log
-        heartbeat.forget(self.folder, job.fingerprint)
+        heartbeat.forget(mirror.working_folder(self.place), job.fingerprint)
         self.disk_full |= full
         if not full:
-            results.note_failure(self.folder, job.fingerprint, {"identity": job.identity(), "cause": cause, "log": log})
+            results.note_failure(self.place, job.fingerprint, {"identity": job.identity(), "cause": cause, "log": log})
+            mirror.fetch_trial(self.place, job.fingerprint)
         self.display.ended(job, "failed", cause)
         if self.tracker:
             self.tracker.trial(job.fingerprint)
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """The folder for this driver alone; UsageError naming the process that holds it. The kernel frees it on death."""
+def lock(folder: Path, place: Place | None = None) -> Iterator[Lease | None]:
+    """The folder for this driver alone; UsageError naming the process that holds it. The kernel frees it on death.
+
+    An output in S3 is leased too, for drivers on other machines.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as stream:
         try:
@@ -91,7 +97,8 @@ def lock(folder: Path) -> Iterator[None]:
         stream.truncate(0)
         stream.write(f"process {os.getpid()} on {os.uname().nodename}")
         stream.flush()
-        yield
+        with Lease(place, folder) if isinstance(place, S3Path) else nullcontext() as lease:
+            yield lease
 
 
 def clean_up(folder: Path) -> list[int]:
@@ -106,7 +113,9 @@ def in_process(source: Source, options: Options, listener: Listener) -> None:
     from study.attempt import Attempt
 
     end = time.monotonic() + options.time_budget if options.time_budget else float("inf")
-    while (job := source.next()) is not None:
+    again: list[Job] = []
+    grown: set[str] = set()
+    while (job := again.pop() if again else source.next()) is not None:
         listener.started(job)
         attempt = Attempt(job)
         try:
@@ -116,6 +125,10 @@ def in_process(source: Source, options: Options, listener: Listener) -> None:
                     return
         finally:
             attempt.close()
+        if report.get("out_of_memory") and job.fingerprint not in grown and 0 < job.gpu_fraction < 1:
+            grown.add(job.fingerprint)
+            again.append(replace(job, gpu_fraction=larger_share(job.gpu_fraction)))
+            continue
         listener.finished(job, report)
         source.told(job)
         if time.monotonic() > end:
@@ -138,6 +151,7 @@ def pending(plan: Plan, retry_failed: bool) -> dict[str, Job]:
     """The jobs that have no sound result yet; failed ones only on request. Damaged files are set aside."""
     results.mend(plan.folder)
     finished = results.scan(plan.folder, set_aside=True)
+    mirror.set_aside(plan.place)
     failed = {} if retry_failed else results.failures(plan.folder)
     return {name: job for name, job in plan.jobs.items() if name not in finished and name not in failed}
 
@@ -145,7 +159,8 @@ def pending(plan: Plan, retry_failed: bool) -> dict[str, Job]:
 def write_manifest(plan: Plan, found: Mapping[str, Any] | None, complete: bool = False) -> dict[str, Any]:
     """study.json, written or extended."""
     content = manifest(plan, found, complete)
-    results.replace(plan.folder / "study.json", json.dumps(content, indent=1).encode())
+    results.replace(plan.place / "study.json", json.dumps(content, indent=1).encode())
+    mirror.fetch(plan.place, "study.json")
     return content
 
 
@@ -165,7 +180,7 @@ def run(
     """
     began = time.monotonic()
     with Display(console, source.total, workers, plan.estimated_trial_seconds) as display, _sigterm_raises():
-        listener = _Relay(plan.folder, display, tracker)
+        listener = _Relay(plan.place, display, tracker)
         if ray_backend:
             from study.trainables import backend
 
@@ -175,12 +190,13 @@ def run(
             in_process(source, options, listener)
         if listener.disk_full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(plan.folder))
+    mirror.pull(plan.place)
     plan = replace(plan, jobs={**plan.jobs, **source.jobs})
     report = outcome(plan, time.monotonic() - began, bool(options.time_budget) and not source.over)
     if report.finished == report.total and source.over:  # trained bases and checkpoints have served
-        shutil.rmtree(plan.folder / "bases", ignore_errors=True)
-        shutil.rmtree(plan.folder / "checkpoints", ignore_errors=True)
-        shutil.rmtree(plan.folder / heartbeat.FOLDER, ignore_errors=True)
+        storage.clear(plan.place, "bases")
+        storage.clear(plan.place, "checkpoints")
+        storage.clear(plan.folder, heartbeat.FOLDER)
     return report
 
 

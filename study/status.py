@@ -9,8 +9,6 @@ from typing import Any
 from rich.console import Console
 
 from study import costs, heartbeat, listing, results
-from study import plan as plans
-from study.config import UsageError
 
 
 def facts(folder: Path, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,17 +62,15 @@ def _failure(folder: Path, name: str, note: Mapping[str, Any]) -> dict[str, Any]
     return {"cause": note["cause"], "attempts": note["attempts"], "log": note["log"], "path": str(path)}
 
 
-def show(out: Console, folder: Path, as_json: bool) -> None:
-    """Tell it, as text or as JSON; UsageError for a folder without results."""
-    found = plans.read_manifest(folder)
-    if found is None:
-        raise UsageError(f"{folder} is not a folder of results: it has no study.json")
+def show(out: Console, output: str, folder: Path, found: Mapping[str, Any], as_json: bool) -> None:
+    """Tell it of an output, read in its folder, as text or as JSON."""
     f = facts(folder, found)
+    f["driver"] = f["driver"] or listing.leased(output)
     if as_json:
         print(json.dumps(f, indent=1))
         return
     state = f"being run by {f['driver']}" if f["driver"] else "nothing is running"
-    out.print(f"{f['study']} in {folder}: {f['done']} of {f['trials']} trials done, "
+    out.print(f"{f['study']} in {output}: {f['done']} of {f['trials']} trials done, "
               f"{len(f['failed'])} failed, {f['left']} left; {state}", markup=False)  # fmt: skip
     for name, r in f["running"].items():
         silent = f", silent for {costs.duration(r['silent_seconds'])}" if r["silent_seconds"] > 5 else ""

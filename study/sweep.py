@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from study import listing, results, runner, searching
+from study import listing, mirror, results, runner, searching, storage
 from study import plan as plans
+from study.config import UsageError
 from study.costs import duration
 from study.job import Job
 from study.listener import Options
@@ -39,6 +40,10 @@ class Switches:
 
 def go(plan: Plan, options: Options, switches: Switches, again: str, out: Console, err: Console) -> int:
     """Run a sweep and return its exit status; UsageError before anything is started or written."""
+    try:
+        mirror.pull(plan.place)
+    except storage.Unavailable as error:
+        raise UsageError(f"--output {error}") from None
     plan, found = plans.against_folder(plan, switches.resume, switches.retry_failed)
     options = replace(options, gpus_per_trial=plan.gpus_per_trial)
     from study import tracking
@@ -54,13 +59,14 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
         err.print(f"Note: {spare} GPU(s) here stay unused; give --gpus-per-trial 0.25 to use them.")
     if found and found.get("commit") != (commit := plans.git_commit()):
         err.print(f"Note: {found['commit']} began this folder and {commit} goes on; each table names its own commit.")
-    with runner.lock(plan.folder) if found else nullcontext():
+    with runner.lock(plan.folder, plan.place) if found else nullcontext():
         if found and searching.complete(plan, found) and not runner.pending(plan, switches.retry_failed):
             err.print("Nothing left to run.")
             tracker = _tracker(plan, found, uri, plan.jobs)
             report = runner.outcome(plan)
             code = finish(plan, report, uri, switches, again, out)
             _close(tracker, "FAILED" if report.failed else "FINISHED", plan.folder, plan.folder, err)
+            _send_home(plan, uri, err)
             return code
     return _run(plan, found, options, switches, again, uri, out, err)
 
@@ -82,12 +88,18 @@ def _run(
 
         backend.connect(switches.address)
         leave = backend.disconnect
-    tracker = None
+    tracker = lease = None
     status = "KILLED"
     try:
         if not switches.in_process:
+            from study.trainables import nodes
+
+            if switches.address and isinstance(plan.place, Path):
+                nodes.check_shared(plan.place)
+            if switches.address and not plan.gpus_per_trial and (gpus := nodes.total("GPU")):
+                err.print(unused_gpus(plan, gpus), markup=False)
             workers = backend.concurrency(options)
-        with runner.lock(plan.folder):
+        with runner.lock(plan.folder, plan.place) as lease:
             if ended := runner.clean_up(plan.folder):
                 err.print(f"Ended {len(ended)} processes that a killed driver of this folder had left.")
             manifest = runner.write_manifest(plan, found)
@@ -101,6 +113,8 @@ def _run(
             code = finish(plan, report, uri, switches, again, out)
     except (KeyboardInterrupt, runner.Terminated):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if lease and lease.lost:
+            err.print(f"Another driver has taken over {plan.place}.", markup=False)
         count = len(plans.done(plan.folder))
         err.print(f"\nInterrupted: {count} of {plan.total} trials are finished and kept. Go on with:\n  {again}")
         raise
@@ -109,6 +123,8 @@ def _run(
         if tracker:
             artifacts = plan.folder if status != "KILLED" or plan.folder.joinpath("report.html").exists() else None
             _close(tracker, status, plan.folder, artifacts, err)
+            if not (lease and lease.lost):
+                _send_home(plan, uri, err)
         if leave:
             leave()
         signal.signal(signal.SIGINT, before)
@@ -146,6 +162,27 @@ def _close(tracker: "Tracker", status: str, folder: Path, artifacts: Path | None
         )
 
 
+def _send_home(plan: Plan, uri: str, err: Console) -> None:
+    """Copy what only the driver has (report, figures, journals, MLflow's SQLite) to an output in S3."""
+    if isinstance(plan.place, Path):
+        return
+    from study import tracking
+
+    try:
+        if uri.startswith("sqlite:///"):
+            mirror.copy_database(tracking.sqlite_file(uri), plan.folder / "mlflow.db")
+        mirror.push(plan.place)
+    except storage.Unavailable as error:
+        err.print(f"Not everything of {plan.folder} could be copied ({error}).", markup=False)
+
+
+def unused_gpus(plan: Plan, gpus: float) -> str:
+    """What to say when a cluster has GPUs and the preset is not made for them."""
+    made = [f"--preset {name}" for name, preset in plan.study.presets.items() if preset.gpus_per_trial]
+    others = " or ".join([*made, "--gpus-per-trial 0.25"])
+    return f"Note: the {gpus:g} GPU(s) of this cluster stay unused by the preset {plan.preset_name}; give {others}."
+
+
 def where(switches: Switches) -> str:
     """The first line: on what the trials will run."""
     if switches.in_process:
@@ -162,6 +199,7 @@ def finish(plan: Plan, report: runner.Report, uri: str, switches: Switches, agai
     if switches.json:
         record = {
             "folder": str(plan.folder),
+            "output": str(plan.place),
             "trials": report.total,
             "finished": report.finished,
             "diverged": report.diverged,

@@ -14,14 +14,15 @@ from torch import Tensor
 
 from study import results
 from study.state import State
+from study.storage import Place
 
 
-def path_of(folder: Path, trial: str) -> Path:
-    """Where a trial's weights lie in a folder of results."""
-    return folder / "models" / f"{trial}.safetensors"
+def name_of(trial: str) -> str:
+    """Where a trial's weights lie in an output."""
+    return f"models/{trial}.safetensors"
 
 
-def save(path: Path, state: State) -> None:
+def save(path: Place, state: State) -> None:
     """Publish the weights of a finished trial, complete or not at all."""
     assert state.net is not None
     tensors = {f"net.{name}": W for name, W in state.net.state_dict().items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"study.theory", "study.config", "study.space", "study.results", "study.datasets", "study.costs", "study.names",
-     "study.rows", "study.objectives", "study.domains"},
+     "study.rows", "study.objectives", "study.domains", "study.storage", "study.mirror"},
     {"study.data", "study.models", "study.penalties", "study.compression", "study.attacks"},
     {"study.adversary", "study.train", "study.state", "study.stages", "study.measures"},
     {"study.trial"},
@@ -16,14 +16,16 @@ FLOORS = [
         "study.job", "study.listener", "study.heartbeat", "study.watch", "study.status",
         "study.monitor", "study.attempt", "study.trainables", "study.plan",
         "study.console", "study.source", "study.journal", "study.search", "study.searching", "study.asking",
-        "study.weights", "study.refusals",
+        "study.weights", "study.refusals", "study.lease",
         "study.runner", "study.tracking", "study.check", "study.listing",
     },
-    {"study.preflight", "study.evaluate", "study.sweep", "study.launch"},
+    {"study.preflight", "study.evaluate", "study.sweep", "study.cluster", "study.launch"},
 ]  # fmt: skip
 ROOMS = {
-    "ray": {"study.trainables.base", "study.trainables.backend"},
+    "ray": {"study.trainables.base", "study.trainables.backend", "study.trainables.nodes", "study.cluster"},
     "mlflow": {"study.tracking.runs", "study.tracking.models"},
+    "boto3": {"study.storage"},
+    "botocore": {"study.storage"},
     "art": {"study.attacks.art"},
     "optuna": {"study.search"},
     "moocore": {"analysis.pareto"},
@@ -91,7 +93,7 @@ def test_theory_imports_nothing_of_ours():
 def test_planning_needs_neither_torch_nor_ray():
     code = (
         "import sys; from study.launch import main; assert main(['compressibility_sweep', '--dry-run']) == 0;"
-        "assert not {'torch', 'ray', 'mlflow', 'art'} & set(sys.modules), 'heavy import'"
+        "assert not {'torch', 'ray', 'mlflow', 'art', 'boto3'} & set(sys.modules), 'heavy import'"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

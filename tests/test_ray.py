@@ -1,6 +1,8 @@
 """Tune's own view: named axes in config and result grid, actors reused, fractional GPUs packed."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -67,6 +69,19 @@ def test_four_half_gpu_trials_are_packed_two_to_a_gpu(cluster, tmp_path):
     assert frame["robust_accuracy/linf_16_255"].between(0, 1).all()
 
 
+def test_a_client_with_another_token_is_refused(cluster):
+    address = cluster.ray.get_runtime_context().gcs_address
+    code = f"import ray; ray.init(address={address!r}, log_to_driver=False)"
+    for token, let_in in (("0" * 32, False), ("", True)):
+        environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"RAY_AUTH_MODE": "token"}
+        environment |= {"RAY_AUTH_TOKEN": token} if token else {}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert (done.returncode == 0) == let_in, done.stderr
+        assert let_in or "token is missing or incorrect" in done.stderr
+
+
 def test_too_large_a_trial_is_refused(cluster):
     from study.config import UsageError
     from study.listener import Options
@@ -76,15 +91,75 @@ def test_too_large_a_trial_is_refused(cluster):
     assert cluster.concurrency(Options(max_concurrent=1)) == 1
 
 
-def test_gpus_that_the_autoscaler_may_start_count(cluster, tmp_path):
+def test_machines_that_the_autoscaler_may_start_count(cluster, tmp_path, monkeypatch):
+    from study.listener import Options
+    from study.trainables import nodes
+
     file = tmp_path / "ray_bootstrap_config.yaml"
-    assert cluster.cluster_file_gpus(str(file)) == 0
+    assert nodes.startable(str(file)) == []
+    assert not nodes.workers_to_come(str(file))
     file.write_text(
-        "max_workers: 3\navailable_node_types:\n"
-        "  head: {resources: {CPU: 4}}\n"
+        "max_workers: 3\nhead_node_type: head\navailable_node_types:\n"
+        "  head: {max_workers: 0, resources: {CPU: 0}}\n"
         "  gpu: {max_workers: 5, resources: {CPU: 8, GPU: 2}}\n"
     )
-    assert cluster.cluster_file_gpus(str(file)) == 6
+    assert nodes.startable(str(file)) == [({"CPU": 0}, 1), ({"CPU": 8, "GPU": 2}, 3)]
+    assert nodes.workers_to_come(str(file))
+    monkeypatch.setattr(nodes.machines, "__defaults__", (str(file),))
+    assert nodes.total("GPU") == 6
+    assert cluster.concurrency(Options(cpus_per_trial=1, gpus_per_trial=0.25)) == 24
+    assert cluster.concurrency(Options(cpus_per_trial=2, gpus_per_trial=0.25)) == 12
+
+
+@pytest.mark.parametrize(
+    ("machine", "cpus", "gpus", "trials"),
+    [
+        ({"CPU": 4, "GPU": 1}, 1, 0.25, 4),
+        ({"CPU": 4, "GPU": 1}, 1, 0.3, 3),
+        ({"CPU": 2, "GPU": 1}, 1, 0.25, 2),
+        ({"CPU": 8, "GPU": 4}, 0.5, 0.6, 4),
+        ({"CPU": 8, "GPU": 4}, 1, 2, 2),
+        ({"CPU": 0}, 1, 0, 0),
+        ({"CPU": 3}, 0.5, 0, 6),
+    ],
+)
+def test_trials_that_fit_on_a_machine(machine, cpus, gpus, trials):
+    from study.trainables.nodes import fits
+
+    assert fits(machine, cpus, gpus) == trials
+
+
+GREEDY = """
+import torch, ray
+from torch import nn
+class Net(nn.Sequential):
+    def forward(self, x):
+        if self.training and ray.get_runtime_context().get_assigned_resources().get("GPU", 0) < 0.5:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return super().forward(x)
+def build(shape, classes):
+    return Net(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, classes))
+"""
+
+
+@pytest.mark.slow
+def test_a_trial_that_runs_out_of_memory_is_tried_once_more_with_twice_the_share(cluster, tmp_path, monkeypatch):
+    from study import plan, results
+    from study.listener import Options
+
+    (tmp_path / "greedy.py").write_text(GREEDY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    request = plan.Request(
+        study="compressibility_sweep", preset="smoke", output="out", seeds=(0,), model="greedy:build",
+        overrides={"alpha": "0", "rank": "full"},
+    )  # fmt: skip
+    jobs = plan.make(request).jobs
+    listener = Listener()
+    cluster.run(jobs, Options(cpus_per_trial=0.5, gpus_per_trial=0.25, max_concurrent=1), listener)
+    assert [r["status"] for r in listener.reports if r["done"]] == ["ok"] * len(jobs)
+    assert set(results.scan(tmp_path / "out")) == set(jobs)
+    assert results.failures(tmp_path / "out") == {}
 
 
 @pytest.mark.parametrize(
@@ -120,21 +195,3 @@ def test_an_unknown_key_of_a_family_is_refused():
         standalone_job("regularization", {"alpa": 1}, "/tmp")
     with pytest.raises(UsageError, match="low_rank does not take alpha; it takes rank, frobenius"):
         standalone_job("low_rank", {"alpha": 1}, "/tmp")
-
-
-def test_cluster_yaml_is_one_that_ray_accepts():
-    from pathlib import Path
-
-    import yaml
-    from ray.autoscaler._private.util import prepare_config, validate_config
-
-    path = Path(__file__).resolve().parent.parent / "cluster.yaml"
-    config = prepare_config(yaml.safe_load(path.read_text()))
-    validate_config(config)
-    types = config["available_node_types"]
-    assert types["gpu_worker"]["min_workers"] == 0
-    assert all(t["resources"]["GPU"] == 1 for t in types.values())
-    assert all(
-        rule["FromPort"] == rule["ToPort"] == 22 for rule in config["provider"]["security_group"]["IpPermissions"]
-    )
-    assert any("constraints.txt" in command for command in config["setup_commands"])

@@ -1,11 +1,13 @@
 """The Ray back end: starts or joins a Ray cluster and runs a sweep's jobs through Ray Tune."""
 
+import functools
 import logging
 import os
 import shutil
 import tempfile
 import warnings
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,6 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
-import yaml
-
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import ray
@@ -29,8 +29,9 @@ with warnings.catch_warnings():
 
 from study.config import UsageError
 from study.job import Job
-from study.listener import Listener, Options
+from study.listener import Listener, Options, larger_share
 from study.source import Source
+from study.trainables import nodes
 from study.trainables.base import FamilyTrainable
 
 MAX_WORKER_DEATHS = 3
@@ -91,6 +92,7 @@ class _Relay(tune.Callback):
     def __init__(self, feed: _Feed, listener: Listener) -> None:
         self.feed, self.listener = feed, listener
         self.deaths: Counter[str] = Counter()
+        self.grown: set[str] = set()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Tune pickles its run configuration for a restore that is never asked for; the listener stays here."""
@@ -103,7 +105,10 @@ class _Relay(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         job = trial.config["job"]
-        if result.get("done"):
+        if result.get("out_of_memory") and job.fingerprint not in self.grown and 0 < job.gpu_fraction < 1:
+            self.grown.add(job.fingerprint)  # tried again with more; its failure is noted meanwhile
+            self.feed.again.append(replace(job, gpu_fraction=larger_share(job.gpu_fraction)))
+        elif result.get("done"):
             self.listener.finished(job, result)
             self._told(job)
         else:
@@ -131,42 +136,33 @@ def config(job: Job) -> dict[str, Any]:
 
 
 def concurrency(options: Options) -> int:
-    """How many trials the cluster holds at once; UsageError when it cannot hold one."""
-    have = ray.cluster_resources()
-    fits = int(have.get("CPU", 0) / options.cpus_per_trial + 1e-9) if options.cpus_per_trial else 10**6
-    if options.gpus_per_trial > 0:
-        gpus = have.get("GPU", 0) or cluster_file_gpus()
-        per_gpu = int(1 / options.gpus_per_trial + 1e-9) if options.gpus_per_trial <= 1 else 1 / options.gpus_per_trial
-        fits = min(fits, int(gpus * per_gpu + 1e-9))
+    """How many trials the cluster holds at once, when all of it is up; UsageError when it cannot hold one."""
+    cpus, gpus = options.cpus_per_trial, options.gpus_per_trial
+    fits = sum(nodes.fits(machine, cpus, gpus) for machine in nodes.machines())
     if fits < 1:
         raise UsageError(
-            f"a trial wants {options.cpus_per_trial:g} CPUs and {options.gpus_per_trial:g} GPUs, the cluster has "
-            f"{have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs; change --cpus-per-trial or --gpus-per-trial"
+            f"a trial wants {cpus:g} CPUs and {gpus:g} GPUs, the cluster has {nodes.total('CPU'):g} CPUs and "
+            f"{nodes.total('GPU'):g} GPUs; change --cpus-per-trial or --gpus-per-trial"
         )
     return min(fits, options.max_concurrent or fits)
 
 
-def cluster_file_gpus(path: str = "~/ray_bootstrap_config.yaml") -> float:
-    """GPUs that the autoscaler may still start, from the cluster file that `ray up` leaves on the head; 0 elsewhere."""
-    file = Path(path).expanduser()
-    if not file.is_file():
-        return 0.0
-    cluster = yaml.safe_load(file.read_text()) or {}
-    most = cluster.get("max_workers", 0)
-    types = cluster.get("available_node_types", {}).values()
-    return float(sum(t.get("resources", {}).get("GPU", 0) * min(t.get("max_workers", 0), most) for t in types))
+def _resources(options: Options, config: dict[str, Any]) -> Any:
+    """What a trial asks of Ray: as all others, but for one that ran out of memory with that share of a GPU."""
+    gpu = max(options.gpus_per_trial, config["job"].gpu_fraction) if options.gpus_per_trial else 0.0
+    return tune.PlacementGroupFactory([{"CPU": options.cpus_per_trial} | ({"GPU": gpu} if gpu else {})])
 
 
 def run(source: Source, options: Options, listener: Listener) -> Any:
     """Run every job of the source on the connected Ray; returns Tune's result grid.
 
-    A trial whose worker dies is tried again, by Tune or, where Tune gives up, as a new trial of the same job.
+    A trial whose worker dies is tried again, by Tune or, where Tune gives up, as a new trial of the same job; one that
+    did not fit in its share of a GPU once more, with twice the share.
     """
     storage = tempfile.mkdtemp(prefix="study-tune-") if not options.storage else options.storage
     feed = _Feed(source)
-    resources = {"cpu": options.cpus_per_trial, "gpu": options.gpus_per_trial}
     tuner = tune.Tuner(
-        tune.with_resources(FamilyTrainable, resources),
+        tune.with_resources(FamilyTrainable, functools.partial(_resources, options)),
         tune_config=tune.TuneConfig(
             search_alg=feed,
             num_samples=-1,

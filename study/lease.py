@@ -1,0 +1,111 @@
+"""One driver at a time for an S3 output: a lock object with its owner and a heartbeat.
+
+Safety does not hang on it: tables are put if absent, so two drivers would waste work and lose none. The lock goes to
+whoever puts it first, or first replaces one that has not been renewed for STALE_SECONDS by the store's own clock, or
+whose owner was this very machine and folder (whose file lock, which died with its process, the caller holds).
+"""
+
+import contextlib
+import datetime
+import email.utils
+import json
+import os
+import signal
+import threading
+import uuid
+from pathlib import Path
+from typing import Any
+
+from study.config import UsageError
+from study.storage import S3Path, Unavailable
+
+BEAT_SECONDS = 15.0
+STALE_SECONDS = 60.0
+
+
+def owner() -> str:
+    """Who this driver is, for people."""
+    return f"process {os.getpid()} on {os.uname().nodename}"
+
+
+def machine(folder: Path) -> str:
+    """What tells this boot of this machine, and its folder, from all others."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return f"{os.uname().nodename} {boot.read_text().strip() if boot.exists() else ''} {folder}"
+
+
+def look(place: S3Path) -> tuple[dict[str, Any], str, float]:
+    """The lock's content, its ETag and its age in seconds by the store's clock; FileNotFoundError without one."""
+    said = (place / "lock.json").head()
+    now = email.utils.parsedate_to_datetime(said["ResponseMetadata"]["HTTPHeaders"]["date"])
+    if now.tzinfo is None:
+        now = now.replace(tzinfo=datetime.UTC)
+    return json.loads((place / "lock.json").read_bytes()), said["ETag"], (now - said["LastModified"]).total_seconds()
+
+
+class Lease:
+    """The lock of an S3 output while it is held; SIGTERM to this process when another driver has taken it."""
+
+    def __init__(self, place: S3Path, folder: Path) -> None:
+        self.place, self.token, self.lost = place, uuid.uuid4().hex, False
+        self._note = {"owner": owner(), "machine": machine(folder), "token": self.token}
+        self._beats = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    def __enter__(self) -> "Lease":
+        self._etag = self._take()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._over.set()
+        self._thread.join()
+        with contextlib.suppress(Unavailable, FileNotFoundError):  # it goes stale by itself
+            if not self.lost and look(self.place)[0]["token"] == self.token:
+                (self.place / "lock.json").unlink()
+
+    def _content(self) -> bytes:
+        self._beats += 1
+        return json.dumps(self._note | {"beat": self._beats}).encode()
+
+    def _put(self, **conditions: str) -> str | None:
+        return (self.place / "lock.json").put(self._content(), **conditions)
+
+    def _take(self) -> str:
+        """The ETag of the lock now held; UsageError when another driver has it or the store takes no file."""
+        try:
+            if etag := self._put(IfNoneMatch="*"):
+                return etag
+            there, etag, age = look(self.place)
+            free = there["machine"] == self._note["machine"] or age > STALE_SECONDS or there["token"] == self.token
+            if free and (taken := self._put(IfMatch=etag)):
+                return taken
+        except FileNotFoundError:
+            raise UsageError(f"{self.place} has just been left by another sweep; start again") from None
+        except Unavailable as error:
+            raise UsageError(f"--output {error}") from None
+        wait = max(1, round(STALE_SECONDS - age + 1))
+        raise UsageError(
+            f"{self.place} is in use by another sweep ({there['owner']}, last seen {age:.0f} s ago); "
+            f"if that one is dead, the lock is free in {wait} s"
+        )
+
+    def _keep(self) -> None:
+        while not self._over.wait(BEAT_SECONDS):
+            with contextlib.suppress(Unavailable):  # tried again at the next beat
+                self._renew()
+            if self.lost:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    def _renew(self) -> None:
+        if etag := self._put(IfMatch=self._etag):
+            self._etag = etag
+            return
+        try:
+            there, etag, _ = look(self.place)
+        except FileNotFoundError:
+            there, etag = {"token": ""}, ""
+        # a renewal whose answer was lost is repeated by the client and then fails against itself
+        self.lost, self._etag = there["token"] != self.token, etag

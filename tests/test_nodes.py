@@ -1,0 +1,94 @@
+"""A cluster of several machines, as far as one machine without privileges can play it: several real raylets.
+
+`scripts/hosts.sh` does the same over three hosts with addresses, file systems and sshd of their own.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from study.config import UsageError
+from tests.test_sweep import digests, read_until
+
+SMOKE = ["compressibility_sweep", "--preset", "smoke", "--set", "epochs=30", "--seeds", "2"]
+TRIALS = 6
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head without CPUs and two machines of one CPU each."""
+    from ray.cluster_utils import Cluster
+
+    from study.trainables import backend
+
+    running = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for _ in range(2):
+        running.add_node(num_cpus=1)
+    running.wait_for_nodes()
+    yield running
+    backend.disconnect()
+    running.shutdown()
+
+
+def test_a_folder_that_a_machine_does_not_see_is_refused_before_anything_starts(cluster, tmp_path, monkeypatch):
+    from study.trainables import backend, nodes
+
+    backend.connect(cluster.address)
+    nodes.check_shared(tmp_path / "not/yet/there")
+    assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(nodes.tempfile, "NamedTemporaryFile", Elsewhere)
+        with pytest.raises(UsageError, match=r"is not seen by .*; use --output s3://BUCKET/PREFIX .*, or"):
+            nodes.check_shared(tmp_path)
+    backend.disconnect()
+
+
+@pytest.mark.slow
+def test_a_machine_that_dies_in_mid_sweep_changes_nothing(cluster, here, tmp_path):
+    alone = here(*SMOKE, "--in-process", "--output", "control", cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr
+    words = [*SMOKE, "--output", "out", "--address", cluster.address, "--max-concurrent", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "study.launch", *words],
+        cwd=tmp_path, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    read_until(process, "[1/6]")
+    raylet = cluster.list_all_nodes()[-1].all_processes["raylet"][0].process
+    os.kill(raylet.pid, signal.SIGKILL)
+    said = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, said
+    assert f"{TRIALS} of {TRIALS} trials finished" in said
+    assert digests(tmp_path / "out") == digests(tmp_path / "control")
+
+
+class Elsewhere:
+    """A token on a disk of this machine's own: no other sees it."""
+
+    name = "/nowhere/token"
+
+    def __init__(self, **where):
+        """Nothing is written."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        """Nothing to remove."""
+
+
+def test_machines_still_to_come_are_taken_to_share_network_mounts_alone(tmp_path, monkeypatch):
+    from study.trainables import nodes
+
+    file = tmp_path / "ray_bootstrap_config.yaml"
+    monkeypatch.setattr(nodes, "_alive", lambda: [{"NodeID": "1", "NodeManagerAddress": "127.0.0.1"}])
+    nodes.check_shared(tmp_path, str(file))
+    file.write_text("max_workers: 2\nhead_node_type: h\navailable_node_types: {h: {}, w: {max_workers: 2}}\n")
+    with pytest.raises(UsageError, match=r"lies on this machine alone, .*; use --output s3://BUCKET/PREFIX"):
+        nodes.check_shared(tmp_path, str(file))
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nfs-1:/ {tmp_path}/shared nfs4 rw 0 0\n")
+    assert nodes._network_mount(tmp_path / "shared/results", mounts)
+    assert not nodes._network_mount(tmp_path / "other", mounts)

@@ -1,0 +1,262 @@
+"""The output in an object store: S3's own protocol, spoken to a mock server on loopback."""
+
+import json
+import os
+import sys
+import threading
+import time
+
+import pytest
+
+from study import lease, mirror, results, storage
+from study.config import UsageError
+from tests.test_results import rows
+
+SMOKE = ["compressibility_sweep", "--preset", "smoke", "--in-process", "--seeds", "1", "--set", "epochs=1"]
+
+
+@pytest.fixture(scope="module")
+def server():
+    """An S3 server of this module's own on 127.0.0.1."""
+    moto = pytest.importorskip("moto.server", reason="the extra `test` brings moto")
+    with pytest.MonkeyPatch.context() as patch:
+        running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        running.start()
+        for name, value in {
+            "AWS_ENDPOINT_URL_S3": "http://{}:{}".format(*running.get_host_and_port()),
+            "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():  # fmt: skip
+            patch.setenv(name, value)
+        storage.client.cache_clear()
+        storage.client().create_bucket(Bucket="studies")
+        yield running
+        running.stop()
+        storage.client.cache_clear()
+
+
+@pytest.fixture
+def place(server, tmp_path, monkeypatch):
+    """An unused prefix, and a cache of this test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return storage.at(f"s3://studies/{tmp_path.name}")
+
+
+def digests(folder):
+    return {name: results.rows_digest(t.rows, True) for name, t in results.scan(folder).items()}
+
+
+@pytest.mark.parametrize("kind", ["disk", "S3"])
+def test_one_of_many_publishers_wins_and_readers_see_it_whole(kind, place, tmp_path):
+    path = (tmp_path if kind == "disk" else place) / "x.bin"
+    gate, won = threading.Barrier(8), []
+
+    def put(i):
+        gate.wait()
+        if storage.publish(path, bytes([i]) * 1000):
+            won.append(i)
+
+    threads = [threading.Thread(target=put, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert path.read_bytes() == bytes(won) * 1000
+    storage.replace(path, b"new")
+    assert path.read_bytes() == b"new"
+    path.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    assert not path.exists()
+    with pytest.raises(FileNotFoundError):
+        path.read_bytes()
+
+
+def test_a_table_in_the_store_is_the_table_on_a_disk(place, tmp_path, caplog):
+    for output in (tmp_path / "disk", place):
+        results.note_failure(output, "t", {"identity": rows()[0], "cause": "boom", "log": "..."})
+        results.publish_trial(output, "t", rows(), {"commit": "c"})
+        results.publish_trial(output, "t", rows(value=0.7), {})
+        storage.replace(output / "study.json", b"{}")
+    assert caplog.text.count("other deterministic rows") == 2
+    assert sorted(place.listing()) == ["study.json", "trials/t.parquet"]
+    frame = results.read(str(place))
+    assert frame.equals(results.read(tmp_path / "disk"))
+    assert list(frame["value"]) == [0.5, 1.5, 2.5]
+
+
+def test_a_sweep_to_s3_gives_the_rows_of_one_to_a_disk(place, here, tmp_path):
+    assert here(*SMOKE, "--output", "out", cwd=tmp_path).returncode == 0
+    done = here(*SMOKE, "--output", str(place), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    control = digests(tmp_path / "out")
+    assert len(control) == 3
+    assert digests(mirror.local(str(place))) == control
+    there = place.listing()
+    assert {"report.html", "mlflow.db", "figures/robustness.png"} <= set(there)
+    assert not [n for n in there if n.startswith(("bases/", "checkpoints/", "lock"))]
+    more = here(*SMOKE, "--set", "rank=full,4", "--resume", "--output", str(place), cwd=tmp_path, XDG_CACHE_HOME="b")
+    assert more.returncode == 0, more.stderr
+    assert control.items() <= digests(tmp_path / "b/compressibility-study/studies" / place.key).items()
+    assert len([n for n in place.listing() if n.startswith("trials/")]) == 4
+    told = here("status", str(place), cwd=tmp_path)
+    assert f"in {place}: 4 of 4 trials done, 0 failed, 0 left; nothing is running" in told.stdout
+    written = here("report", str(place), "--csv", "all.csv", cwd=tmp_path)
+    assert written.returncode == 0
+    assert len((tmp_path / "all.csv").read_text().splitlines()) > 100
+
+
+def test_a_damaged_table_in_the_store_is_set_aside_and_redone(place, here, tmp_path):
+    words = [*SMOKE, "--output", str(place)]
+    assert here(*words, cwd=tmp_path).returncode == 0
+    before = digests(mirror.local(str(place)))
+    name = next(iter(before))
+    path = place / "trials" / f"{name}.parquet"
+    storage.replace(path, path.read_bytes()[:-30])
+    done = here(*words, "--resume", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert digests(mirror.local(str(place))) == before
+    assert (place / "damaged" / f"{name}.parquet").exists()
+
+
+def test_a_driver_killed_before_it_could_send_keeps_its_newer_files(place):
+    storage.replace(place / "study.json", b"{}")
+    storage.replace(place / "journal.log", b"old")
+    folder = mirror.local(place)
+    (folder / "journal.log").write_bytes(b"old and new")
+    later = time.time() + 5
+    os.utime(folder / "journal.log", (later, later))
+    assert (mirror.local(place) / "journal.log").read_bytes() == b"old and new"
+    mirror.push(place)
+    assert (place / "journal.log").read_bytes() == b"old and new"
+
+
+def test_what_left_the_store_leaves_the_copy(place):
+    storage.replace(place / "study.json", b"{}")
+    results.publish_trial(place, "t", rows(), {})
+    results.note_failure(place, "u", {"cause": "boom"})
+    folder = mirror.local(place)
+    assert (folder / "trials/t.parquet").exists()
+    (place / "trials" / "t.parquet").unlink()
+    (place / "failed" / "u.json").unlink()
+    assert [p.name for p in mirror.local(place).rglob("*") if p.is_file()] == ["study.json"]
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x", "trials/../../x", "/etc/x", ".lock", "trials/.x", "a\0b", "x" * 200, "a//b"]
+)
+def test_a_key_never_leads_out_of_the_copy(name, place, tmp_path):
+    assert not storage.safe(name)
+    storage.replace(place / "study.json", b"{}")
+    if "\0" not in name:
+        storage.replace(storage.S3Path(place.bucket, f"{place.key}/{name}"), b"evil")
+    folder = mirror.local(place)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [folder / "study.json"]
+
+
+@pytest.mark.parametrize("trial", ["../x", "a/b", "", ".x", "a\0", "%2e%2e/x"])
+def test_a_trial_has_a_plain_name(trial, tmp_path):
+    with pytest.raises(ValueError, match="no fingerprint"):
+        results.publish_trial(tmp_path, trial, rows(), {})
+    with pytest.raises(ValueError, match="no fingerprint"):
+        results.trial_path(tmp_path, trial)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_links_pipes_and_folders_are_no_tables(tmp_path, caplog):
+    (tmp_path / "trials").mkdir()
+    results.publish_trial(tmp_path / "other", "t", rows(), {})
+    (tmp_path / "trials/link.parquet").symlink_to(results.trial_path(tmp_path / "other", "t"))
+    (tmp_path / "trials/environ.parquet").symlink_to("/proc/self/environ")
+    (tmp_path / "trials/folder.parquet").mkdir()
+    os.mkfifo(tmp_path / "trials/pipe.parquet")
+    assert results.scan(tmp_path) == {}
+    assert caplog.text.count("not a plain file") == 4
+
+
+def test_the_lock_of_a_live_driver_is_respected_and_a_stale_one_taken(place, tmp_path, monkeypatch):
+    other = tmp_path / "elsewhere"
+    with lease.Lease(place, tmp_path):
+        with pytest.raises(UsageError, match=rf"in use by another sweep \(process {os.getpid()} on .* free in \d+ s"):
+            lease.Lease(place, other).__enter__()
+        with monkeypatch.context() as patch:
+            patch.setattr(lease, "STALE_SECONDS", -1.0)
+            with lease.Lease(place, other) as thief:
+                assert json.loads((place / "lock.json").read_bytes())["token"] == thief.token
+    assert not (place / "lock.json").exists()
+
+
+def test_a_driver_whose_lock_was_taken_stops(place, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(lease.os, "kill", lambda pid, number: told.append((pid, number)))
+    with lease.Lease(place, tmp_path) as mine:
+        until = time.monotonic() + 10
+        while json.loads((place / "lock.json").read_bytes())["beat"] < 3 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not mine.lost
+        storage.replace(place / "lock.json", b'{"owner": "another", "token": "x", "machine": "y"}')
+        while not told and time.monotonic() < until:
+            time.sleep(0.05)
+    assert mine.lost
+    assert told == [(os.getpid(), lease.signal.SIGTERM)]
+    assert (place / "lock.json").exists(), "the other's lock is not ours to remove"
+
+
+def test_a_second_driver_is_refused_and_status_names_the_first(place, here, tmp_path):
+    words = [*SMOKE, "--output", str(place)]
+    with lease.Lease(place, tmp_path):
+        done = here(*words, cwd=tmp_path)
+        assert done.returncode == 2
+        assert f"{place} is in use by another sweep" in done.stderr
+        assert set(place.listing()) == {"lock.json"}
+        storage.replace(place / "study.json", b'{"configuration": {"study": "s", "settings": {}}, "arms": [], '
+                                              b'"seeds": [], "trials": []}')  # fmt: skip
+        assert f"being run by process {os.getpid()}" in here("status", str(place), cwd=tmp_path).stdout
+
+
+BAD = [
+    ("s3://studies", "give s3://BUCKET/PREFIX"),
+    ("s3://studies/../x", "give s3://BUCKET/PREFIX"),
+    ("s3://Studies/x", "give s3://BUCKET/PREFIX"),
+    ("s3://no-such-bucket/x", "bucket does not exist"),
+    ("s3://studies/foreign", "holds no results of a study"),
+]
+
+
+@pytest.mark.parametrize(("output", "message"), BAD)
+def test_an_output_that_cannot_be_used_is_refused(output, message, place, here, tmp_path):
+    storage.replace(storage.S3Path("studies", "foreign/x"), b"1")
+    done = here(*SMOKE, "--output", output, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_boto3_the_extra_is_named(place, here, tmp_path, monkeypatch):
+    storage.client.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "boto3", None)
+        done = here(*SMOKE, "--output", str(place), cwd=tmp_path)
+    assert done.returncode == 2
+    assert 'pip install -c constraints.txt -e ".[cluster]"' in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_goes_away_is_one_message_and_the_way_on(place, here, tmp_path, monkeypatch):
+    words = [*SMOKE, "--output", str(place)]
+    put = storage.S3Path.put
+
+    def broken(self, content, **conditions):
+        if "trials/" in self.key and len([n for n in place.listing() if n.startswith("trials/")]) == 1:
+            raise storage.Unavailable(f"{self}: gone (SlowDown)")
+        return put(self, content, **conditions)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.S3Path, "put", broken)
+        done = here(*words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "gone (SlowDown); what is finished stays. Go on with:" in done.stderr
+    assert results.failures(mirror.local(place)) == {}, "the store's fault is no trial's failure"
+    assert here(*words, "--resume", cwd=tmp_path).returncode == 0
