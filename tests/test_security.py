@@ -151,7 +151,7 @@ def test_no_string_of_a_folder_leaves_the_folder(tmp_path):
 
 @pytest.mark.parametrize("name", ["..", "../x", "/etc/passwd", "a/b", "a\0b", "", "%2e%2e/x", "x" * 200, "a b", ".x"])
 def test_a_trial_is_no_path(name, tmp_path):
-    with pytest.raises(ValueError, match="no name of a trial"):
+    with pytest.raises(ValueError, match="no fingerprint of a trial"):
         results.trial_path(tmp_path, name)
 
 
