@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from study.attacks import ball
 from study.attacks.apgd import apgd, has_bf16_units
-from study.attacks.climb import MARGIN, checkpoints
+from study.attacks.climb import MARGIN, SOFT, checkpoints
 from tests.attack_cases import digits, stream
 
 
@@ -30,7 +30,8 @@ def dlr(z, y):
 def twin(net, x, y, eps, norm, iterations, generator, loss="ce", margin=math.inf):
     """Algorithm 1 on one sample (1, C, H, W): whether no iterate fooled the net.
 
-    The cross-entropy is that of logits divided by so much that the clean point's margin is at most `margin`.
+    Until the first checkpoint from SOFT of the iterations on, the cross-entropy is that of logits divided by so much
+    that the clean point's margin is at most `margin`.
     """
     fooled = False
     ordered = net(x)[0].detach().sort(descending=True).values
@@ -77,6 +78,11 @@ def twin(net, x, y, eps, norm, iterations, generator, loss="ce", margin=math.inf
             if condition_1 or condition_2:
                 eta /= 2
                 xs[k + 1], values[k + 1], directions[k + 1] = x_max, f_max, d_max
+            if W[j - 1] < SOFT * N <= W[j] and loss == "ce" and temperature > 1:
+                temperature = 1.0
+                f_max = cross_entropy(net(x_max).double(), y[None]).item()
+                xs[k + 1], values[k + 1], directions[k + 1] = x_max, f_max, d_max
+                best_at[k] = f_max
     return not fooled
 
 

@@ -164,7 +164,11 @@ def test_a_trial_that_runs_out_of_memory_is_tried_once_more_with_twice_the_share
 
 @pytest.mark.parametrize(
     ("family", "axis", "values"),
-    [("Regularization", "alpha", [0.0, 0.01]), ("LowRank", "rank", [0, 4]), ("Pareto", "bits", [0, 4])],
+    [
+        ("Regularization", "alpha", [0.0, 0.01]),
+        pytest.param("LowRank", "rank", [0, 4], marks=pytest.mark.slow),
+        pytest.param("Pareto", "bits", [0, 4], marks=pytest.mark.slow),
+    ],
 )
 def test_a_family_is_a_plain_tune_trainable(family, axis, values, cluster, tmp_path):
     from ray import tune

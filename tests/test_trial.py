@@ -26,6 +26,7 @@ from study.config import (
 from study.job import Job
 from study.names import summary
 from study.results import read_trial, rows_digest, trial_path
+from study.source import FixedList
 from study.space import AXES
 from study.trial import run
 from tests.helpers import tiny_trial
@@ -295,7 +296,7 @@ def test_out_of_memory_is_tried_once_more_with_twice_the_share(fits, status, att
     said = []
     monkeypatch.setattr("study.attempt.run", greedy)
     one = job(tmp_path, tiny_trial(measures=False), gpu_fraction=0.25)
-    runner.in_process({one.fingerprint: one}, Options(), Told())
+    runner.in_process(FixedList({one.fingerprint: one}), Options(), Told())
     (end,) = [words[0] for name, *words in said if name == "finished"]
     assert end["status"] == status
     assert len(tried) == attempts
@@ -320,6 +321,6 @@ def test_nothing_larger_is_tried_where_no_share_of_a_gpu_was_given(tmp_path, mon
     said = []
     monkeypatch.setattr("study.attempt.run", greedy)
     one = job(tmp_path, tiny_trial(measures=False))
-    runner.in_process({one.fingerprint: one}, Options(), Told())
+    runner.in_process(FixedList({one.fingerprint: one}), Options(), Told())
     assert said == ["started", "finished"]
     assert [larger_share(s) for s in (0.25, 0.5, 0.75, 1.0)] == [0.5, 1.0, 1.0, 1.0]
