@@ -1,6 +1,6 @@
 """Does the search find better fronts than chance, and do earlier sweeps help it? Measured without training.
 
-    python -m benchmarks.pareto             # 60 evaluations, 20 paired seeds, from the table: a few minutes
+    python -m benchmarks.pareto             # 60 evaluations, 20 paired seeds, from the table: half a minute
     python -m benchmarks.pareto --quick     # 30 evaluations, 5 seeds
     python -m benchmarks.pareto --table benchmarks/data/pareto_digits.csv    # train the table again: about 15 minutes
 

@@ -97,8 +97,8 @@ def neighbour(
     known: Callable[[Mapping[str, Value]], bool],
     stream: random.Random,
 ) -> dict[str, Value] | None:
-    """An unknown point near a known one: one asked knob drawn anew (and what is asked anew because of it), else two, and
-    so on; None where there seems to be none."""
+    """An unknown point near a known one: one asked knob drawn anew (and what is asked because of it), else two, and so
+    on; None where there seems to be none."""
     for moved in range(1, len(chosen) + 1):
         for _ in range(NEIGHBOURS):
             held = stream.sample(list(chosen), len(chosen) - moved)

@@ -292,6 +292,7 @@ def test_diverged_points_are_failures_to_optuna_and_no_front_is_no_error(tmp_pat
     assert (tmp_path / "out/front.csv").read_text().count("\n") <= 1
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_with_nothing_running_and_nothing_twice(tmp_path):
     words = [*TINY, "--in-process", "--output", "out", "--set", "sampler=tpe"]
     process = subprocess.Popen(
@@ -322,6 +323,7 @@ def test_a_killed_search_goes_on_with_nothing_running_and_nothing_twice(tmp_path
     assert sorted(complete) == sorted(p["trial"] for p in points if p["seed"] == 0)
 
 
+@pytest.mark.slow
 def test_ray_gives_the_tables_of_one_process(finished, tmp_path):
     done = launch(*TINY, "--output", "out", "--max-concurrent", "2", cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stderr
