@@ -11,6 +11,7 @@ import urllib.parse
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import optuna
@@ -30,9 +31,9 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 log = logging.getLogger(__name__)
 
 JOURNAL = "search.journal"
-# A sampler that proposes what is known so often in a row is helped by uniform draws; after so many of those that are
-# known too the space is taken to be exhausted.
-KNOWN_IN_A_ROW, UNIFORM_DRAWS = 20, 2000
+# Draws in search of an unseen neighbour, for each number of knobs moved; where all of them are known with every knob
+# moved too, the space is taken to be exhausted.
+NEIGHBOURS = 300
 
 
 def to_optuna(knobs: Mapping[str, Domain]) -> dict[str, BaseDistribution]:
@@ -66,11 +67,17 @@ def suggest(trial: optuna.Trial, knobs: Mapping[str, Domain]) -> dict[str, Value
     return chosen
 
 
-def draw(knobs: Mapping[str, Domain], stream: random.Random) -> dict[str, Value]:
-    """One uniform draw of the knobs (in the logarithm where they say so), without Optuna."""
+def draw(
+    knobs: Mapping[str, Domain], stream: random.Random, held: Mapping[str, Value] = MappingProxyType({})
+) -> dict[str, Value]:
+    """One uniform draw of the knobs (in the logarithm where they say so), without Optuna. What is still asked of those
+    `held` keeps its value."""
     chosen: dict[str, Value] = {}
     for name, domain in knobs.items():
         if not asked(domain, chosen):
+            continue
+        if name in held:
+            chosen[name] = held[name]
             continue
         if isinstance(domain, Choice):
             chosen[name] = stream.choice(domain.values)
@@ -82,6 +89,23 @@ def draw(knobs: Mapping[str, Domain], stream: random.Random) -> dict[str, Value]
             number = min(max(float(chosen[name]), domain.low), domain.high)
             chosen[name] = round(number) if AXES[name].kind is int else number
     return chosen
+
+
+def neighbour(
+    knobs: Mapping[str, Domain],
+    chosen: Mapping[str, Value],
+    known: Callable[[Mapping[str, Value]], bool],
+    stream: random.Random,
+) -> dict[str, Value] | None:
+    """An unknown point near a known one: one asked knob drawn anew (and what is asked because of it), else two, and so
+    on; None where there seems to be none."""
+    for moved in range(1, len(chosen) + 1):
+        for _ in range(NEIGHBOURS):
+            held = stream.sample(list(chosen), len(chosen) - moved)
+            near = draw(knobs, stream, {name: chosen[name] for name in held})
+            if not known(near):
+                return near
+    return None
 
 
 def sampler(search: Search, tried: int) -> BaseSampler:
@@ -179,15 +203,14 @@ class View:
     def propose(
         self, known: Callable[[Mapping[str, Value]], bool], stream: random.Random
     ) -> tuple[int, dict[str, Value]] | None:
-        """A ticket and a point that is not known yet; None where there seems to be none left."""
-        for _ in range(KNOWN_IN_A_ROW):
-            ticket, chosen = self.ask()
-            if not known(chosen):
-                return ticket, chosen
-            self.tell(ticket, None)
-        drawn = (draw(self.knobs, stream) for _ in range(UNIFORM_DRAWS))
-        fresh = next((chosen for chosen in drawn if not known(chosen)), None)
-        return None if fresh is None else self.ask(fresh)
+        """A ticket and a point that is not known yet: the sampler's, else an unknown neighbour of the sampler's; None
+        where there seems to be none left."""
+        ticket, chosen = self.ask()
+        if not known(chosen):
+            return ticket, chosen
+        self.tell(ticket, None)  # Optuna forgets no trial; its samplers pass over failed ones
+        near = neighbour(self.knobs, chosen, known, stream)
+        return None if near is None else self.ask(near)
 
     def name(self, ticket: int, trial: str) -> None:
         """What the table calls the point of a ticket."""

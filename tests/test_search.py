@@ -138,6 +138,46 @@ def test_a_space_that_is_used_up_ends_without_a_repeat():
     assert len({tuple(c.items()) for c in known}) == 4
 
 
+def test_a_known_proposal_gives_way_to_an_unknown_neighbour():
+    stream, tried = random.Random(0), []
+    few = {name: Choice(values=d.values[:2], when=d.when) if isinstance(d, Choice) else d for name, d in KNOBS.items()}
+    few = {name: d for name, d in few.items() if isinstance(d, Choice)}
+    one = view(sampler="tpe", knobs=few)
+    for i in range(40):
+        ticket, chosen = one.propose(lambda point: point in tried, stream)
+        assert chosen not in tried
+        assert set(chosen) == {name for name, d in few.items() if asked(d, chosen)}
+        tried.append(chosen)
+        one.tell(ticket, (i % 7 / 7, 100.0))
+    states = [t.state for t in one.study.trials]
+    assert states.count(TrialState.COMPLETE) == 40
+    assert 0 < states.count(TrialState.FAIL) <= 40, "a repeat is asked for once"
+
+
+def test_a_neighbour_moves_as_few_knobs_as_it_can_and_asks_anew_what_hangs_on_them():
+    knobs = {
+        "bits": Choice(values=(0, 8, 4)),
+        "finetune": Choice(values=("none", "standard"), when=({"bits": (8, 4)},)),
+        "finetune_epochs": Choice(values=(1, 2), when=({"finetune": ("standard",)},)),
+        "frobenius": Choice(values=(0.0, 1.0)),
+    }
+    stream, start = random.Random(0), {"bits": 8, "finetune": "standard", "finetune_epochs": 1, "frobenius": 0.0}
+    known = [start]
+    kinds = []
+    while (near := search.neighbour(knobs, start, lambda point: point in known, stream)) is not None:
+        assert set(near) == {name for name, d in knobs.items() if asked(d, near)}
+        known.append(near)
+        kinds.append(_moved(start, near))
+    assert len(known) == 2 * (1 + 2 * 3), "every point of the space, once"
+    assert kinds == sorted(kinds)
+    assert (kinds[0], kinds[-1]) == (1, 3)
+
+
+def _moved(old, new):
+    """How many knobs, at least, must be drawn anew to come from one point to another: not those that were not asked."""
+    return sum(name in new and new[name] != value for name, value in old.items())
+
+
 def test_other_objectives_make_the_view_anew():
     storage = InMemoryStorage()
     one = view(storage, key="a", sampler="random")
@@ -252,6 +292,7 @@ def test_diverged_points_are_failures_to_optuna_and_no_front_is_no_error(tmp_pat
     assert (tmp_path / "out/front.csv").read_text().count("\n") <= 1
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_with_nothing_running_and_nothing_twice(tmp_path):
     words = [*TINY, "--in-process", "--output", "out", "--set", "sampler=tpe"]
     process = subprocess.Popen(
@@ -282,6 +323,7 @@ def test_a_killed_search_goes_on_with_nothing_running_and_nothing_twice(tmp_path
     assert sorted(complete) == sorted(p["trial"] for p in points if p["seed"] == 0)
 
 
+@pytest.mark.slow
 def test_ray_gives_the_tables_of_one_process(finished, tmp_path):
     done = launch(*TINY, "--output", "out", "--max-concurrent", "2", cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stderr
