@@ -95,7 +95,7 @@ def progress(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence
     """Hypervolume against evaluations, and (for two objectives) attainment over seeds."""
     table, ways = pareto.evaluations(frame, study), pareto.directions(study)
     names = [o["name"] for o in pareto.objectives(study)]
-    fig, grid = subplots(1, 2, 3.8)
+    fig, grid = subplots(1, 2, 3.8, right=0.96)
     left, right = grid[0]
     single = table[(table["seed"] == study["seeds"][0])].dropna(subset=names)
     values = log_costs(single[names], names)
