@@ -1,9 +1,10 @@
-"""What the benchmarks share: figures with their spread, printed as a table or as JSON lines."""
+"""What the benchmarks share: figures with their spread, printed as a table or as JSON lines; a quiet listener."""
 
 import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -34,3 +35,25 @@ def show(figures: Sequence[Figure], as_json: bool) -> None:
         else:
             goal = "" if f.goal is None else f"{f.goal:g}"
             print(f"{f.figure:44} {f.value:9.2f} {f.low:9.2f} {f.high:9.2f}  {f.n:2}  {goal:>6}  {f.unit}")
+
+
+class Feeding:
+    """A listener that only feeds the tracker, as the real one does."""
+
+    def __init__(self, tracker: Any) -> None:
+        self.tracker = tracker
+
+    def started(self, job: Any) -> None:
+        """Nothing to count."""
+
+    def reported(self, job: Any, report: Any) -> None:
+        """Nothing to count."""
+
+    def finished(self, job: Any, report: Any) -> None:
+        """Have the trial logged, where there is a tracker."""
+        if self.tracker:
+            self.tracker.trial(job.fingerprint)
+
+    def died(self, job: Any, cause: str, log: str) -> None:
+        """No trial of a benchmark may fail."""
+        raise RuntimeError(f"{cause}: {log}")

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import Figure, figure
+from benchmarks.common import Feeding, Figure, figure
 from study import plan as plans
 from study import results, runner
 from study.listener import Options
@@ -21,26 +21,6 @@ from study.source import FixedList
 
 SMALLEST = {"rows": "2", "columns": "2", "ascent_steps": "1", "ascended_norm": "linf"}
 GAP, EXTRA = 30.0, 10.0  # milliseconds: goals on an idle machine with two cores
-
-
-class _Feeding:
-    """A listener that only feeds the tracker."""
-
-    def __init__(self, tracker: Any) -> None:
-        self.tracker = tracker
-
-    def started(self, job: Any) -> None:
-        """Nothing to count."""
-
-    def reported(self, job: Any, report: Any) -> None:
-        """Nothing to count."""
-
-    def finished(self, job: Any, report: Any) -> None:
-        if self.tracker:
-            self.tracker.trial(job.fingerprint)
-
-    def died(self, job: Any, cause: str, log: str) -> None:
-        raise RuntimeError(f"{cause}: {log}")
 
 
 def child(folder: Path, trials: int, tracked: bool) -> dict[str, Any]:
@@ -56,7 +36,7 @@ def child(folder: Path, trials: int, tracked: bool) -> dict[str, Any]:
     manifest = runner.write_manifest(plan, None)
     uri = f"sqlite:///{folder.parent / f'{folder.name}.db'}"
     tracker = tracking.Tracker(uri, plan.folder, manifest) if tracked else None
-    backend.run(FixedList(jobs), Options(max_concurrent=1), _Feeding(tracker))
+    backend.run(FixedList(jobs), Options(max_concurrent=1), Feeding(tracker))
     problem = tracker.close() if tracker else ""
     backend.disconnect()
     if problem:

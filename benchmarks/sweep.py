@@ -16,13 +16,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import cyclopts
 from cyclopts import Parameter
 
 from benchmarks import no_work
-from benchmarks.common import figure, show
+from benchmarks.common import Feeding, figure, show
 from study import plan as plans
 from study import results
 from study.listener import Options
@@ -34,26 +34,6 @@ KINDS = {
     "statistics": ("structure_seconds", "accuracy_seconds", "prunability_seconds"),
     "data and model": ("load_seconds", "build_seconds", "factorize_seconds", "plant_seconds"),
 }
-
-
-class _Silent:
-    """A listener that only feeds the tracker, as the real one does."""
-
-    def __init__(self, tracker: Any) -> None:
-        self.tracker = tracker
-
-    def started(self, job: Any) -> None:
-        """Nothing to count."""
-
-    def reported(self, job: Any, report: Any) -> None:
-        """Nothing to count."""
-
-    def finished(self, job: Any, report: Any) -> None:
-        if self.tracker:
-            self.tracker.trial(job.fingerprint)
-
-    def died(self, job: Any, cause: str, log: str) -> None:
-        raise RuntimeError(f"{cause}: {log}")
 
 
 def child(how: str, folder: Path, quick: bool) -> dict[str, float]:
@@ -75,7 +55,7 @@ def child(how: str, folder: Path, quick: bool) -> dict[str, float]:
         run = time.time()
         options = Options()
         out["workers"] = backend.concurrency(options)
-        backend.run(FixedList(plan.jobs), options, _Silent(tracker))
+        backend.run(FixedList(plan.jobs), options, Feeding(tracker))
         over = time.time()
         tracker.close()
         out["logging after the last trial"] = time.time() - over
@@ -86,7 +66,7 @@ def child(how: str, folder: Path, quick: bool) -> dict[str, float]:
 
         run = time.time()
         first, step = {"one": (0, 1), "even": (0, 2), "odd": (1, 2)}[how]
-        in_process(FixedList(dict(list(plan.jobs.items())[first::step])), Options(), _Silent(None))
+        in_process(FixedList(dict(list(plan.jobs.items())[first::step])), Options(), Feeding(None))
     out["whole"] = time.time() - begin
     trials = results.scan(folder)
     ends = [t.provenance["finished"] for t in trials.values()]
