@@ -18,7 +18,7 @@ from study.models import net as nets
 from study.models.net import Net
 from study.penalties import PENALTIES, linearised, polar, shrink
 
-SETTLING_STEPS = 30
+SETTLING_BATCHES = 30
 
 
 @dataclass
@@ -61,13 +61,13 @@ def _optimizer(net: Net, config: Train) -> torch.optim.Optimizer:
 def _penalty(net: Net, config: Train, polars: list[Tensor], step: int, left: int) -> Tensor:
     """The penalty's value to be added to the loss; `polars` is renewed in place every penalty_refresh steps.
 
-    Between renewals the smallest singular values overshoot zero, so that they need not be told apart; in the last steps
-    (`left` counts them) every step renews exactly, and the spectrum's tail settles where the gradient has it.
+    Between renewals the smallest singular values overshoot zero, so that they need not be told apart; in the last
+    batches (`left` counts them) every step renews exactly, and the spectrum's tail settles where the gradient has it.
     """
     matrices = list(nets.weight_matrices(net).values())
     if config.penalty != "nuclear_norm" or not config.penalty_refresh:
         return PENALTIES[config.penalty](matrices)
-    exact = left <= SETTLING_STEPS or config.penalty_refresh == 1
+    exact = left <= SETTLING_BATCHES or config.penalty_refresh == 1
     if exact or step % config.penalty_refresh == 0:
         polars[:] = [polar(W, exact) for W in matrices]
     return linearised(matrices, polars)
@@ -93,17 +93,17 @@ def _epoch(
     for group in progress.optimizer.param_groups:
         group["lr"] = rate
     polars: list[Tensor] = []  # begun anew each epoch, so that a resumed run needs none of them
-    steps = math.ceil(len(order) / config.batch_size)
-    later = 0 if config.patience else (config.epochs - progress.epoch - 1) * steps  # any epoch may be the one kept
+    batches = math.ceil(len(order) / config.batch_size)
+    later = 0 if config.patience else (config.epochs - progress.epoch - 1) * batches  # any epoch may be the one kept
     augment = adversary.AUGMENTATIONS[config.augment]
-    for index in order.split(config.batch_size):
+    for batch, index in enumerate(order.split(config.batch_size)):
         x, y = split.x[index].to(device), split.y[index].to(device)
         progress.passes += adversary.passes(config, len(index))
         x = x if augment is None else augment(x, generator)
         for point in adversary.inputs(net, x, y, config, generator):
             loss = cross_entropy(net(point), y)
             if config.alpha > 0 and config.penalty in PENALTIES:
-                loss = loss + config.alpha * _penalty(net, config, polars, step, later + steps - step)
+                loss = loss + config.alpha * _penalty(net, config, polars, step, later + batches - batch)
             progress.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             progress.optimizer.step()

@@ -192,6 +192,20 @@ def test_the_quick_polar_factor_lacks_the_smallest_directions_alone():
     assert float(torch.linalg.svdvals(Q)[0]) < 1.2
 
 
+@pytest.mark.parametrize(("attack", "replays", "patience"), [("pgd", 1, 0), ("free", 3, 0), ("pgd", 1, 5)])
+def test_polar_factors_are_exact_in_the_last_thirty_batches_alone(attack, replays, patience, monkeypatch):
+    made, epochs, layers = [], 2, 2
+    monkeypatch.setattr(training, "polar", lambda W, exact: made.append(exact) or polar(W, exact))
+    data = load(Load(train_size=600, test_size=120, validation=0.2), 0)  # 48 batches an epoch
+    trained(data=data, epochs=epochs, batch_size=10, patience=patience, penalty="nuclear_norm", alpha=0.01,
+            penalty_refresh=5, adversarial_ratio=0.5, train_eps=0.05, train_attack=attack,
+            train_steps=replays)  # fmt: skip
+    kept = epochs if patience else 1  # how many epochs may be the last
+    assert sum(made) == 30 * replays * kept * layers
+    quick = (epochs * 48 - 30 * kept) * replays * layers / 5
+    assert quick <= len(made) - sum(made) <= quick + epochs * layers
+
+
 def test_shrinking_takes_the_threshold_off_every_singular_value():
     W = torch.randn(6, 5, generator=stream())
     s = torch.linalg.svdvals(W)
