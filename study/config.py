@@ -6,6 +6,7 @@ Imports nothing heavy, so that the command line can plan and refuse without torc
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -13,6 +14,11 @@ from typing import Any, get_args
 
 class UsageError(Exception):
     """Bad input: shown as one message, exit status 2, before anything is started or written."""
+
+
+def without_secrets(text: str) -> str:
+    """`text` with the password of every address in it as ***; for whatever is printed or written."""
+    return re.sub(r"(://[^/\s:@]*):[^/\s@]+@", r"\1:***@", text)
 
 
 @dataclass(frozen=True, kw_only=True)

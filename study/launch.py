@@ -16,10 +16,9 @@ from rich.console import Console
 from study import __version__, datasets, listing, mirror, results, runner, storage
 from study import plan as plans
 from study import status as told
-from study.config import UsageError
+from study.config import UsageError, without_secrets
 from study.listener import Options
 from study.space import closest
-from study.tracking.stores import without_secrets
 
 OK, UNEXPECTED, USAGE, FAILED_TRIALS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 MOST_SEEDS, LARGEST_SEED = 1000, 2**31 - 1

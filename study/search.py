@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import random
-import urllib.parse
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from study import journal
-from study.config import UsageError, seed_for
+from study.config import UsageError, seed_for, without_secrets
 from study.space import AXES, Choice, Domain, LogUniform, Search, Value, asked
 
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -137,12 +136,6 @@ class _Journal(JournalFileBackend):
             raise
 
 
-def redacted(url: str) -> str:
-    """A database URL without its password."""
-    secret = urllib.parse.urlsplit(url).password
-    return url.replace(f":{secret}@", ":***@") if secret else url
-
-
 def storage_of(url: str, folder: Path) -> BaseStorage:
     """The journal in a folder, or the database at the URL where one is given; UsageError when it cannot be used."""
     if not url:
@@ -151,8 +144,8 @@ def storage_of(url: str, folder: Path) -> BaseStorage:
     try:
         return RDBStorage(url)
     except Exception as error:  # drivers raise their own kinds, a missing driver an ImportError
-        cause = (str(error).splitlines() or [type(error).__name__])[0].replace(url, redacted(url))
-        raise UsageError(f"--search-storage {redacted(url)}: the database cannot be used ({cause})") from None
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(without_secrets(f"--search-storage {url}: the database cannot be used ({cause})")) from None
 
 
 class View:
@@ -167,20 +160,16 @@ class View:
     ) -> None:
         self.knobs = search.knobs
         directions = [StudyDirection.MAXIMIZE if up else StudyDirection.MINIMIZE for up in maximise]
-
-        def load() -> optuna.Study:
-            return optuna.create_study(
-                storage=storage,
-                study_name=name,
-                directions=directions,
-                load_if_exists=True,
-                sampler=sampler(search, tried),
-            )
-
         found = [s for s in optuna.get_all_study_summaries(storage) if s.study_name == name]
         if found and found[0].user_attrs.get("key") != key:
             optuna.delete_study(study_name=name, storage=storage)
-        self.study = load()
+        self.study = optuna.create_study(
+            storage=storage,
+            study_name=name,
+            directions=directions,
+            load_if_exists=True,
+            sampler=sampler(search, tried),
+        )
         self.study.set_user_attr("key", key)
         self.study.set_metric_names(list(search["objectives"]))
         self._live: dict[int, optuna.Trial] = {}

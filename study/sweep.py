@@ -13,7 +13,7 @@ from rich.console import Console
 
 from study import listing, mirror, results, runner, searching, storage
 from study import plan as plans
-from study.config import UsageError
+from study.config import UsageError, without_secrets
 from study.costs import duration
 from study.job import Job
 from study.listener import Options
@@ -193,7 +193,7 @@ def where(switches: Switches) -> str:
 def finish(plan: Plan, report: runner.Report, uri: str, switches: Switches, again: str, out: Console) -> int:
     """Write the report, print the summary and say what to type next; the exit status."""
     from analysis import report as reports
-    from study.tracking import ui_command, without_secrets
+    from study.tracking import ui_command
 
     summary = reports.write(plan.folder)
     if switches.json:

@@ -4,7 +4,7 @@ MLflow is a view: everything logged here is read from the published tables, so a
 (`python -m study.tracking rebuild DIR...`).
 """
 
-from study.tracking.stores import check_uri, default_uri, sqlite_file, ui_command, without_secrets
+from study.tracking.stores import check_uri, default_uri, sqlite_file, ui_command
 from study.tracking.tracker import Tracker
 
-__all__ = ["Tracker", "check_uri", "default_uri", "sqlite_file", "ui_command", "without_secrets"]
+__all__ = ["Tracker", "check_uri", "default_uri", "sqlite_file", "ui_command"]

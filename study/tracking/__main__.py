@@ -6,11 +6,11 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
-from study.config import UsageError
+from study.config import UsageError, without_secrets
 from study.listing import in_use
 from study.plan import read_manifest
 from study.tracking.rebuild import rebuild as make
-from study.tracking.stores import check_uri, chosen_uri, without_secrets
+from study.tracking.stores import check_uri, chosen_uri
 
 app = App(name="study.tracking", help="The MLflow view of results folders.", result_action="return_value")
 

@@ -4,7 +4,6 @@ import base64
 import contextlib
 import importlib
 import os
-import re
 import socket
 import sqlite3
 import urllib.parse
@@ -19,7 +18,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # a line per run, its address with the password
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
-from study.config import UsageError
+from study.config import UsageError, without_secrets
 
 SERVERS = ("http", "https")
 DATABASES = ("postgresql", "mysql", "mssql")
@@ -38,11 +37,6 @@ def chosen_uri(given: str = "") -> str:
 def sqlite_file(uri: str) -> Path:
     """The file of a sqlite:///PATH store, absolute; PATH is relative to the working folder unless it begins with /."""
     return Path(uri.removeprefix("sqlite:///")).resolve()
-
-
-def without_secrets(text: str) -> str:
-    """`text` with the password of every address in it as ***; for whatever is printed or written."""
-    return re.sub(r"(://[^/\s:@]*):[^/\s@]+@", r"\1:***@", text)
 
 
 def check_uri(uri: str) -> None:

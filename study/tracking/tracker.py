@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study.config import without_secrets
 from study.tracking import models
 from study.tracking.runs import Runs
-from study.tracking.stores import without_secrets
 
 if TYPE_CHECKING:
     from torch import nn
