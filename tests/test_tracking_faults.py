@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 import time
 
 import pytest
@@ -128,6 +129,41 @@ def test_one_trial_that_is_not_taken_holds_up_no_other(server, tmp_path):
     said = tracker.close()
     assert said.startswith("1 trials not delivered, Damaged")
     assert_each_once(server.uri, manifest, [n for n in names if n != names[1]])
+
+
+def test_ctrl_c_in_any_instruction_of_a_hand_over_stops_no_delivery(tmp_path):
+    uri, (manifest, names) = f"sqlite:///{tmp_path}/mlflow.db", make_folder(tmp_path / "out", 3)
+    tracker = Tracker(uri, tmp_path / "out", manifest)
+    interrupted = 0
+    while interrupt_at(interrupted, lambda: tracker.trial(names[0])):
+        interrupted += 1
+    assert interrupted > 5, "nothing was interrupted"
+    hand_over(tracker, names)
+    assert tracker.close() == ""
+    assert_each_once(uri, manifest, names)
+
+
+def interrupt_at(instruction, call):
+    """Raise KeyboardInterrupt before that instruction of Python code under a call; whether the call had so many."""
+    passed = 0
+
+    def trace(frame, event, argument):
+        nonlocal passed
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            passed += 1
+            if passed > instruction:
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
 
 
 def shape(uri, manifest):

@@ -1,9 +1,10 @@
 """The outbox: finished trials are delivered in a thread, tried again while the store is away, and never in the way."""
 
+import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,23 +36,20 @@ class Tracker:
         self.seconds = 0.0
         self.away = False
         self.moved = time.monotonic()
-        self._given: dict[str, None] = {}
+        # A SimpleQueue, for Ctrl-C may interrupt whoever gives: a lock in Python code would then stay taken for ever.
+        self._news: queue.SimpleQueue[str | tuple[str, Path | None]] = queue.SimpleQueue()
+        self._given: dict[str, None] = {}  # this and what follows belong to the thread
         self._left: deque[str] = deque()
         self._refused: dict[str, int] = {}
         self._end: tuple[str, Path | None] | None = None
         self._hurry = self._closed = False
         self._tries, self._rest = 0, 0.0
-        self._news = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
 
     def trial(self, trial: str) -> None:
         """Have a finished or failed trial delivered; returns at once."""
-        with self._news:
-            self._given[trial] = None
-            self._refused.pop(trial, None)
-            self._left.append(trial)
-            self._news.notify()
+        self._news.put(trial)
 
     def model(self, trial: str, net: "nn.Module", shape: tuple[int, int, int]) -> Path:
         """Keep a trial's net in the folder's models/ and have it delivered under the trial's run; where it lies.
@@ -67,17 +65,15 @@ class Tracker:
 
         Returns what is missing and why, nothing when all is there. A store that is away is given AWAY_SECONDS.
         """
-        with self._news:
-            self._end, self._hurry = (status, artifacts), True
-            self._news.notify()
+        self._news.put((status, artifacts))
         self.moved = time.monotonic()
         while self._thread.is_alive():
             if time.monotonic() - self.moved > (AWAY_SECONDS if self.away else PATIENCE_SECONDS):
                 break
             self._thread.join(0.1)
-        if self._closed and not self._left:
+        count = len(self._left) + max(0, self._news.qsize() - 1)  # what waits ends with the word to end
+        if self._closed and not count:
             return ""
-        count = len(self._left)
         cause = self.error or "the store did not keep up"
         return f"{count} trials not delivered, {cause}" if count else f"the sweep's run was not ended, {cause}"
 
@@ -100,25 +96,39 @@ class Tracker:
 
     def _wait(self) -> None:
         """Until there is something to do; while the store is away, until it is time to try again or to end."""
-        pause = PAUSES[min(self._tries, len(PAUSES)) - 1] if self._tries else None
-        with self._news:
-            self._news.wait_for(lambda: self._end is not None, self._rest)
-            self._news.wait_for(lambda: self._hurry or (not self._tries and bool(self._left or self._end)), pause)
-            self._hurry = False
+        self._heed(lambda: self._end is not None, self._rest)
+        if self._tries:
+            self._heed(lambda: self._hurry, PAUSES[min(self._tries, len(PAUSES)) - 1])
+        else:
+            self._heed(lambda: bool(self._left or self._end), None)
+        self._hurry = False
+
+    def _heed(self, enough: Callable[[], bool], seconds: float | None) -> None:
+        """Take in what is given until that is enough, for so long at most."""
+        until = time.monotonic() + (seconds or 0.0)
+        while not enough():
+            try:
+                news = self._news.get(timeout=None if seconds is None else max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                return
+            if isinstance(news, str):
+                self._given[news] = None
+                self._refused.pop(news, None)
+                self._left.append(news)
+            else:
+                self._end, self._hurry = news, True
 
     def _open(self) -> Runs:
         """The store as it stands now: whatever was given and does not stand there is to be delivered again."""
         runs = Runs(self.uri, self.folder, self.manifest)
-        with self._news:
-            self._left = deque(n for n in self._given if not runs.complete(n) and n not in self._hopeless())
+        self._left = deque(n for n in self._given if not runs.complete(n) and n not in self._hopeless())
         return runs
 
     def _next(self, runs: Runs) -> None:
         """Deliver one trial, or end the sweep's run when none is left."""
         if self._left:
             runs.deliver(self._left[0])
-            with self._news:
-                self._left.popleft()
+            self._left.popleft()
         elif self._end is not None:
             runs.close(*self._end)
             self._left.extend(self._hopeless())
@@ -132,8 +142,7 @@ class Tracker:
         if runs is None or not runs.answers():
             self._tries, self.away = self._tries + 1, True
             return
-        with self._news:
-            name = self._left.popleft() if self._left else END
-            self._refused[name] = self._refused.get(name, 0) + 1
-            if name != END and self._refused[name] < MOST_REFUSALS:
-                self._left.append(name)
+        name = self._left.popleft() if self._left else END
+        self._refused[name] = self._refused.get(name, 0) + 1
+        if name != END and self._refused[name] < MOST_REFUSALS:
+            self._left.append(name)
