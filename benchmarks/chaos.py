@@ -1,9 +1,12 @@
 """A sweep under fire against the same sweep left alone: workers killed, the driver killed twice, tracking hung.
 
     python -m benchmarks.chaos            # 66 trials, a quarter of an hour on 2 cores
-    python -m benchmarks.chaos --quick    # 9 trials, a minute or two
+    python -m benchmarks.chaos --quick    # 9 trials, two or three minutes
 
-Both sweeps are `python -m study.launch` on a local Ray with a real MLflow server on loopback. Everything is killed
+Then a search by Optuna under the same fire: what it proposes hangs on what it was told, so its rows are compared with
+none, but nothing may be left running in Optuna, and no point may stand there twice.
+
+All sweeps are `python -m study.launch` on a local Ray with a real MLflow server on loopback. Everything is killed
 strictly by process id and start time, among the descendants of the driver that was started here. Each trial takes a few
 seconds; the victims are drawn from a seeded stream. Afterwards the deterministic rows must equal those of the
 undisturbed sweep, each trial must stand once in MLflow, and no trial worker may live 10 s after its driver's death.
@@ -18,7 +21,6 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,16 +37,29 @@ ORPHAN_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Setting:
-    """How hard it is hit: seconds between two dead workers, seconds that the tracking server hangs, driver's deaths."""
+    """What is run and how hard it is hit: seconds between two dead workers, seconds that the tracking server hangs, and
+    how many trials are done at each of the driver's deaths."""
 
-    seeds: int
-    epochs: int
+    words: tuple[str, ...]
+    deaths: tuple[int, ...]
     every: float
     hang: float
-    driver_deaths: int = 2
 
 
-FULL, QUICK = Setting(seeds=22, epochs=250, every=15.0, hang=60.0), Setting(seeds=3, epochs=100, every=8.0, hang=15.0)
+def grid(seeds: int, epochs: int, every: float, hang: float) -> Setting:
+    """Three points of the compressibility sweep at so many seeds; the driver dies at each third of the way."""
+    words = ("compressibility_sweep", "--preset", "smoke", "--seeds", str(seeds), "--set", f"epochs={epochs}")
+    return Setting(words, (seeds, 2 * seeds), every, hang)
+
+
+def search(evaluations: int, epochs: int, every: float, hang: float) -> Setting:
+    """A search of so many evaluations; the driver dies in the midst of them, and in the re-runs of the front."""
+    words = ("pareto_search", "--preset", "smoke", "--set", f"evaluations={evaluations}", "--set", f"epochs={epochs}")
+    return Setting(words, (evaluations // 2, evaluations + 1), every, hang)
+
+
+FULL = (grid(22, 250, every=15.0, hang=60.0), search(20, 60, every=15.0, hang=20.0))
+QUICK = (grid(3, 100, every=8.0, hang=15.0), search(6, 30, every=8.0, hang=10.0))
 
 
 @dataclass
@@ -96,8 +111,7 @@ class Server:
 
 def start(setting: Setting, output: Path, uri: str, resume: bool = False) -> subprocess.Popen[bytes]:
     """The sweep's driver; what it says goes to OUTPUT.log."""
-    words = ["compressibility_sweep", "--preset", "smoke", "--seeds", str(setting.seeds), "--output", str(output)]
-    words += ["--set", f"epochs={setting.epochs}", "--tracking-uri", uri, *(["--resume"] if resume else [])]
+    words = [*setting.words, "--output", str(output), "--tracking-uri", uri, *(["--resume"] if resume else [])]
     with output.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "study.launch", *words], cwd=output.parent, stdout=log, stderr=log,
@@ -152,8 +166,7 @@ def disturbed(setting: Setting, folder: Path, server: Server) -> Toll:
 
 def _fire(setting: Setting, folder: Path, server: Server, toll: Toll, drivers: list[subprocess.Popen[bytes]]) -> None:
     """Kill and hang what is there until the last of the drivers ends by itself."""
-    stream, trials = random.Random(0), 3 * setting.seeds
-    deaths = [trials * (i + 1) // (setting.driver_deaths + 1) for i in range(setting.driver_deaths)]
+    stream, deaths = random.Random(0), list(setting.deaths)
     next_kill, next_done, hung_since = time.monotonic() + setting.every, 0, 0.0
     while drivers[-1].poll() is None:
         time.sleep(0.2)
@@ -178,7 +191,7 @@ def _fire(setting: Setting, folder: Path, server: Server, toll: Toll, drivers: l
             next_kill = now + setting.every * stream.uniform(0.5, 1.5)
 
 
-def rows_equal(control: Path, folder: Path, uri: str) -> float:
+def rows_equal(control: Path, folder: Path) -> float:
     """Share of the trials whose deterministic rows equal those of the undisturbed sweep."""
     first, second = (
         {n: results.rows_digest(t.rows, True) for n, t in results.scan(f).items()} for f in (control, folder)
@@ -186,7 +199,7 @@ def rows_equal(control: Path, folder: Path, uri: str) -> float:
     return sum(second.get(n) == digest for n, digest in first.items()) / max(1, len(first))
 
 
-def once_in_mlflow(control: Path, folder: Path, uri: str) -> float:
+def once_in_mlflow(folder: Path, uri: str) -> float:
     """Share of the trials that stand in MLflow exactly once, finished, under the sweep's one run."""
     from mlflow import MlflowClient
 
@@ -205,50 +218,76 @@ def once_in_mlflow(control: Path, folder: Path, uri: str) -> float:
     return sum(seen.count(name) == 1 for name in names) / max(1, len(names))
 
 
-# A sweep that is a search adds its own here: no Optuna trial left RUNNING.
-CHECKS: Mapping[str, Callable[[Path, Path, str], float]] = {
-    "trials with equal deterministic rows": rows_equal,
-    "trials once in MLflow": once_in_mlflow,
-}
+def over_in_optuna(folder: Path) -> tuple[float, float]:
+    """Share of Optuna's trials that are over, and of the search's points that stand there exactly once."""
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    found = results.read_study(folder)
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / "search.journal")))
+    trials = optuna.load_study(study_name=found["sweep"], storage=storage).trials
+    names = [t.user_attrs.get("trial") for t in trials]
+    points = [p["trial"] for p in found["points"] if p["seed"] == found["seeds"][0]]
+    once = sum(names.count(p) == 1 for p in points) / max(1, len(points))
+    return sum(t.state.is_finished() for t in trials) / max(1, len(trials)), once
 
 
-def measure(setting: Setting) -> list[Figure]:
-    """Both sweeps, one after the other, and what came of them."""
+def tell_toll(prefix: str, toll: Toll, hang: float) -> list[Figure]:
+    """What was done to a sweep."""
+    retries = len(toll.attempts) - len({name for name, _ in toll.attempts})
+    rows: list[tuple[str, float, str, float | None]] = [
+        ("workers killed", toll.workers, "kills", None),
+        ("drivers killed", toll.drivers, "kills", None),
+        ("tracking server hung, at most", hang, "s", None),
+        ("attempts seen", len(toll.attempts), "attempts", None),
+        ("retries seen", retries, "attempts", None),
+        ("trial workers alive 10 s after a driver", toll.orphans, "workers", 0.0),
+        ("slowest end of a dead driver's workers", toll.slowest_end, "s", ORPHAN_SECONDS),
+    ]
+    return [figure(f"{prefix}{name}", [value], unit, goal) for name, value, unit, goal in rows]
+
+
+def measure(sweep: Setting, searching: Setting) -> list[Figure]:
+    """The sweep alone and under fire, then a search under fire, and what came of them."""
     with tempfile.TemporaryDirectory(prefix="chaos-") as scratch:
         root = Path(scratch)
         server = Server(root)
         try:
             began = time.monotonic()
-            if start(setting, root / "control", server.uri).wait():
+            if start(sweep, root / "control", server.uri).wait():
                 sys.exit(f"the undisturbed sweep failed:\n{(root / 'control.log').read_text()}")
             alone = time.monotonic() - began
             print(f"undisturbed: {alone:.0f} s", file=sys.stderr)
-            toll = disturbed(setting, root / "fire", server)
+            toll = disturbed(sweep, root / "fire", server)
             print(f"under fire: {toll.seconds:.0f} s", file=sys.stderr)
-            before = once_in_mlflow(root / "control", root / "fire", server.uri)
+            before = once_in_mlflow(root / "fire", server.uri)
             rebuild = [sys.executable, "-m", "study.tracking", "rebuild", "fire", "--tracking-uri", server.uri]
             subprocess.run(rebuild, cwd=root, check=True, stdout=subprocess.DEVNULL)
-            checks = {name: check(root / "control", root / "fire", server.uri) for name, check in CHECKS.items()}
+            after = once_in_mlflow(root / "fire", server.uri)
+            equal = rows_equal(root / "control", root / "fire")
+            trials = len(results.scan(root / "fire"))
+            searched = disturbed(searching, root / "search", server)
+            print(f"a search under fire: {searched.seconds:.0f} s", file=sys.stderr)
+            over, once = over_in_optuna(root / "search")
+            points, in_store = len(results.scan(root / "search")), once_in_mlflow(root / "search", server.uri)
         finally:
             server.signal(signal.SIGCONT)
             server.signal(signal.SIGKILL)
-    trials = 3 * setting.seeds
-    figures: list[tuple[str, float, str, float | None]] = [
-        ("trials", trials, "trials", None),
-        ("workers killed", toll.workers, "kills", None),
-        ("drivers killed", toll.drivers, "kills", None),
-        ("tracking server hung, at most", setting.hang, "s", None),
-        ("attempts seen", len(toll.attempts), "attempts", None),
-        ("retries seen", len(toll.attempts) - len({name for name, _ in toll.attempts}), "attempts", None),
-        ("trials once in MLflow before a rebuild", before, "part", None),
-        *((name, share, "share", 1.0) for name, share in checks.items()),
-        ("trial workers alive 10 s after a driver", toll.orphans, "workers", 0.0),
-        ("slowest end of a dead driver's workers", toll.slowest_end, "s", ORPHAN_SECONDS),
-        ("undisturbed", alone, "s", None),
-        ("under fire", toll.seconds, "s", None),
-        ("wall time over undisturbed", toll.seconds / alone, "ratio", 1.5),
+    return [
+        figure("trials", [trials], "trials"),
+        *tell_toll("", toll, sweep.hang),
+        figure("trials with equal deterministic rows", [equal], "share", 1.0),
+        figure("trials once in MLflow", [before], "share", 1.0),
+        figure("trials once in MLflow after a rebuild", [after], "share", 1.0),
+        figure("undisturbed", [alone], "s"),
+        figure("under fire", [toll.seconds], "s"),
+        figure("wall time over undisturbed", [toll.seconds / alone], "ratio", 1.5),
+        figure("search: trials", [points], "trials"),
+        *tell_toll("search: ", searched, searching.hang),
+        figure("search: trials once in MLflow", [in_store], "share", 1.0),
+        figure("search: Optuna's trials that are over", [over], "share", 1.0),
+        figure("search: points once in Optuna", [once], "share", 1.0),
     ]
-    return [figure(name, [value], unit, goal) for name, value, unit, goal in figures]
 
 
 def main(
@@ -257,7 +296,7 @@ def main(
     json_: Annotated[bool, Parameter(name="--json", negative="", help="One JSON object per figure.")] = False,
 ) -> int:
     """Run a sweep under fire and compare it with one left alone; 1 when a result, a run or a worker is wrong."""
-    figures: list[Any] = measure(QUICK if quick else FULL)
+    figures: list[Any] = measure(*(QUICK if quick else FULL))
     show(figures, json_)
     return int(any(f.value != f.goal for f in figures if f.unit in ("share", "workers")))
 

@@ -29,7 +29,7 @@ from optuna.storages import InMemoryStorage
 from analysis import pareto
 from analysis.intervals import mean_t
 from benchmarks.common import Figure, figure, show
-from study.config import Accuracy, Cost, Robustness, Train, Trial
+from study.config import Accuracy, Cost, Robustness, Train, Trial, base_key
 from study.search import View
 from study.space import AXES, SETTINGS, Choice, Domain, Search, Value, asked, axes_of
 
@@ -37,16 +37,18 @@ TABLE = Path(__file__).parent / "data" / "pareto_digits.csv"
 FLOOR = 0.7
 COMPRESSED = ({"compression": ("low_rank", "mask", "trade_off", "removal")}, {"bits": (8, 4, 2, 1)})
 KNOBS: Mapping[str, Domain] = {
+    "penalised": Choice(values=("no", "yes")),
+    "alpha": Choice(values=(0.003,), when=({"penalised": ("yes",)},)),
     "frobenius": Choice(values=(0.0, 1.0)),
-    "adversarial_ratio": Choice(values=(0.0, 0.5), when=({"frobenius": (0.0,)},)),
+    "adversarial_ratio": Choice(values=(0.0, 0.5)),
     "compression": Choice(values=("none", "low_rank", "mask", "trade_off", "removal")),
-    "rank": Choice(values=(4, 8, 16, 32), when=({"compression": ("low_rank",)},)),
-    "keep_prob": Choice(values=(0.5, 0.25, 0.1), when=({"compression": ("mask",)},)),
+    "rank": Choice(values=(8, 16, 32), when=({"compression": ("low_rank",)},)),
+    "keep_prob": Choice(values=(0.5, 0.2, 0.1), when=({"compression": ("mask",)},)),
     "lam": Choice(values=(0.3, 0.6), when=({"compression": ("trade_off",)},)),
     "prune_ratio": Choice(values=(0.25, 0.5, 0.75), when=({"compression": ("removal",)},)),
     "bits": Choice(values=(0, 8, 4, 2, 1)),
-    "finetune": Choice(values=("none", "adversarial"), when=COMPRESSED),
-    "finetune_epochs": Choice(values=(3,), when=({"finetune": ("adversarial",)},)),
+    "finetune": Choice(values=("none", "standard", "adversarial"), when=COMPRESSED),
+    "finetune_epochs": Choice(values=(3,), when=({"finetune": ("standard", "adversarial")},)),
 }
 POINT = {
     "model": "fcn", "width": 64, "depth": 2, "epochs": 15, "train_eps": 16 / 255, "train_steps": 5,
@@ -81,7 +83,6 @@ def trial_of(chosen: Mapping[str, Value]) -> Trial:
 def evaluate(trial: Trial, bases: dict[Any, Any]) -> dict[str, float]:
     """The tabulated numbers of a trial; what its first training ended with is kept in `bases` and used again."""
     from study import stages
-    from study.config import base_key
     from study.trial import run
 
     key = base_key(trial)
@@ -94,27 +95,35 @@ def evaluate(trial: Trial, bases: dict[Any, Any]) -> dict[str, float]:
     return {name: rows.get(name, math.nan) for name in ("robust_accuracy", "clean_accuracy", "stored_bytes")}
 
 
-def make(path: Path) -> None:
-    """Train and attack every point of the grid once and write the table."""
+def evaluate_all(points: Sequence[Mapping[str, Value]]) -> list[dict[str, float]]:
+    """The tabulated numbers of points that share a trained base, in one thread."""
     import torch
 
     torch.set_num_threads(1)
     bases: dict[Any, Any] = {}
+    return [evaluate(trial_of(chosen), bases) for chosen in points]
+
+
+def make(path: Path, processes: int) -> None:
+    """Train and attack every point of the grid once and write the table."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    groups: dict[Any, list[dict[str, Value]]] = {}
+    for chosen in grid():
+        groups.setdefault(base_key(trial_of(chosen)), []).append(chosen)
+    numbers: dict[Key, dict[str, float]] = {}
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for points, found in zip(groups.values(), pool.map(evaluate_all, groups.values()), strict=True):
+            numbers |= {key_of(p): n for p, n in zip(points, found, strict=True)}
+            print(f"{len(numbers)} of {sum(map(len, groups.values()))} points", flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as stream:
         out = csv.writer(stream)
         out.writerow(COLUMNS)
         for chosen in grid():
-            numbers = evaluate(trial_of(chosen), bases)
-            out.writerow(
-                [
-                    *(chosen.get(name, "") for name in KNOBS),
-                    f"{numbers['robust_accuracy']:.6g}",
-                    f"{numbers['clean_accuracy']:.6g}",
-                    int(numbers["stored_bytes"]),
-                ]
-            )
-            stream.flush()
+            robust, clean, size = numbers[key_of(chosen)].values()
+            out.writerow([*(chosen.get(name, "") for name in KNOBS), f"{robust:.6g}", f"{clean:.6g}", int(size)])
 
 
 Key = tuple[tuple[str, Value], ...]
@@ -166,6 +175,14 @@ def search(
     return tried
 
 
+def in_compression_levels(chosen: Mapping[str, Value]) -> bool:
+    """Whether a point belongs to the study compression_levels: one compression at a time, standard training at a fixed
+    Frobenius norm, every kind of fine-tuning."""
+    standard = (chosen["penalised"], chosen["frobenius"], chosen["adversarial_ratio"]) == ("no", 1.0, 0.0)
+    compressions = (chosen["compression"] != "none") + (chosen["bits"] != 0)
+    return standard and compressions <= 1 and chosen["compression"] in ("none", "mask", "removal")
+
+
 def volume(table: Mapping[Key, tuple[float, float, float]], points: Sequence[Key], at: Sequence[float]) -> float:
     """Hypervolume of the acceptable ones of the points."""
     good = np.array([table[p][:2] for p in points if table[p][2] >= 0]).reshape(-1, 2)
@@ -183,16 +200,17 @@ def main(
     quick: Annotated[bool, Parameter(negative="", help="30 evaluations, 5 seeds.")] = False,
     json_: Annotated[bool, Parameter(name="--json", negative="", help="One JSON object per figure.")] = False,
     table: Annotated[Path | None, Parameter(help="Train the grid and write its table here, then stop.")] = None,
+    processes: Annotated[int, Parameter(help="Processes that train it.")] = 2,
 ) -> None:
     """Compare samplers, and warm with cold starts, on the tabulated grid."""
     if table:
-        make(table)
+        make(table, processes)
         return
     found = read()
     seeds, evaluations = (range(5), 30) if quick else (range(20), 60)
     at = pareto.reference(np.array([v[:2] for v in found.values()]), (True, False))
     whole = volume(found, list(found), at)
-    earlier = [p for p in found if dict(p)["frobenius"] == 1 and dict(p).get("finetune", "none") == "none"]
+    earlier = [point for point in found if in_compression_levels(dict(point))]
     runs: dict[tuple[str, int], list[float]] = {}
     budgets = (evaluations // 3, evaluations)
     for name, sampler, warm in (

@@ -1,15 +1,18 @@
-"""Measure a finished trial again, from its saved weights or from the beginning, and compare with its table."""
+"""A finished trial's net again, from its saved weights or from the beginning, and its numbers against its table."""
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from study import datasets, results
-from study.config import UsageError, fingerprint, trial_of
+from study.config import Trial, UsageError, fingerprint, trial_of
 from study.names import metric_name
 from study.space import closest
+
+if TYPE_CHECKING:
+    from study.models.net import Net
 
 IDENTITY = ("measure", "layer", "norm", "eps", "kept", "split", "step", "n")
 
@@ -41,14 +44,7 @@ def again(folder: Path, wanted: str, data_dir: str, retrain: bool = False) -> Co
     from study.trial import run
 
     name = _named(folder, wanted)
-    finished = results.read_trial(results.trial_path(folder, name))
-    if finished.rows[0]["status"] != "ok":
-        raise UsageError(f"trial {name} {finished.rows[0]['status']}: there is nothing to measure")
-    configuration = finished.provenance["configuration"]
-    load: dict[str, Any] = next((s for s in configuration["stages"] if s["type"] == "Load"), {})
-    trial = trial_of(configuration, datasets.folder(load.get("data", "digits"), str(Path(data_dir).resolve())))
-    if fingerprint(trial) != name:
-        raise UsageError(f"trial {name} was written by a version whose configurations this one does not read")
+    finished, trial = _read(folder, name, data_dir)
     torch.set_num_threads(finished.provenance["threads"])
     path = folder / weights.name_of(name)
     kept = None
@@ -67,6 +63,40 @@ def again(folder: Path, wanted: str, data_dir: str, retrain: bool = False) -> Co
         found.different += [] if same else ["weights"]
     _compare(found, finished.rows, outcome.rows)
     return found
+
+
+def net(folder: Path, name: str, data_dir: str) -> "tuple[Net, tuple[int, int, int]]":
+    """The measured net of a finished trial from its saved weights, on the CPU, and the shape of one image.
+
+    UsageError where the trial or its weights are not there, ValueError for damaged weights.
+    """
+    import torch
+
+    from study import weights
+    from study.trial import run
+
+    path = folder / weights.name_of(name)
+    if not path.exists():
+        raise UsageError(f"no weights of trial {name} are kept in {folder}")
+    finished, trial = _read(folder, name, data_dir)
+    torch.set_num_threads(finished.provenance["threads"])
+    *_, outcome = run(replace(trial, measures=()), resume=weights.load(path)[1])
+    assert outcome.state.net is not None
+    assert outcome.state.data is not None
+    return outcome.state.net, outcome.state.data.shape
+
+
+def _read(folder: Path, name: str, data_dir: str) -> tuple[results.Finished, Trial]:
+    """A finished trial's table and the trial that its configuration describes; UsageError where they do not agree."""
+    finished = results.read_trial(results.trial_path(folder, name))
+    if finished.rows[0]["status"] != "ok":
+        raise UsageError(f"trial {name} {finished.rows[0]['status']}: there is nothing to measure")
+    configuration = finished.provenance["configuration"]
+    load: dict[str, Any] = next((s for s in configuration["stages"] if s["type"] == "Load"), {})
+    trial = trial_of(configuration, datasets.folder(load.get("data", "digits"), str(Path(data_dir).resolve())))
+    if fingerprint(trial) != name:
+        raise UsageError(f"trial {name} was written by a version whose configurations this one does not read")
+    return finished, trial
 
 
 def _named(folder: Path, wanted: str) -> str:

@@ -64,7 +64,7 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
             err.print("Nothing left to run.")
             tracker = _tracker(plan, found, uri, plan.jobs)
             report = runner.outcome(plan)
-            code = finish(plan, report, uri, switches, again, out)
+            code = finish(plan, report, tracker, switches, again, out, err)
             _close(tracker, "FAILED" if report.failed else "FINISHED", plan.folder, plan.folder, err)
             _send_home(plan, uri, err)
             return code
@@ -110,7 +110,7 @@ def _run(
                 plan, source, options, err, ray_backend=not switches.in_process, workers=workers, tracker=tracker
             )
             status = "FAILED" if report.failed else "KILLED" if report.out_of_time else "FINISHED"
-            code = finish(plan, report, uri, switches, again, out)
+            code = finish(plan, report, tracker, switches, again, out, err)
     except (KeyboardInterrupt, runner.Terminated):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if lease and lease.lost:
@@ -190,12 +190,22 @@ def where(switches: Switches) -> str:
     return f"Ray: the cluster at {switches.address}" if switches.address else f"Ray: a local one, {os.cpu_count()} CPUs"
 
 
-def finish(plan: Plan, report: runner.Report, uri: str, switches: Switches, again: str, out: Console) -> int:
-    """Write the report, print the summary and say what to type next; the exit status."""
+def finish(
+    plan: Plan,
+    report: runner.Report,
+    tracker: "Tracker",
+    switches: Switches,
+    again: str,
+    out: Console,
+    err: Console,
+) -> int:
+    """Write the report, keep the front's models, print the summary and say what to type next; the exit status."""
     from analysis import report as reports
     from study.tracking import ui_command
 
+    uri = tracker.uri
     summary = reports.write(plan.folder)
+    keep_models(plan, [model["trial"] for model in summary.front if model["weights"]], tracker, err)
     if switches.json:
         record = {
             "folder": str(plan.folder),
@@ -233,6 +243,21 @@ def finish(plan: Plan, report: runner.Report, uri: str, switches: Switches, agai
         out.print(f"Report:  {_short(plan.folder / 'report.html')}", markup=False)
         out.print(f"Compare: {ui_command(uri)}", markup=False)
     return 1 if report.lost and not report.out_of_time else 3 if report.failed else 0
+
+
+def keep_models(plan: Plan, trials: list[str], tracker: "Tracker", err: Console) -> None:
+    """Log the nets of finished trials as MLflow models; one that cannot be exported is named and left out."""
+    from study import evaluate
+
+    for count, trial in enumerate(trials, 1):
+        if tracker.has_model(trial):
+            continue
+        with err.status(f"Exporting the front's models to MLflow: {count} of {len(trials)}"):
+            try:
+                tracker.model(trial, *evaluate.net(plan.folder, trial, plan.data_dir))
+            except Exception as error:  # torch.export raises many kinds, and a user's net may be untraceable in any way
+                cause = (str(error).splitlines() or [type(error).__name__])[0]
+                err.print(f"The net of trial {trial} was not logged as an MLflow model: {cause}", markup=False)
 
 
 def _short(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""One MLflow store for all tests that do not look at it, and the command line without a new interpreter.
+"""One MLflow store for all tests of a process that do not look at it, and the command line without a new interpreter.
 
 A new store costs seconds of migrations, a new interpreter seconds of imports.
 """
@@ -10,6 +10,8 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two processes of tests share the cores
 
 
 @pytest.fixture(scope="session", autouse=True)

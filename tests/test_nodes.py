@@ -46,7 +46,6 @@ def test_a_folder_that_a_machine_does_not_see_is_refused_before_anything_starts(
     backend.disconnect()
 
 
-@pytest.mark.slow
 def test_a_machine_that_dies_in_mid_sweep_changes_nothing(cluster, here, tmp_path):
     alone = here(*SMOKE, "--in-process", "--output", "control", cwd=tmp_path)
     assert alone.returncode == 0, alone.stderr

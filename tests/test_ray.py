@@ -44,7 +44,7 @@ def test_four_half_gpu_trials_are_packed_two_to_a_gpu(cluster, tmp_path):
     from study.source import FixedList
 
     request = plan.Request(
-        study="compressibility_sweep", preset="smoke", output=str(tmp_path / "out"), seeds=(0, 1, 2, 3),
+        study="compressibility_sweep", preset="smoke", output=str(tmp_path / "out"), seeds=(0, 1),
         overrides={"epochs": "8"},
     )  # fmt: skip
     jobs = plan.make(request).jobs
@@ -53,7 +53,7 @@ def test_four_half_gpu_trials_are_packed_two_to_a_gpu(cluster, tmp_path):
     listener = Listener()
     grid = cluster.run(FixedList(jobs), options, listener)
     finished = [r for r in listener.reports if r["done"]]
-    assert len(finished) == len(jobs) == 12
+    assert len(finished) == len(jobs) == 6
     gpu_of = {r["pid"]: r["gpus"] for r in finished}
     assert sorted(gpu_of.values()) == ["0", "0", "1", "1"], "four workers, two on each GPU"
     points = {pid: {r["trial_id"] for r in finished if r["pid"] == pid} for pid in gpu_of}
@@ -72,14 +72,13 @@ def test_four_half_gpu_trials_are_packed_two_to_a_gpu(cluster, tmp_path):
 def test_a_client_with_another_token_is_refused(cluster):
     address = cluster.ray.get_runtime_context().gcs_address
     code = f"import ray; ray.init(address={address!r}, log_to_driver=False)"
-    for token, let_in in (("0" * 32, False), ("", True)):
-        environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"RAY_AUTH_MODE": "token"}
-        environment |= {"RAY_AUTH_TOKEN": token} if token else {}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
-        assert (done.returncode == 0) == let_in, done.stderr
-        assert let_in or "token is missing or incorrect" in done.stderr
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 32}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode != 0
+    assert "token is missing or incorrect" in done.stderr
 
 
 def test_too_large_a_trial_is_refused(cluster):
@@ -174,13 +173,14 @@ def test_a_family_is_a_plain_tune_trainable(family, axis, values, cluster, tmp_p
     from ray import tune
     from ray.tune.logger import JsonLoggerCallback
 
+    from study.space import Arm
     from study.trainables import base
 
     small = {"width": 16, "depth": 1, "epochs": 3, "test_size": 50, "gap_iterations": 2, "attack_iterations": 2}
     os.chdir(tmp_path)
     grid = tune.Tuner(
         getattr(base, family),
-        param_space={axis: tune.grid_search(values), "seed": 0, **small},
+        param_space=base.to_tune(Arm(name="one", family=family, axes={axis: tuple(values)})) | small,
         tune_config=tune.TuneConfig(metric="clean_accuracy", mode="max", reuse_actors=True),
         run_config=tune.RunConfig(storage_path=str(tmp_path / "tune"), verbose=0,
                                   callbacks=[JsonLoggerCallback()]),

@@ -24,7 +24,7 @@ def build(shape, classes):
     return Net(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, classes))
 """
 ONE = ["compressibility_sweep", "--preset", "smoke", "--seeds", "1", "--set", "alpha=0.03", "--set", "rank=full",
-       "--set", f"epochs={EPOCHS}", "--set", "test_size=50", "--model", "mine:build", "--output", "out"]  # fmt: skip
+       "--set", f"epochs={EPOCHS}", "--set", "test_size=50", "--model", "count:build", "--output", "out"]  # fmt: skip
 
 
 def wait_until(true, seconds=240.0):
@@ -40,8 +40,8 @@ def steps(folder):
 
 
 @pytest.mark.parametrize("backend", ["in-process", pytest.param("ray", marks=pytest.mark.slow)])
-def test_a_trial_goes_on_from_its_last_epoch(backend, tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text(COUNTING.format(log=str(tmp_path / "steps")))
+def test_a_trial_goes_on_from_its_last_epoch(backend, here, tmp_path, monkeypatch):
+    (tmp_path / "count.py").write_text(COUNTING.format(log=str(tmp_path / "steps")))
     monkeypatch.setenv("STUDY_CHECKPOINT_SECONDS", "0.001")  # after every epoch
     words = [*ONE, *(["--in-process"] if backend == "in-process" else [])]
     process = start(*words, cwd=tmp_path)
@@ -54,7 +54,7 @@ def test_a_trial_goes_on_from_its_last_epoch(backend, tmp_path, monkeypatch):
     finally:
         process.kill()
         process.communicate()
-    done = launch(*words, "--resume", cwd=tmp_path, timeout=300)
+    done = (here if backend == "in-process" else launch)(*words, "--resume", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     trials = len(results.scan(tmp_path / "out"))
     kills = 1 if backend == "in-process" else 4  # Ray runs two at once, and each of them may be cut short twice

@@ -15,6 +15,7 @@ import urllib.request
 
 import optuna
 import pytest
+from mlflow import MlflowClient
 from optuna.storages import InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -243,6 +244,8 @@ def test_a_search_tries_what_was_asked_and_reruns_the_front_at_every_seed(finish
     assert "random (seed 0)" in done.stderr
     assert f"{len(front)} non-dominated models" in done.stdout
     assert "<h2>The front:" in (folder / "report.html").read_text()
+    assert "was not logged" not in done.stderr
+    assert {row["trial"] for row in front} == models_in_mlflow(found["sweep"])
     trials = stored(folder)
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 5
     table = results.scan(folder)
@@ -250,6 +253,16 @@ def test_a_search_tries_what_was_asked_and_reruns_the_front_at_every_seed(finish
         rows = table[t.user_attrs["trial"]].rows
         assert t.values[1] == next(r["value"] for r in rows if r["measure"] == "stored_bytes")
         assert axes_of(t.params) | {"penalty": rows[0]["penalty"]} == {a: rows[0][a] for a in AXES}
+
+
+def models_in_mlflow(sweep):
+    """The trials of a sweep whose runs carry a model that is ready."""
+    client = MlflowClient(tracking_uri=os.environ["MLFLOW_TRACKING_URI"])
+    experiment = client.get_experiment_by_name("pareto_search").experiment_id
+    runs = {r.info.run_id: r for r in client.search_runs([experiment], f"tags.`study.sweep` = '{sweep}'")}
+    found = [m for m in client.search_logged_models([experiment]) if m.source_run_id in runs and m.status == "READY"]
+    assert all(m.tags["study.fingerprint"] == runs[m.source_run_id].data.tags["study.fingerprint"] for m in found)
+    return {m.tags["study.fingerprint"] for m in found}
 
 
 def test_finished_searches_are_left_alone_and_larger_ones_go_on(finished, tmp_path, here):

@@ -41,6 +41,7 @@ def start(*words, cwd, group=False):
     return subprocess.Popen(
         [sys.executable, "-u", "-m", "study.launch", *words], cwd=cwd, env=env, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=group,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )  # fmt: skip
 
 
@@ -68,26 +69,9 @@ def test_a_newcomer_sees_plan_progress_summary_and_what_to_do_next(control):
     assert {p.name for p in folder.iterdir()} == {".lock", "figures", "report.html", "study.json", "trials"}
 
 
-def test_ray_gives_the_rows_of_one_process_and_listens_on_loopback_alone(control, tmp_path):
-    before = listeners()
-    process = start(*SMOKE, "--output", "out", cwd=tmp_path)
-    said = read_until(process, "[1/9]")
-    assert said[0].startswith("Ray: a local one")
-    opened = listeners() - before
-    rest = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, "".join(said) + rest
-    assert digests(tmp_path / "out") == control[1]
-    assert len(opened) > 3
-    assert {address for address, _ in opened} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-
-
-def listeners():
-    """(address, port) of every listening TCP socket of this machine."""
-    return {tuple(c.laddr) for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
-
-
 @pytest.mark.parametrize("backend", ["in-process", pytest.param("ray", marks=pytest.mark.slow)])
-def test_ctrl_c_keeps_what_is_finished_and_names_the_way_on(backend, control, tmp_path):
+def test_ctrl_c_keeps_what_is_finished_and_names_the_way_on(backend, control, here, tmp_path):
+    run = here if backend == "in-process" else launch
     words = [*SMOKE, "--output", "out", *(["--in-process"] if backend == "in-process" else [])]
     process = start(*words, cwd=tmp_path, group=True)
     read_until(process, "[2/9]")
@@ -100,11 +84,11 @@ def test_ctrl_c_keeps_what_is_finished_and_names_the_way_on(backend, control, tm
     kept = digests(tmp_path / "out")
     assert 2 <= len(kept) < TRIALS
     assert all(control[1][name] == digest for name, digest in kept.items())
-    refused = launch(*words, cwd=tmp_path)
+    refused = run(*words, cwd=tmp_path)
     assert refused.returncode == 2
     assert "add --resume" in refused.stderr
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "out/trials").iterdir()}
-    done = launch(*words, "--resume", cwd=tmp_path)
+    done = run(*words, "--resume", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert digests(tmp_path / "out") == control[1]
     assert all(p.stat().st_mtime_ns == stamp for p, stamp in stamps.items()), "a finished trial ran again"
@@ -131,9 +115,18 @@ def workers_of(pid):
     return found
 
 
-def test_a_killed_worker_and_a_killed_driver_change_nothing(control, tmp_path):
+def listeners():
+    """(address, port) of every listening TCP socket of this machine."""
+    return {tuple(c.laddr) for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+
+
+def test_ray_gives_the_rows_of_one_process_on_loopback_alone_whatever_is_killed(control, tmp_path):
+    before = listeners()
     process = start(*SMOKE, "--output", "out", cwd=tmp_path)
-    read_until(process, "[1/9]")
+    assert read_until(process, "[1/9]")[0].startswith("Ray: a local one")
+    opened = listeners() - before
+    assert len(opened) > 3
+    assert {address for address, _ in opened} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     workers = workers_of(process.pid)
     assert workers
     workers[0].kill()
@@ -195,27 +188,28 @@ def build(shape, classes):
 
 
 @pytest.mark.parametrize("backend", ["in-process", pytest.param("ray", marks=pytest.mark.slow)])
-def test_failed_trials_are_kept_told_and_retried(backend, tmp_path):
-    flag = tmp_path / "flag"
+def test_failed_trials_are_kept_told_and_retried(backend, here, tmp_path):
+    run = here if backend == "in-process" else launch
+    flag = tmp_path / "up"
     flag.touch()
-    (tmp_path / "mine.py").write_text(MODEL.format(flag=str(flag)))
-    words = ["compressibility_sweep", "--preset", "smoke", "--model", "mine:build", "--output", "out", "--seeds", "1"]
+    (tmp_path / "up.py").write_text(MODEL.format(flag=str(flag)))
+    words = ["compressibility_sweep", "--preset", "smoke", "--seeds", "1", "--output", "out", "--model", "up:build"]
     words += ["--in-process"] if backend == "in-process" else []
-    done = launch(*words, cwd=tmp_path)
+    done = run(*words, cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
     assert "ArithmeticError: the flag is up" in done.stdout
     assert "--retry-failed" in done.stdout
-    told = launch("status", "out", cwd=tmp_path)
+    told = here("status", "out", cwd=tmp_path)
     assert "0 of 3 trials done, 3 failed" in told.stdout
     assert set(results.read(tmp_path / "out")["status"]) == {"failed"}
     note = next(iter(results.failures(tmp_path / "out").values()))
     assert "Traceback" in note["log"]
     flag.unlink()
-    again = launch(*words, "--retry-failed", cwd=tmp_path)
+    again = run(*words, "--retry-failed", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert set(results.read(tmp_path / "out")["status"]) == {"ok"}
-    assert "3 of 3 trials done, 0 failed" in launch("status", "out", cwd=tmp_path).stdout
+    assert "3 of 3 trials done, 0 failed" in here("status", "out", cwd=tmp_path).stdout
 
 
 def test_a_divergence_is_a_result_and_the_sweep_goes_on(here, tmp_path):
@@ -295,15 +289,15 @@ def test_a_folder_that_holds_a_lock_alone_can_be_used(here, tmp_path):
     assert here(*words, "--output", "out", cwd=tmp_path).returncode == 0
 
 
-def test_a_second_driver_is_refused(tmp_path):
+def test_a_second_driver_is_refused(here, tmp_path):
     process = start(*SMOKE, "--in-process", "--output", "out", cwd=tmp_path)
     try:
         read_until(process, "[1/9]")
         process.send_signal(signal.SIGSTOP)  # a holder that is paused holds
-        second = launch(*SMOKE, "--in-process", "--output", "out", "--resume", cwd=tmp_path)
+        second = here(*SMOKE, "--in-process", "--output", "out", "--resume", cwd=tmp_path)
         assert second.returncode == 2
         assert f"in use by another sweep (process {process.pid}" in second.stderr
-        assert f"being run by process {process.pid}" in launch("status", "out", cwd=tmp_path).stdout
+        assert f"being run by process {process.pid}" in here("status", "out", cwd=tmp_path).stdout
     finally:
         process.kill()
         process.communicate()

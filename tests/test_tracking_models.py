@@ -9,9 +9,11 @@ from mlflow import MlflowClient, pytorch
 from mlflow.models import Model
 from safetensors.torch import load_file
 
+from study.compression.mask import mask_weights
+from study.compression.quantize import quantize
 from study.models.fcn import fcn
 from study.models.net import Net
-from study.tracking import Tracker
+from study.tracking import Tracker, models
 from study.tracking.__main__ import main
 from tests.folders import make_folder
 
@@ -48,6 +50,28 @@ def test_the_model_loads_without_pickle_and_gives_the_same_logits(kept, monkeypa
     assert not any(b"cloudpickle" in p.read_bytes() for p in path.rglob("*") if p.is_file())
     weights = load_file(next(path.rglob("weights.safetensors")))
     assert all(torch.equal(t, weights[name]) for name, t in net.state_dict().items())
+
+
+@pytest.mark.parametrize("bits", [4, 1])
+def test_masked_and_quantized_nets_are_exported_as_they_are(bits, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    torch.manual_seed(0)
+    body, hidden = fcn(SHAPE, 10, 16, 2)
+    net = Net(body, (0.5,), (0.3,), tuple(hidden))
+    small = quantize(mask_weights(net, 0.5, "magnitude", 0), bits, [torch.rand(50, *SHAPE)])
+    before = {name: W.clone() for name, W in small.state_dict().items()}
+    path = models.save(tmp_path, "trial", small.train(), SHAPE)
+    assert small.training
+    assert all(torch.equal(before[name], W) for name, W in small.state_dict().items())
+    x = torch.rand(300, *SHAPE)
+    with torch.no_grad():
+        wanted = small.eval()(x)
+        assert torch.equal(pytorch.load_model(path.as_uri())(x), wanted)
+        assert not torch.equal(net(x), wanted)
+    weights = load_file(next(path.rglob("weights.safetensors")))
+    levels = [len(W.unique()) for W in weights.values() if W.dim() == 2]
+    assert len(levels) == 3
+    assert max(levels) <= 2**bits + 1, "the levels, and the mask's zeros"
 
 
 def test_the_signature_says_what_goes_in_and_out(kept):

@@ -4,6 +4,7 @@ models/TRIAL of a results folder holds MLflow's model folder: MLmodel, data/mode
 it with MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false) and extra_files/weights.safetensors. The store gets a copy.
 """
 
+import copy
 import importlib
 import os
 import shutil
@@ -42,18 +43,30 @@ def save(folder: Path, trial: str, net: "nn.Module", shape: tuple[int, int, int]
     return path
 
 
+def _plain(net: "nn.Module") -> "nn.Module":
+    """A copy on the CPU, in evaluation mode, whose masked or quantized weights are plain numbers."""
+    nn = importlib.import_module("torch.nn")
+    net = copy.deepcopy(net).eval().cpu()
+    for module in [m for m in net.modules() if nn.utils.parametrize.is_parametrized(m)]:
+        names: Any = module.parametrizations
+        values = {name: getattr(module, name).detach().clone() for name in names}
+        # By hand: torch's own removal edits the class, which the copy shares with the original.
+        del module.parametrizations
+        module.__class__ = nn.utils.parametrize.type_before_parametrizations(module)
+        for name, value in values.items():
+            module.register_parameter(name, nn.Parameter(value))
+    return net
+
+
 def _write(temporary: Path, net: "nn.Module", shape: tuple[int, int, int]) -> None:
     torch = importlib.import_module("torch")
     safetensors = importlib.import_module("safetensors.torch")
     from mlflow import pytorch
     from mlflow.models import infer_signature
 
+    net = _plain(net)
     weights = temporary / "weights.safetensors"
-    safetensors.save_file(
-        {name: t.detach().cpu().contiguous().clone() for name, t in net.state_dict().items()}, weights
-    )
-    was_training, device = net.training, next(net.parameters()).device
-    net.eval().cpu()
+    safetensors.save_file({name: t.detach().contiguous().clone() for name, t in net.state_dict().items()}, weights)
     example = torch.zeros(2, *shape).numpy()  # two of them: torch.export takes a batch of one for a constant
     with torch.no_grad():
         logits = net(torch.from_numpy(example)).numpy()
@@ -66,7 +79,6 @@ def _write(temporary: Path, net: "nn.Module", shape: tuple[int, int, int]) -> No
         pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}"],
         extra_files=[str(weights)],
     )
-    net.train(was_training).to(device)
 
 
 def deliver(client: Any, experiment: str, run: str, trial: str, path: Path) -> None:

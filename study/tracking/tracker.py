@@ -51,6 +51,10 @@ class Tracker:
         """Have a finished or failed trial delivered; returns at once."""
         self._news.put(trial)
 
+    def has_model(self, trial: str) -> bool:
+        """Whether a trial's net is kept in the folder already."""
+        return models.model_path(self.folder, trial).is_dir()
+
     def model(self, trial: str, net: "nn.Module", shape: tuple[int, int, int]) -> Path:
         """Keep a trial's net in the folder's models/ and have it delivered under the trial's run; where it lies.
 

@@ -4,10 +4,12 @@ In a sweep the driver hands over ready jobs, under `job` of the configuration. O
 trainable whose configuration carries the axes by name:
 
     tune.Tuner(Regularization, param_space={"alpha": tune.grid_search([0.0, 0.01]), "seed": 0}).fit()
+
+`to_tune` gives such a space for an arm of a study.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,17 @@ from ray import tune
 from study import datasets
 from study.config import UsageError
 from study.job import Job
-from study.space import AXES, SETTINGS, closest
+from study.space import AXES, SETTINGS, Arm, closest
 from study.trainables import FAMILIES, TAKES
 from study.trainables.common import off
 
 # Accuracies come with the last report of a trial, the training loss with every one: do not let Tune insist.
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+
+
+def to_tune(arm: Arm, seeds: Sequence[int] = (0,)) -> dict[str, Any]:
+    """A study's arm as the param_space of a Tuner: a grid over its axes and the seeds. Add settings by name."""
+    return {name: tune.grid_search(list(values)) for name, values in {**arm.axes, "seed": seeds}.items()}
 
 
 class FamilyTrainable(tune.Trainable):
