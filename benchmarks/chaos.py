@@ -219,14 +219,14 @@ def once_in_mlflow(folder: Path, uri: str) -> float:
 
 
 def over_in_optuna(folder: Path) -> tuple[float, float]:
-    """Share of Optuna's trials that are over, and of the search's points that stand there exactly once."""
+    """Share of Optuna's trials that are over, and of the search's points that are completed there exactly once."""
     import optuna
     from optuna.storages.journal import JournalFileBackend
 
     found = results.read_study(folder)
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / "search.journal")))
     trials = optuna.load_study(study_name=found["sweep"], storage=storage).trials
-    names = [t.user_attrs.get("trial") for t in trials]
+    names = [t.user_attrs.get("trial") for t in trials if t.state == optuna.trial.TrialState.COMPLETE]
     points = [p["trial"] for p in found["points"] if p["seed"] == found["seeds"][0]]
     once = sum(names.count(p) == 1 for p in points) / max(1, len(points))
     return sum(t.state.is_finished() for t in trials) / max(1, len(trials)), once

@@ -227,5 +227,10 @@ def test_the_report_opens_without_a_network(browser, store):
     pictures = browser.find_elements("tag name", "img")
     assert len(pictures) == 4
     assert all(browser.execute_script("return arguments[0].naturalWidth", p) > 500 for p in pictures)
+    for width in (1280, 390):  # a desk and a telephone
+        size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width, "it scrolls sideways"
+        keep_picture(browser, f"report_{width}")
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert browser.get_log("browser") == []
-    keep_picture(browser, "report")
