@@ -173,7 +173,9 @@ class View:
         self.study.set_user_attr("key", key)
         self.study.set_metric_names(list(search["objectives"]))
         self._live: dict[int, optuna.Trial] = {}
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
+        for _ in self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            self.study.ask()  # takes up what is waiting: only a running trial can be told
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self.study.tell(trial.number, state=TrialState.FAIL)
 
     def names(self) -> set[str]:

@@ -121,6 +121,17 @@ def test_every_sampler_asks_the_same_again_and_other_things_once_more_is_tried(s
     assert first(0) != first(3)
 
 
+def test_what_a_killed_driver_left_waiting_or_running_is_failed_on_the_next_start():
+    storage = InMemoryStorage()
+    first = view(storage)
+    first.ask()
+    first.study.enqueue_trial({"penalised": "no"})
+    first.study.enqueue_trial({"penalised": "yes"})
+    again = view(storage)
+    assert [t.state for t in again.study.trials] == [TrialState.FAIL] * 3
+    again.tell(again.ask()[0], (0.5, 1.0))
+
+
 def test_points_below_the_floor_are_not_among_the_best():
     one = view(sampler="random", floor=0.8)
     for values, slack in (((0.9, 10.0), -0.1), ((0.5, 20.0), 0.0), ((0.4, 15.0), 0.1)):
@@ -246,6 +257,9 @@ def test_a_search_tries_what_was_asked_and_reruns_the_front_at_every_seed(finish
     assert "<h2>The front:" in (folder / "report.html").read_text()
     assert "was not logged" not in done.stderr
     assert {row["trial"] for row in front} == models_in_mlflow(found["sweep"])
+    (note,) = [r.data.tags["mlflow.note.content"] for r in runs_in_mlflow(found["sweep"], "sweep")]
+    assert "robust_accuracy (more is better) against stored_bytes (less is better); 5 evaluations by random" in note
+    assert "adversarial_ratio 0, 0.5" in note
     trials = stored(folder)
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 5
     table = results.scan(folder)
@@ -255,11 +269,17 @@ def test_a_search_tries_what_was_asked_and_reruns_the_front_at_every_seed(finish
         assert axes_of(t.params) | {"penalty": rows[0]["penalty"]} == {a: rows[0][a] for a in AXES}
 
 
+def runs_in_mlflow(sweep, level):
+    client = MlflowClient(tracking_uri=os.environ["MLFLOW_TRACKING_URI"])
+    experiment = client.get_experiment_by_name("pareto_search").experiment_id
+    return client.search_runs([experiment], f"tags.`study.sweep` = '{sweep}' and tags.`study.level` = '{level}'")
+
+
 def models_in_mlflow(sweep):
     """The trials of a sweep whose runs carry a model that is ready."""
     client = MlflowClient(tracking_uri=os.environ["MLFLOW_TRACKING_URI"])
+    runs = {r.info.run_id: r for r in runs_in_mlflow(sweep, "trial")}
     experiment = client.get_experiment_by_name("pareto_search").experiment_id
-    runs = {r.info.run_id: r for r in client.search_runs([experiment], f"tags.`study.sweep` = '{sweep}'")}
     found = [m for m in client.search_logged_models([experiment]) if m.source_run_id in runs and m.status == "READY"]
     assert all(m.tags["study.fingerprint"] == runs[m.source_run_id].data.tags["study.fingerprint"] for m in found)
     return {m.tags["study.fingerprint"] for m in found}

@@ -86,11 +86,27 @@ def sweep_note(manifest: Manifest) -> str:
         + "; ".join(f"{axis} {', '.join(map(shown, values))}" for axis, values in arm["axes"].items())
         for arm in manifest["arms"]
     )
+    if "search" in manifest:
+        arms = _search_note(manifest["search"])
     axes = "\n".join(f"- `{axis}`: {AXES[axis].help}" for axis in moving(manifest) if axis in AXES)
     return (
         f"{experiment_note(manifest)}\n\n{arms}\n\nSeeds {', '.join(map(str, manifest['seeds']))}.\n\n{axes}\n\n"
         "Verdicts and figures: Artifacts, `report.html` and `figures`."
     )[:LONGEST_TAG]
+
+
+def _search_note(search: Mapping[str, Any]) -> str:
+    """What a search seeks, how, and over which knobs; Markdown."""
+    better = {True: "more is better", False: "less is better"}
+    aims = " against ".join(f"{o['name']} ({better[o['maximise']]})" for o in search["objectives"])
+    floor = f", clean accuracy from {search['floor']:g}" if search["floor"] else ""
+    values = {k: d.get("values") or (f"{d['low']:g} to {d['high']:g}",) for k, d in search["knobs"].items()}
+    knobs = "; ".join(f"{name} {', '.join(map(shown, found))}" for name, found in values.items())
+    return (
+        f"**search** ({search['family']}): {aims}{floor}; {search['evaluations']} evaluations by {search['sampler']} "
+        f"(seed {search['sampler_seed']}) at the first seed, then the front's points at every seed. Knobs: {knobs}. "
+        "The front's nets are logged as models."
+    )
 
 
 def trial_note(identity: Mapping[str, Any], manifest: Manifest, measures: Iterable[str], cause: str = "") -> str:

@@ -44,6 +44,7 @@ class Runs:
         self.experiment = self._experiment(uri)
         parents = self._once("sweep")
         self.parent = parents[""].info.run_id if parents else self._make_parent()
+        self.client.set_tag(self.parent, "mlflow.note.content", content.sweep_note(manifest))  # sweeps are extended
         self.client.update_run(self.parent, status="RUNNING")
         self.known = {name: _state(run) for name, run in self._once("trial").items()}
 
@@ -88,10 +89,7 @@ class Runs:
         return kept
 
     def _make_parent(self) -> str:
-        tags = content.shared_tags(self.manifest) | {
-            "study.level": "sweep",
-            "mlflow.note.content": content.sweep_note(self.manifest),
-        }
+        tags = content.shared_tags(self.manifest) | {"study.level": "sweep"}
         started = int(self.manifest["created"] * 1000)
         run = self.client.create_run(self.experiment, run_name=self.folder.name, tags=tags, start_time=started)
         self._inputs(run.info.run_id)
