@@ -241,7 +241,7 @@ def finish(
         if summary.front:
             out.print(f"Front:   {_short(plan.folder / 'front.csv')}", markup=False)
         out.print(f"Report:  {_short(plan.folder / 'report.html')}", markup=False)
-        out.print(f"Compare: {ui_command(uri)}", markup=False)
+        out.print(f"Compare: {ui_command(uri, tracker.experiment)}", markup=False)
     return 1 if report.lost and not report.out_of_time else 3 if report.failed else 0
 
 

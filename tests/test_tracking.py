@@ -121,6 +121,9 @@ def test_a_lost_store_is_made_again_and_half_written_runs_are_replaced(store, he
         (experiment,) = [e for e in client.search_experiments() if e.name == "compressibility_sweep"]
         found = client.search_runs([experiment.experiment_id])
         assert {r.info.status for r in found} == {"FINISHED"}
+        ends = {level: max(r.info.end_time for r in found if r.data.tags["study.level"] == level)
+                for level in ("sweep", "trial")}  # fmt: skip
+        assert ends["sweep"] == ends["trial"], "a sweep ends with its last trial, whenever it is logged"
         return {r.data.tags["study.fingerprint"]: r for r in found if r.data.tags["study.level"] == "trial"}
 
     first = trials()

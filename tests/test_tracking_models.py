@@ -92,6 +92,8 @@ def test_the_model_stands_once_under_its_trial_and_a_rebuild_leaves_it_alone(kep
         (run,) = client.search_runs([experiment.experiment_id], where)
         (model,) = client.search_logged_models([experiment.experiment_id], f"source_run_id = '{run.info.run_id}'")
         assert [o.model_id for o in run.outputs.model_outputs] == [model.model_id]
+        assert model.params == run.data.params
+        assert {m.key: m.value for m in model.metrics} == {"clean_accuracy": run.data.metrics["clean_accuracy"]}
         assert {a.path for a in client.list_logged_model_artifacts(model.model_id)} >= {"MLmodel", "data"}
         return model.model_id
 

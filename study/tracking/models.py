@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study.tracking.content import TrialView
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -81,15 +83,19 @@ def _write(temporary: Path, net: "nn.Module", shape: tuple[int, int, int]) -> No
     )
 
 
-def deliver(client: Any, experiment: str, run: str, trial: str, path: Path) -> None:
-    """Log a model folder under its trial's run; one that stands there whole is left alone."""
-    from mlflow.entities import LoggedModelOutput
+def deliver(client: Any, experiment: str, run: str, path: Path, view: TrialView) -> None:
+    """Log a model folder under its trial's run, with the trial's parameters and the finished net's numbers to compare;
+    one that stands there whole is left alone."""
+    from mlflow.entities import LoggedModelOutput, Metric
 
     for model in client.search_logged_models([experiment], f"source_run_id = '{run}'"):
         if str(model.status) == "READY":
             return
         client.delete_logged_model(model.model_id)
-    model = client.create_logged_model(experiment, f"net-{trial}", source_run_id=run, tags={"study.fingerprint": trial})
+    tags = {"study.fingerprint": path.name, "study.sweep": view.tags["study.sweep"]}
+    model = client.create_logged_model(experiment, f"net-{path.name}", source_run_id=run, tags=tags, params=view.params)
+    last = [Metric(*metric, model_id=model.model_id) for metric in view.metrics if not metric[3]]
+    client.log_batch(run, metrics=[m for m in last if not m.key.startswith("system/")])
     client.log_model_artifacts(model.model_id, str(path))
     client.finalize_logged_model(model.model_id, "READY")
     client.log_outputs(run, [LoggedModelOutput(model.model_id, step=0)])

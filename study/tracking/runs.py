@@ -23,12 +23,13 @@ class State:
     parent: str
     status: str
     attempts: str
+    end: int
 
 
 def _state(run: Any) -> State:
     tags = run.data.tags
-    words = (tags.get(key, "") for key in ("mlflow.parentRunId", "study.status", "study.attempts"))
-    return State(run.info.run_id, *words)
+    parent, status, attempts = (tags.get(key, "") for key in ("mlflow.parentRunId", "study.status", "study.attempts"))
+    return State(run.info.run_id, parent, status, attempts, run.info.end_time or 0)
 
 
 class Runs:
@@ -50,18 +51,12 @@ class Runs:
 
     def _experiment(self, uri: str) -> str:
         study = self.manifest["configuration"]["study"]
-        note = {
-            "mlflow.note.content": content.experiment_note(self.manifest),
-            "mlflow.experimentKind": "custom_model_development",  # which of its two interfaces MLflow opens
-        }
         if found := self.client.get_experiment_by_name(study):
-            for key, value in note.items():
-                if found.tags.get(key) != value:
-                    self.client.set_experiment_tag(found.experiment_id, key, value)
             return found.experiment_id
         where = sqlite_file(uri).parent / "mlartifacts" if uri.startswith("sqlite") else None
         location = {"artifact_location": where.as_uri()} if where else {}
-        tags = note | {"study.figure": self.manifest["figure"]}
+        note = content.experiment_note(self.manifest)
+        tags = {"mlflow.note.content": note, "study.figure": self.manifest["figure"]}
         return self.client.create_experiment(study, **location, tags=tags)
 
     def _runs(self, level: str) -> list[Any]:
@@ -134,7 +129,9 @@ class Runs:
             self._write(trial)
         path = models.model_path(self.folder, trial)
         if path.is_dir() and trial in self.known:
-            models.deliver(self.client, self.experiment, self.known[trial].run, trial, path)
+            view = content.trial_view(self.folder, self.manifest, trial, self.parent)
+            assert view is not None
+            models.deliver(self.client, self.experiment, self.known[trial].run, path, view)
 
     def _write(self, trial: str) -> None:
         from mlflow.entities import Metric, Param
@@ -152,13 +149,16 @@ class Runs:
             self.client.log_batch(name, metrics=metrics[at : at + CHUNK], params=[] if at else params)
         self._inputs(name)
         self.client.set_terminated(name, view.status, end_time=view.end)
-        self.known[trial] = State(name, self.parent, view.tags["study.status"], view.tags["study.attempts"])
+        self.known[trial] = State(name, self.parent, view.tags["study.status"], view.tags["study.attempts"], view.end)
 
     def close(self, status: str, artifacts: Path | None) -> None:
-        """Look once more for runs made twice, attach the report and the figures, and end the sweep's run."""
+        """Look once more for runs made twice, attach the report and the figures, and end the sweep's run.
+
+        It ends with the last of its trials: a rebuild next year must not make it a year long.
+        """
         self._once("trial")
         if artifacts and artifacts.is_dir():
             for path in sorted(p for pattern in REPORTS for p in artifacts.glob(pattern)):
                 with contextlib.suppress(FileNotFoundError):
                     self.client.log_artifact(self.parent, str(path), "figures" if path.suffix == ".png" else None)
-        self.client.set_terminated(self.parent, status)
+        self.client.set_terminated(self.parent, status, max((s.end for s in self.known.values()), default=None))

@@ -104,10 +104,13 @@ def _check_database(uri: str) -> None:
         raise UsageError(f"--tracking-uri {uri}: the database cannot be used ({cause})") from None
 
 
-def ui_command(uri: str) -> str:
-    """What to type to look at the store."""
+def ui_command(uri: str, experiment: str = "") -> str:
+    """What to type, and the page to open, to look at a store and at an experiment in it."""
+    # Without the last word MLflow opens its interface for language models.
+    page = f"/#/experiments/{experiment}/runs?workflowType=machine_learning" if experiment else ""
     if uri.startswith("http"):
-        return without_secrets(f"open {uri}")
+        return without_secrets(f"open {uri}{page}")
     if uri == default_uri():
         uri = "sqlite:///mlflow.db"
-    return without_secrets(f"mlflow ui --backend-store-uri {uri} --host 127.0.0.1")
+    command = f"mlflow ui --backend-store-uri {uri} --host 127.0.0.1"
+    return without_secrets(command) + (f"\n         then open http://127.0.0.1:5000{page}" if page else "")

@@ -34,6 +34,7 @@ class Tracker:
         self.uri, self.folder, self.manifest = uri, folder, manifest
         self.error = ""
         self.seconds = 0.0
+        self.experiment = ""  # its id in the store, once that has answered
         self.away = False
         self.moved = time.monotonic()
         # A SimpleQueue, for Ctrl-C may interrupt whoever gives: a lock in Python code would then stay taken for ever.
@@ -125,6 +126,7 @@ class Tracker:
     def _open(self) -> Runs:
         """The store as it stands now: whatever was given and does not stand there is to be delivered again."""
         runs = Runs(self.uri, self.folder, self.manifest)
+        self.experiment = runs.experiment
         self._left = deque(n for n in self._given if not runs.complete(n) and n not in self._hopeless())
         return runs
 
