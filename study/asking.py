@@ -18,6 +18,10 @@ from study.plan import Plan, job_of, read_manifest
 from study.space import AXES, Point, Value, axes_of, fit
 from study.weights import name_of
 
+# A net just below the floor says where good ones lie: the sampler is told a floor so much lower (what that is worth:
+# docs/pareto.md). The front keeps to the floor itself.
+NEAR_MISS = 0.1
+
 
 class Asking:
     """The source of a search. `pending` are points of an earlier run; `keep` writes the plan down before a job runs."""
@@ -144,7 +148,8 @@ class Asking:
             self._slack[job.fingerprint] = clean - self.search["floor"]
 
     def _floor(self, job: Job) -> float | None:
-        return self._slack.get(job.fingerprint) if self.search["floor"] > 0 else None
+        slack = self._slack.get(job.fingerprint)
+        return None if slack is None or not self.search["floor"] else slack + NEAR_MISS
 
     def _rebuild(self, over: list[Job]) -> None:
         """Make the view hold what the tables hold, earlier sweeps included."""
@@ -158,7 +163,7 @@ class Asking:
         for folder in self.search.warm_start:
             for name, (chosen, values, clean) in warm_points(Path(folder), self.plan).items():
                 if name not in known:
-                    slack = clean - self.search["floor"] if self.search["floor"] > 0 else None
+                    slack = clean - self.search["floor"] + NEAR_MISS if self.search["floor"] else None
                     self.view.add(name, chosen, values, slack, warm_start=folder)
 
 

@@ -111,7 +111,7 @@ def sampler(search: Search, tried: int) -> BaseSampler:
     """The named sampler. Its seed depends on how much was tried: a search that goes on does not repeat itself."""
     seed = seed_for(search["sampler_seed"], f"sampler {tried}") % 2**32
     makers: dict[str, Callable[[], BaseSampler]] = {
-        "tpe": lambda: TPESampler(seed=seed),
+        "tpe": lambda: TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True),
         "nsga2": lambda: NSGAIISampler(seed=seed, population_size=max(8, min(50, search["evaluations"] // 5))),
         "qmc": lambda: QMCSampler(seed=seed, scramble=True, warn_asynchronous_seeding=False),
         "random": lambda: RandomSampler(seed=seed),
