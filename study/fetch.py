@@ -51,10 +51,8 @@ def from_head(file: str, where: str, target: Path) -> str:
 
 def _same_sweep(theirs: Path, target: Path) -> bool:
     """Whether `target` holds the sweep of the folder `theirs`, or nothing at all."""
-    if not target.exists():
-        return True
     if not target.is_dir():
-        return False
+        return not target.exists()
     try:
         there, here = read_manifest(theirs), read_manifest(target)
     except UsageError:
