@@ -37,7 +37,7 @@ prepare() {
   export HOME=$work/laptop RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 MLFLOW_TRACKING_URI=sqlite:///$work/laptop/mlflow.db
   unset RAY_ADDRESS RAY_AUTH_TOKEN
   mount -t tmpfs tmpfs /tmp 2>/dev/null && case "$bin $here" in */tmp/*) umount /tmp ;; esac
-  ray get-auth-token --generate >/dev/null
+  ray get-auth-token --generate > "$work/token.log" 2>&1
 }
 
 # What runs as the first process of a host: its own file systems, then sshd in the foreground.
