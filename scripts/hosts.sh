@@ -111,7 +111,7 @@ main() {
   say "ray exec: the sweep; host2 is lost after its third trial"
   ray exec "$work/hosts.yaml" "TERM=dumb python -m study.launch ${study[*]} --tracking-uri sqlite:////srv/study/sweep.db" > "$work/sweep.log" 2>&1 &
   local sweep=$!
-  until grep -q '^\[3/' "$work/sweep.log"; do kill -0 $sweep; sleep 0.2; done
+  until grep -qs '^\[3/' "$work/sweep.log"; do kill -0 $sweep; sleep 0.2; done
   kill -KILL "${pids[2]}" && echo "host2 is gone"
   wait "${pids[2]}" 2> /dev/null || true
   wait $sweep
