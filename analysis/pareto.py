@@ -4,6 +4,7 @@ moocore takes a NaN for a value better than any, drops all but the first of equa
 reference add nothing without a word: every function here says what it does about these.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -133,11 +134,14 @@ def knobs_moved(table: pd.DataFrame, study: Mapping[str, Any]) -> list[str]:
     return [axis for axis in off if axis in table and (table[axis] != off[axis]).any()]
 
 
-def write(folder: Path, frame: pd.DataFrame, study: Mapping[str, Any]) -> pd.DataFrame:
-    """Write front.csv of a search, best of the first objective first, and return it.
+def models(
+    folder: Path, frame: pd.DataFrame, study: Mapping[str, Any], address: str = "", data_dir: str = ""
+) -> pd.DataFrame:
+    """The front of a search as front.csv has it, best of the first objective first.
 
     Columns: trial (at the first seed), the moved axes, each objective and clean_accuracy with _low and _high (95 % over
-    n seeds; empty below five), n, trials (one per seed), weights, command.
+    n seeds; empty below five), n, trials (one per seed), weights, and the command that measures the model again. That
+    names the results by `address` (default: the folder) and the data by `data_dir`, if it is given.
     """
     table = points(frame, study)
     chosen = table[table["front"]] if len(table) else table
@@ -150,5 +154,7 @@ def write(folder: Path, frame: pd.DataFrame, study: Mapping[str, Any]) -> pd.Dat
         chosen.insert(0, "trial", chosen.index)
         kept = [folder / "models" / f"{name}.safetensors" for name in chosen["trial"]]
         chosen["weights"] = [f"models/{path.name}" if path.exists() else "" for path in kept]
-        chosen["command"] = [f"python -m study.launch evaluate {folder.name} {name}" for name in chosen["trial"]]
+        words = ["python", "-m", "study.launch", "evaluate", address or str(folder)]
+        data = ["--data-dir", data_dir] if data_dir else []
+        chosen["command"] = [shlex.join([*words, name, *data]) for name in chosen["trial"]]
     return chosen

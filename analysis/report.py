@@ -126,11 +126,13 @@ def _checks(frame: pd.DataFrame) -> list[str]:
     return out
 
 
-def _front(folder: Path, frame: pd.DataFrame, study: dict[str, Any]) -> list[dict[str, Any]]:
+def _front(
+    folder: Path, frame: pd.DataFrame, study: dict[str, Any], address: str, data_dir: str
+) -> list[dict[str, Any]]:
     """The models of a search's front, which is written to front.csv; nothing for a sweep of a grid."""
     if "search" not in study:
         return []
-    table = pareto.write(folder, frame, study)
+    table = pareto.models(folder, frame, study, address, data_dir)
     results.replace(folder / "front.csv", table.to_csv(index=False).encode())
     return [_model(row, study) for _, row in table.iterrows()]
 
@@ -186,10 +188,11 @@ def _pictures(frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judge
     return out
 
 
-def write(folder: str | Path) -> Summary:
+def write(folder: str | Path, address: str = "", data_dir: str = "") -> Summary:
     """Write report.html and figures/*.png of a results folder from its table; the summary for the terminal.
 
-    Needs no more than one finished trial per arm; what cannot be judged says why.
+    Needs no more than one finished trial per arm; what cannot be judged says why. A search's front.csv holds commands:
+    they name the results by `address` (default: the folder), and the data's folder where one is given.
     """
     folder = Path(folder)
     study = results.read_study(folder)
@@ -205,7 +208,7 @@ def write(folder: str | Path) -> Summary:
     many = "seed" if seeds == 1 else "seeds"
     on = f"data {configuration['data']}, model {configuration['model']}, " if configuration["data"] else ""
     title = f"{configuration['study']}: {on}{seeds} {many}"
-    summary = Summary(title, [_claim(j) for j in judgements], _front(folder, whole, study))
+    summary = Summary(title, [_claim(j) for j in judgements], _front(folder, whole, study, address, data_dir))
     environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", ""), autoescape=True)
     html = environment.get_template("report.html.j2").render(
         title=title,

@@ -37,7 +37,7 @@ prepare() {
   export HOME=$work/laptop RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 MLFLOW_TRACKING_URI=sqlite:///$work/laptop/mlflow.db
   unset RAY_ADDRESS RAY_AUTH_TOKEN
   mount -t tmpfs tmpfs /tmp 2>/dev/null && case "$bin $here" in */tmp/*) umount /tmp ;; esac
-  ray get-auth-token --generate >/dev/null
+  ray get-auth-token --generate > "$work/token.log" 2>&1
 }
 
 # What runs as the first process of a host: its own file systems, then sshd in the foreground.
@@ -87,6 +87,8 @@ print(yaml.safe_dump(config))
 PYTHON
 }
 
+job() { (cd "$work/laptop" && python -m study.launch pareto_search --preset smoke --cluster "$work/hosts.yaml"); }
+
 main() {
   declare -a pids
   trap 'tail -n 25 "$work"/*.log >&2' ERR
@@ -109,8 +111,9 @@ main() {
   say "ray exec: the sweep; host2 is lost after its third trial"
   ray exec "$work/hosts.yaml" "TERM=dumb python -m study.launch ${study[*]} --tracking-uri sqlite:////srv/study/sweep.db" > "$work/sweep.log" 2>&1 &
   local sweep=$!
-  until grep -q '^\[3/' "$work/sweep.log"; do kill -0 $sweep; sleep 0.2; done
+  until grep -qs '^\[3/' "$work/sweep.log"; do kill -0 $sweep; sleep 0.2; done
   kill -KILL "${pids[2]}" && echo "host2 is gone"
+  wait "${pids[2]}" 2> /dev/null || true
   wait $sweep
   grep -E '^Ray:|trials finished|^\[' "$work/sweep.log" | tr -d '\r'
 
@@ -126,9 +129,18 @@ print(f"{len(a)} trials, deterministic rows equal")
 PYTHON
 
   say "--cluster: a job through an SSH tunnel, its results fetched"
-  (cd "$work/laptop" && python -m study.launch bound_validation --preset smoke --tracking-uri sqlite:////srv/study/job.db --cluster "$work/hosts.yaml") > "$work/job.log" 2>&1
-  grep -E 'Submitted|trials finished|^Results' "$work/job.log" | tr -d '\r'
-  ls "$work/laptop/results/"*
+  ray exec "$work/hosts.yaml" 'echo export MLFLOW_TRACKING_URI=sqlite:////srv/study/job.db > ~/study.secrets' > "$work/secrets.log" 2>&1
+  job > "$work/job.log" 2>&1
+  grep -E '^Submitted|trials finished|^Results' "$work/job.log" | tr -d '\r'
+  test -s "$work/0/study/job.db"
+  diff -r "$work/shared/pareto_search-smoke" "$work/laptop/results/pareto_search-smoke"
+  echo "every file is here, with $(find "$work/laptop/results" -name model.pt2 | wc -l) exported models"
+
+  say "the same command, with another sweep of that name on the laptop"
+  sed -i 's/"sweep": "/&another-/' "$work/laptop/results/pareto_search-smoke/study.json"
+  job > "$work/again.log" 2>&1
+  grep -E '^Found|were not copied' "$work/again.log" | tr -d '\r' | sed "s|$work/||"
+  grep -q '"sweep": "another-' "$work/laptop/results/pareto_search-smoke/study.json"
 
   say "ray down"
   ray down -y "$work/hosts.yaml" > "$work/down.log" 2>&1

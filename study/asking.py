@@ -9,9 +9,8 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
-from study import objectives, results, search, searching
+from study import mirror, objectives, results, search, searching, storage
 from study.config import UsageError, digest_of, seed_for
 from study.job import Job
 from study.plan import Plan, job_of, read_manifest
@@ -160,25 +159,27 @@ class Asking:
                 if job.fingerprint not in known:
                     chosen = fit(self.search.knobs, job.axes) or {}
                     self.view.add(job.fingerprint, chosen, self._values.get(job.fingerprint), self._floor(job))
-        for folder in self.search.warm_start:
-            for name, (chosen, values, clean) in warm_points(Path(folder), self.plan).items():
+        for output in self.search.warm_start:
+            for name, (chosen, values, clean) in warm_points(output, self.plan).items():
                 if name not in known:
                     slack = clean - self.search["floor"] + NEAR_MISS if self.search["floor"] else None
-                    self.view.add(name, chosen, values, slack, warm_start=folder)
+                    self.view.add(name, chosen, values, slack, warm_start=output)
 
 
-def warm_points(folder: Path, plan: Plan) -> dict[str, tuple[dict[str, Value], tuple[float, ...], float]]:
+def warm_points(output: str, plan: Plan) -> dict[str, tuple[dict[str, Value], tuple[float, ...], float]]:
     """The points of an earlier sweep that the search's knobs reach: chosen knobs, mean objectives, mean clean accuracy.
 
-    UsageError for another data set or model, and where no finished trial has the axes and the rows that are sought.
+    An output in S3 is read in its copy. UsageError for another data set or model, and where no finished trial has the
+    axes and the rows that are sought.
     """
     sought = plan.preset.search
     assert sought is not None
+    folder = mirror.working_folder(storage.at(output))
     found = read_manifest(folder)
     assert found is not None
     for name in ("data_digest", "model", "model_digest"):
         if (there := found["configuration"][name]) != (here := plan.configuration()[name]):
-            raise UsageError(f"--warm-start {folder}: its {name} is {there!r}, the search's is {here!r}")
+            raise UsageError(f"--warm-start {output}: its {name} is {there!r}, the search's is {here!r}")
     wanted = [*searching.record(plan)["objectives"], objectives.selector("clean_accuracy", plan.settings)]
     finished = results.scan(folder)
     groups: dict[str, tuple[dict[str, Value], list[list[float]]]] = {}
@@ -187,10 +188,10 @@ def warm_points(folder: Path, plan: Plan) -> dict[str, tuple[dict[str, Value], t
         numbers = [objectives.value(trial.rows, one) for one in wanted]
         chosen = fit(sought.knobs, axes)
         if chosen is not None and trial.rows[0]["status"] == "ok" and all(map(math.isfinite, numbers)):
-            groups.setdefault(digest_of([str(folder), axes])[:16], (chosen, []))[1].append(numbers)
+            groups.setdefault(digest_of([output, axes])[:16], (chosen, []))[1].append(numbers)
     if not groups:
         raise UsageError(
-            f"--warm-start {folder}: none of its {len(finished)} finished trials has axes that the knobs reach and "
+            f"--warm-start {output}: none of its {len(finished)} finished trials has axes that the knobs reach and "
             f"rows of {', '.join(sought['objectives'])} at the judged budget"
         )
     out = {}

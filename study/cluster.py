@@ -1,4 +1,4 @@
-"""A sweep on a cluster from the laptop: a Ray job behind an SSH tunnel, followed by its status, its results fetched.
+"""A sweep on a cluster from the laptop: a Ray job behind an SSH tunnel, followed by its status.
 
 The job's name is derived from the command, so the same command typed again, after the laptop was closed, finds it and
 goes on following. Nothing of the sweep hangs on this process.
@@ -20,16 +20,18 @@ from typing import Any
 
 from rich.console import Console
 
-from study import datasets, mirror, storage
-from study.config import UsageError
+from study import datasets, storage
+from study.config import UsageError, without_secrets
+from study.fetch import fetch
 from study.plan import Plan
 
 POLL_SECONDS = 3.0
 TUNNEL_SECONDS = 60.0
 AGAIN = ("--resume", "--retry-failed")
-LEFT_HERE = ["results", "mlartifacts", "mlflow.db", "data", ".git", ".venv", "venv"]
+LEFT_HERE = ["/results", "/mlartifacts", "/mlflow.db", "/data", "/.git", "/.venv", "/venv"]
 WHERE = re.compile(r"^  results in (\S.*)$", re.MULTILINE)
 OVER = ("SUCCEEDED", "FAILED", "STOPPED")
+SECRETS = "~/study.secrets"  # on the head, for what may stand neither in a command nor in a cluster file
 
 
 def remote_words(argv: Sequence[str]) -> list[str]:
@@ -50,9 +52,10 @@ def submission_id(words: Sequence[str]) -> str:
 
 
 def entrypoint(words: Sequence[str]) -> str:
-    """What the job runs on the head; results go to the head's STUDY_OUTPUT, or to its home where it names none."""
+    """What the job runs on the head, in whose environment its file of secrets counts; results go to the STUDY_OUTPUT
+    found there, or to its home where it names none."""
     command = shlex.join(["python", "-u", "-m", "study.launch", *words])
-    return f'STUDY_OUTPUT="${{STUDY_OUTPUT:-$HOME/results}}" {command}'
+    return f'test ! -r {SECRETS} || . {SECRETS}; STUDY_OUTPUT="${{STUDY_OUTPUT:-$HOME/results}}" {command}'
 
 
 def runtime_env(plan: Plan) -> dict[str, Any]:
@@ -128,14 +131,26 @@ def client(address: str) -> Any:
 
 
 def check(file: str, words: Sequence[str]) -> None:
-    """UsageError for a cluster file that is not there and for an output that would lie on this machine."""
+    """UsageError for a cluster file that is not there, a password, or folders that would lie on this machine."""
     if not file.startswith(("http://", "https://")) and not Path(file).is_file():
         raise UsageError(f"--cluster {file}: there is no such file; give a cluster file or http://HOST:PORT")
-    given = any(word == "--output" or word.startswith("--output=") for word in words)
-    output = next((w for w, before in zip(words[1:], words, strict=False) if before == "--output"), "")
-    output = output or next((w.partition("=")[2] for w in words if w.startswith("--output=")), "")
-    if given and not output.startswith((storage.SCHEME, "/")):
-        raise UsageError(f"--output {output}: with --cluster give s3://BUCKET/PREFIX or a full path on the cluster")
+    if any(without_secrets(word) != word for word in words):
+        raise UsageError(
+            "--cluster: the password in this command would stand in the cluster's process list and logs; leave it out "
+            "and export MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (for PostgreSQL PGPASSWORD) "
+            f"in {SECRETS} on its head"
+        )
+    folders = [("--output", v) for v in _values(words, "--output")]
+    folders += [("--warm-start", part.strip()) for v in _values(words, "--warm-start") for part in v.split(",")]
+    for option, folder in folders:
+        if not folder.startswith((storage.SCHEME, "/")):
+            raise UsageError(f"{option} {folder}: with --cluster give s3://BUCKET/PREFIX or a full path on the cluster")
+
+
+def _values(words: Sequence[str], option: str) -> list[str]:
+    """What an option is given as, every time that it is."""
+    after = [following for word, following in zip(words, [*words[1:], ""], strict=True) if word == option]
+    return after + [word.partition("=")[2] for word in words if word.startswith(f"{option}=")]
 
 
 def go(file: str, plan: Plan, argv: Sequence[str], out: Console, err: Console) -> int:
@@ -150,7 +165,7 @@ def go(file: str, plan: Plan, argv: Sequence[str], out: Console, err: Console) -
                   f"To end it: ray job stop {name}", markup=False)  # fmt: skip
         raise
     if where := WHERE.search(said):
-        _fetch(file, where[1], out, err)
+        fetch(file, where[1], out, err)
     return code
 
 
@@ -206,27 +221,6 @@ def _exit_status(info: Any, file: str, name: str, words: Sequence[str], err: Con
     why = (info.message or "").partition("\n")[0]
     err.print(f"The job {name} is {info.status.value}: {why}", markup=False)
     own = [word for word in words if word not in AGAIN]
-    go_on = shlex.join(["python", "-m", "study.launch", *own, "--cluster", file, "--resume"])
-    err.print(f"Go on with: {go_on}", markup=False)
+    go_on = ["python", "-m", "study.launch", *own, "--cluster", file, "--resume"]
+    err.print(f"Go on with: {shlex.join(map(without_secrets, go_on))}", markup=False)
     return int(info.driver_exit_code or 1) if info.status.value == "FAILED" else 143
-
-
-def _fetch(file: str, where: str, out: Console, err: Console) -> None:
-    """Bring the results here: from S3, from the head's disk by rsync, or not at all where no way is known."""
-    if where.startswith(storage.SCHEME):
-        try:
-            out.print(f"Results: {where}, copied to {mirror.local(where)}", markup=False)
-        except (storage.Unavailable, UsageError) as error:
-            err.print(f"The results are in {where}; they could not be copied here ({error}).", markup=False)
-        return
-    target = Path("results") / Path(where).name
-    if file.startswith("http"):
-        out.print(f"Results: {where} on the cluster", markup=False)
-        return
-    target.mkdir(parents=True, exist_ok=True)
-    ray = [sys.executable, "-m", "ray.scripts.scripts", "rsync-down", file, f"{where}/", f"{target}/"]
-    done = subprocess.run(ray, capture_output=True, text=True, check=False)
-    if done.returncode:
-        err.print(f"The results are in {where} on the head; rsync failed:\n{done.stderr.strip()[-500:]}", markup=False)
-    else:
-        out.print(f"Results: {target} (copied from {where} on the cluster)", markup=False)

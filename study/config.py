@@ -16,9 +16,13 @@ class UsageError(Exception):
     """Bad input: shown as one message, exit status 2, before anything is started or written."""
 
 
+IN_AUTHORITY = re.compile(r"(://[^/\s:@]*):(?!\d+/)\S+@")  # a database's may hold a slash, any may hold an @
+IN_QUERY = re.compile(r"([?&][\w.-]*(?:password|passwd|pwd|token)=)[^\s&#]+", re.IGNORECASE)
+
+
 def without_secrets(text: str) -> str:
     """`text` with the password of every address in it as ***; for whatever is printed or written."""
-    return re.sub(r"(://[^/\s:@]*):[^/\s@]+@", r"\1:***@", text)
+    return IN_QUERY.sub(r"\1***", IN_AUTHORITY.sub(r"\1:***@", text))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,7 +93,9 @@ def _read(folder: Path, name: str, data_dir: str) -> tuple[results.Finished, Tri
         raise UsageError(f"trial {name} {finished.rows[0]['status']}: there is nothing to measure")
     configuration = finished.provenance["configuration"]
     load: dict[str, Any] = next((s for s in configuration["stages"] if s["type"] == "Load"), {})
-    trial = trial_of(configuration, datasets.folder(load.get("data", "digits"), str(Path(data_dir).resolve())))
+    data, here = load.get("data", "digits"), str(Path(data_dir).resolve())
+    root = here if data.startswith("imagefolder:") else datasets.folder(data, here)  # the table has no path of it
+    trial = trial_of(configuration, root)
     if fingerprint(trial) != name:
         raise UsageError(f"trial {name} was written by a version whose configurations this one does not read")
     return finished, trial

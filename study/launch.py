@@ -67,7 +67,9 @@ def sweep(
     gpus_per_trial: Annotated[float | None, Parameter(help="GPUs of a trial; default by preset.")] = None,
     max_concurrent: Annotated[int, Parameter(help="Most trials at once; 0 = as many as fit.")] = 0,
     time_budget: Annotated[str, Parameter(help="Stop cleanly after 90s, 10m or 2h.")] = "",
-    warm_start: Annotated[str, Parameter(help="Folders of earlier results that a search learns from: DIR1,DIR2.")] = "",
+    warm_start: Annotated[
+        str, Parameter(help="Earlier results (folders, s3://) that a search learns from: DIR1,DIR2.")
+    ] = "",
     search_storage: Annotated[str, Parameter(help="Database URL of a search's Optuna study; default a journal.")] = "",
     tracking_uri: Annotated[str, Parameter(help="MLflow store; default sqlite:///mlflow.db here.")] = "",
     json_: Annotated[bool, Parameter(name="--json", help="Data as JSON on stdout, the rest on stderr.")] = False,
@@ -99,7 +101,7 @@ def sweep(
         gpus_per_trial=None if gpus_per_trial is None else _positive("--gpus-per-trial", gpus_per_trial, zero=True),
     )
     address = address or os.environ.get("RAY_ADDRESS", "")
-    plan = plans.make(request, need_data=not (dry_run or download or cluster))
+    plan = plans.make(request, need_data=not (dry_run or download or cluster), need_warm_start=not cluster)
     if dry_run:
         workers = listing.expected_workers(plan, options.max_concurrent, in_process, bool(address))
         listing.show_plan(out, plan, json_, workers=workers, points=True)
@@ -154,6 +156,7 @@ def _results(output: str) -> tuple[Path, dict[str, Any]]:
 def report(
     *directories: str,
     csv: Annotated[Path | None, Parameter(help="Also write the tidy table of all folders to this CSV file.")] = None,
+    data_dir: Annotated[str, Parameter(help="Folder of the data, for the commands of a search's front.csv.")] = "",
 ) -> int:
     """Write report.html of each results folder again from its table; compare several folders in one table."""
     if not directories:
@@ -164,7 +167,7 @@ def report(
     from analysis import report as reports
 
     for directory, folder in zip(directories, folders, strict=True):
-        summary = reports.write(folder)
+        summary = reports.write(folder, directory, data_dir)
         mirror.push(storage.at(directory))
         out.print(summary.text(), markup=False)
         out.print(f"Report: {folder / 'report.html'}", markup=False)
@@ -179,7 +182,7 @@ def evaluate(
     directory: str,
     trial: str,
     *,
-    data_dir: Annotated[str, Parameter(help="Folder of the data sets, in torchvision's layout.")] = "",
+    data_dir: Annotated[str, Parameter(help="Folder of the data sets, or the image folder itself.")] = "",
     retrain: Annotated[bool, Parameter(help="Train again, where the weights are kept too.")] = False,
 ) -> int:
     """Measure a finished trial again and compare with its table: exit status 0 if every number is equal, else 1."""
@@ -204,7 +207,7 @@ def _default_output(study: str, preset: str) -> str:
 def again(argv: list[str]) -> str:
     """The command that goes on with an interrupted sweep."""
     words = ["python", "-m", "study.launch", *argv, *([] if "--resume" in argv else ["--resume"])]
-    return without_secrets(shlex.join(words))
+    return shlex.join(map(without_secrets, words))
 
 
 def _positive(name: str, number: float, zero: bool = False) -> float:

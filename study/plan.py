@@ -115,10 +115,11 @@ class Plan:
         }
 
 
-def make(request: Request, *, need_data: bool = True) -> Plan:
+def make(request: Request, *, need_data: bool = True, need_warm_start: bool = True) -> Plan:
     """The plan of a request, without touching the output folder; UsageError for anything that is not accepted.
 
-    Without `need_data` a data set that is not there is let pass (its trials' fingerprints are then provisional).
+    Without `need_data` a data set that is not there is let pass (its trials' fingerprints are then provisional);
+    without `need_warm_start` earlier results that are not.
     """
     study = find_study(request.study)
     if request.preset not in study.presets:
@@ -131,7 +132,7 @@ def make(request: Request, *, need_data: bool = True) -> Plan:
         raise UsageError(f"{study.name} works without data and model; leave --data and --model away")
     data = request.data or preset.data
     preset, settings = with_overrides(preset, request.overrides, data)
-    preset = _with_search(preset, request)
+    preset = _with_search(preset, request, need_warm_start)
     model = request.model or preset.model
     gpus = request.gpus_per_trial
     if gpus is None:  # a preset says whether it is made for GPUs; how much of one, its largest family and model do
@@ -160,16 +161,13 @@ def make(request: Request, *, need_data: bool = True) -> Plan:
     return with_jobs(plan)
 
 
-def _with_search(preset: Preset, request: Request) -> Preset:
+def _with_search(preset: Preset, request: Request, need_warm_start: bool) -> Preset:
     """The preset with the search's storage and warm start."""
     if preset.search is None:
         if request.search_storage or request.warm_start:
             raise UsageError(f"{request.study} is no search; leave --search-storage and --warm-start away")
         return preset
-    for folder in request.warm_start:
-        if read_manifest(Path(folder)) is None:
-            raise UsageError(f"--warm-start {folder}: not a folder of results, it has no study.json")
-    warm = tuple(str(Path(folder).resolve()) for folder in request.warm_start)
+    warm = tuple(refusals.warm_start(output, need_warm_start) for output in request.warm_start)
     search = dataclasses.replace(preset.search, storage=request.search_storage, warm_start=warm)
     return dataclasses.replace(preset, search=search)
 

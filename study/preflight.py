@@ -2,7 +2,6 @@
 
 import socket
 import tempfile
-from pathlib import Path
 
 from study.config import UsageError
 from study.job import Job
@@ -53,8 +52,8 @@ def _check_search(plan: Plan, search: Search) -> None:
     if search.warm_start:
         from study.asking import warm_points
 
-        for folder in search.warm_start:
-            warm_points(Path(folder), plan)
+        for output in search.warm_start:
+            warm_points(output, plan)
 
 
 def first(plan: Plan) -> Job:

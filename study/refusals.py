@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from study import datasets
+from study import datasets, mirror, storage
 from study.config import UsageError
 from study.space import closest
 
@@ -53,6 +53,17 @@ def data_digest(data: str, data_dir: str, need_data: bool) -> str:
         if need_data or data not in datasets.DATASETS:
             raise
         return ""
+
+
+def warm_start(output: str, looked_at: bool) -> str:
+    """The full address of an earlier output; UsageError unless it holds results, if it is to be looked at."""
+    try:
+        place = storage.at(output)
+        if looked_at and not (mirror.local(output) / "study.json").exists():
+            raise UsageError("not a folder of results, it has no study.json")
+    except (storage.Unavailable, UsageError) as error:
+        raise UsageError(f"--warm-start {output}: {str(error).removeprefix('--output ')}") from None
+    return str(place)
 
 
 MODELS = ("fcn", "resnet18", "vit")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from study import listing, mirror, results, runner, searching, storage
+from study import datasets, listing, mirror, results, runner, searching, storage
 from study import plan as plans
 from study.config import UsageError, without_secrets
 from study.costs import duration
@@ -204,7 +204,9 @@ def finish(
     from study.tracking import ui_command
 
     uri = tracker.uri
-    summary = reports.write(plan.folder)
+    address = _short(plan.place) if isinstance(plan.place, Path) else str(plan.place)
+    data = datasets.folder(plan.data, plan.data_dir)
+    summary = reports.write(plan.folder, address, _short(Path(data)) if data else "")
     keep_models(plan, [model["trial"] for model in summary.front if model["weights"]], tracker, err)
     if switches.json:
         record = {
@@ -254,7 +256,7 @@ def keep_models(plan: Plan, trials: list[str], tracker: "Tracker", err: Console)
             continue
         with err.status(f"Exporting the front's models to MLflow: {count} of {len(trials)}"):
             try:
-                tracker.model(trial, *evaluate.net(plan.folder, trial, plan.data_dir))
+                tracker.model(trial, *evaluate.net(plan.folder, trial, datasets.folder(plan.data, plan.data_dir)))
             except Exception as error:  # torch.export raises many kinds, and a user's net may be untraceable in any way
                 cause = (str(error).splitlines() or [type(error).__name__])[0]
                 err.print(f"The net of trial {trial} was not logged as an MLflow model: {cause}", markup=False)

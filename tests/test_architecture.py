@@ -19,7 +19,7 @@ FLOORS = [
         "study.weights", "study.refusals", "study.lease",
         "study.runner", "study.tracking", "study.check", "study.listing",
     },
-    {"study.preflight", "study.evaluate", "study.sweep", "study.cluster", "study.launch"},
+    {"study.preflight", "study.evaluate", "study.sweep", "study.fetch", "study.cluster", "study.launch"},
 ]  # fmt: skip
 ROOMS = {
     "ray": {"study.trainables.base", "study.trainables.backend", "study.trainables.nodes", "study.cluster"},

@@ -127,7 +127,7 @@ def test_the_front_is_that_of_the_means_over_all_seeds_and_keeps_the_floor(tmp_p
     )
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "b8s0.safetensors").write_bytes(b"")
-    found = pareto.write(tmp_path, frame, study)
+    found = pareto.models(tmp_path, frame, study)
     assert list(found["trial"]) == ["b8s0", "b4s0"]
     best = found.iloc[0]
     assert best["robust_accuracy"] == pytest.approx(0.6)
@@ -137,7 +137,7 @@ def test_the_front_is_that_of_the_means_over_all_seeds_and_keeps_the_floor(tmp_p
     assert best["n"] == 5
     assert best["trials"] == "b8s0 b8s1 b8s2 b8s3 b8s4"
     assert list(found["weights"]) == ["models/b8s0.safetensors", ""]
-    assert found["command"].iloc[1] == f"python -m study.launch evaluate {tmp_path.name} b4s0"
+    assert found["command"].iloc[1] == f"python -m study.launch evaluate {tmp_path} b4s0"
 
 
 @pytest.mark.parametrize("few", [False, True])

@@ -1,10 +1,12 @@
 """The search: a real Optuna under it, the tables as its truth, both back ends, kills, damage, warm starts."""
 
 import csv
+import itertools
 import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -416,6 +418,40 @@ def test_evaluate_finds_the_same_numbers_and_notices_other_ones(finished, tmp_pa
     torn = here("evaluate", "out", row["trial"], cwd=tmp_path)
     assert (torn.returncode, "is damaged" in torn.stderr) == (2, True)
     assert here("evaluate", "out", "nosuch", cwd=tmp_path).returncode == 2
+
+
+def command_of(folder):
+    """The words of the first command of a front, after `python -m study.launch`."""
+    row = next(csv.DictReader((folder / "front.csv").open()))
+    words = shlex.split(row["command"])
+    assert words[:3] == ["python", "-m", "study.launch"]
+    return words[3:]
+
+
+def test_the_fronts_command_runs_where_the_search_was_started(tmp_path, here):
+    from PIL import Image
+
+    stream = random.Random(0)
+    for part, label, i in itertools.product(("train", "test"), ("dark", "light"), range(20)):
+        path = tmp_path / "my data" / "pictures" / part / label / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        level = 60 if label == "dark" else 160
+        Image.frombytes("L", (8, 8), bytes(level + stream.randrange(40) for _ in range(64))).save(path)
+    place = tmp_path / "deep" / "of a search"
+    done = here(*TINY, "--in-process", "--output", "deep/of a search", "--data", "imagefolder:my data/pictures",
+                "--seeds", "1", "--set", "evaluations=1", "--set", "epochs=2", "--set", "test_size=0",
+                cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "was not logged" not in done.stderr
+    words = command_of(place)
+    assert words[1] == "deep/of a search"
+    assert words[3:] == ["--data-dir", "my data/pictures"]
+    again = here(*words, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "from the saved weights" in again.stdout
+    moved = place.rename(tmp_path / "copied")
+    assert here("report", "copied", "--data-dir", "my data/pictures", cwd=tmp_path).returncode == 0
+    assert command_of(moved) == ["evaluate", "copied", words[2], "--data-dir", "my data/pictures"]
 
 
 def test_a_fresh_optuna_reads_the_journal(finished):

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from study import attempt, heartbeat, results
+from study.config import without_secrets
 from tests.folders import make_folder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -217,10 +218,33 @@ def test_no_secret_stands_in_any_file_or_line(here, mlflow_server, tmp_path):
     assert [p for p in files if CANARY.encode() in p.read_bytes()] == []
 
 
-def test_the_command_to_go_on_with_shows_no_password():
+ADDRESSES = [
+    ("http://me:{}@host:5000", "http://me:***@host:5000"),
+    ("http://me:a@{}@host", "http://me:***@host"),
+    ("postgresql+psycopg2://me:{}/x@host/db", "postgresql+psycopg2://me:***@host/db"),
+    ("redis://:{}@host", "redis://:***@host"),
+    ("postgresql://host/db?user=me&password={}&port=1", "postgresql://host/db?user=me&password=***&port=1"),
+    ("postgresql://host/db?sslpassword={}", "postgresql://host/db?sslpassword=***"),
+    ("mysql://host/db?PASSWD={}&x=1", "mysql://host/db?PASSWD=***&x=1"),
+    ("mssql://host/db?Pwd={}#x", "mssql://host/db?Pwd=***#x"),
+    ("https://host/api?access_token={}", "https://host/api?access_token=***"),
+]
+
+
+@pytest.mark.parametrize(("address", "shown"), ADDRESSES)
+def test_a_password_is_masked_wherever_an_address_holds_one(address, shown):
     from study.launch import again
 
-    assert CANARY not in again(["x", "--tracking-uri", f"postgresql://me:{CANARY}@host/db"])
+    assert without_secrets(f"no answer at {address.format(CANARY)} (refused)") == f"no answer at {shown} (refused)"
+    assert CANARY not in again(["x", "--tracking-uri", address.format(CANARY)])
+    assert CANARY not in again(["x", f"--search-storage={address.format(CANARY + chr(39) + CANARY)}"]), "quoted"
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:5000/a@b", "sqlite:////tmp/a:b@c.db", "s3://bucket/a:b@c", "http://h/?passed=1&key=x"]
+)
+def test_an_address_without_a_password_is_shown_whole(address):
+    assert without_secrets(address) == address
 
 
 def test_a_heartbeat_tells_no_more_than_it_says(tmp_path, monkeypatch):

@@ -1,7 +1,10 @@
 """The output in an object store: S3's own protocol, spoken to a mock server on loopback."""
 
+import csv
+import io
 import json
 import os
+import shlex
 import sys
 import threading
 import time
@@ -104,6 +107,30 @@ def test_a_sweep_to_s3_gives_the_rows_of_one_to_a_disk(place, here, tmp_path):
     written = here("report", str(place), "--csv", "all.csv", cwd=tmp_path)
     assert written.returncode == 0
     assert len((tmp_path / "all.csv").read_text().splitlines()) > 100
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_search_in_s3_is_evaluated_and_learnt_from_at_its_address(place, here, tmp_path):
+    words = ["pareto_search", "--preset", "smoke", "--in-process", "--seeds", "1", "--set", "sampler=random",
+             "--set", "floor=0", "--set", "width=16"]  # fmt: skip
+    done = here(*words, "--set", "evaluations=2", "--output", str(place), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    row = next(csv.DictReader(io.StringIO((place / "front.csv").read_text())))
+    assert row["command"] == f"python -m study.launch evaluate {place} {row['trial']}"
+    elsewhere = here(*shlex.split(row["command"])[3:], cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path / "b"))
+    assert elsewhere.returncode == 0, elsewhere.stderr
+    assert "from the saved weights" in elsewhere.stdout
+    warm = here(*words, "--set", "evaluations=1", "--set", "sampler_seed=9", "--warm-start", str(place),
+                "--output", "out", cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path / "c"))  # fmt: skip
+    assert warm.returncode == 0, warm.stderr
+    journal = (tmp_path / "out" / "search.journal").read_text()
+    assert journal.count(f'"warm_start":"{place}"') == 2
+    assert json.loads((tmp_path / "out" / "study.json").read_text())["search"]["warm_start"] == [str(place)]
+    for bad, message in ((f"{place}x", "no study.json"), ("s3://no-such-bucket/x", "bucket does not exist")):
+        refused = here(*words, "--warm-start", bad, "--output", "other", cwd=tmp_path)
+        assert (refused.returncode, message in refused.stderr) == (2, True)
+        assert refused.stderr.startswith(f"study: --warm-start {bad}: ")
+        assert not (tmp_path / "other").exists()
 
 
 def test_a_damaged_table_in_the_store_is_set_aside_and_redone(place, here, tmp_path):
