@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +34,7 @@ from benchmarks.common import Figure, figure, show
 from study import heartbeat, results
 
 ORPHAN_SECONDS = 10.0
+MOST_DEATHS = 3  # of one trial: a fourth is its failure
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Toll:
     """What was done to a sweep, and what was seen of its attempts."""
 
     workers: int = 0
+    killed: Counter[str] = field(default_factory=Counter)
     drivers: int = 0
     attempts: set[tuple[str, float]] = field(default_factory=set)
     slowest_end: float = 0.0
@@ -119,14 +122,14 @@ def start(setting: Setting, output: Path, uri: str, resume: bool = False) -> sub
         )  # fmt: skip
 
 
-def trial_workers(driver: int, folder: Path) -> list[psutil.Process]:
-    """The live descendants of the driver that run a trial, by the notes that they keep."""
+def trial_workers(driver: int, folder: Path) -> dict[str, psutil.Process]:
+    """The live descendants of the driver that run a trial, by the trials of the notes that they keep."""
     ours = {p.pid for p in psutil.Process(driver).children(recursive=True)}
-    found = []
-    for note in heartbeat.read(folder).values():
+    found = {}
+    for name, note in heartbeat.read(folder).items():
         process = heartbeat.same(note["pid"], note["process_started"])
         if process is not None and process.pid in ours:
-            found.append(process)
+            found[name] = process
     return found
 
 
@@ -139,7 +142,7 @@ def end(driver: subprocess.Popen[bytes]) -> None:
 
 def kill_driver(driver: subprocess.Popen[bytes], folder: Path, toll: Toll) -> None:
     """SIGKILL the driver and wait until its trial workers are gone; after ORPHAN_SECONDS they are orphans."""
-    workers = trial_workers(driver.pid, folder)
+    workers = list(trial_workers(driver.pid, folder).values())
     end(driver)
     began = time.monotonic()
     _, alive = psutil.wait_procs(workers, timeout=ORPHAN_SECONDS)
@@ -185,7 +188,11 @@ def _fire(setting: Setting, folder: Path, server: Server, toll: Toll, drivers: l
             kill_driver(drivers[-1], folder, toll)
             drivers.append(start(setting, folder, server.uri, resume=True))
         elif now > next_kill and done >= next_done and (workers := trial_workers(drivers[-1].pid, folder)):
-            stream.choice(workers).kill()
+            victim = stream.choice(sorted(workers))
+            if toll.killed[victim] == MOST_DEATHS:
+                continue
+            workers[victim].kill()
+            toll.killed[victim] += 1
             toll.workers += 1
             next_done = done + 1  # where a worker takes longer to start than `every`, nothing would ever be done
             next_kill = now + setting.every * stream.uniform(0.5, 1.5)

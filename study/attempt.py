@@ -55,41 +55,45 @@ class Attempt:
     def step(self) -> dict[str, Any]:
         """Go on until the next report is due; the report, with `done` set after the last step.
 
-        An exception of the trial is noted as a failure with its traceback, not raised: it would fail again.
+        An exception of the trial is noted as a failure with its traceback, not raised: it would fail again. Raises
+        OSError where a file of ours cannot be written, or the disk is full: the next trial would meet that too.
         """
-        try:
-            return self._step()
-        except Exception as error:  # whatever a user's model or data raises belongs to this trial alone
-            self.close()
-            note = {
-                "identity": self.job.identity(),
-                "cause": f"{type(error).__name__}: {error}".splitlines()[0],
-                "log": traceback.format_exc(),
-            }
-            if isinstance(error, storage.Unavailable) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
-                raise
+        due = time.monotonic() + self.job.report_seconds
+        while True:
+            try:
+                outcome = next(self.steps)
+            except Exception as error:  # whatever a user's model or data raises belongs to this trial alone
+                return self._failed(error, own=not isinstance(error, OSError) or error.errno != errno.ENOSPC)
+            self.heartbeat.moved(outcome.phase, outcome.state.progress.epoch if outcome.state.progress else 0)
+            try:
+                if outcome.done:
+                    return self._finish(outcome)
+                self._maybe_save(outcome)
+            except Exception as error:  # of a user's net that cannot be encoded, too
+                return self._failed(error, own=not isinstance(error, OSError))
+            if time.monotonic() >= due and outcome.state.curves():
+                return _report(outcome) | {"done": False}
+
+    def _failed(self, error: Exception, own: bool) -> dict[str, Any]:
+        """The report of a failure, noted if it is final; raises the error again where it is not the trial's own."""
+        self.close()
+        if not own:
+            raise error
+        cause = f"{type(error).__name__}: {error}".splitlines()[0]
+        starved = isinstance(error, torch.OutOfMemoryError)
+        if not (starved and self.job.larger()):
+            log = "".join(traceback.format_exception(error))
+            note = {"identity": self.job.identity(), "cause": cause, "log": log}
             results.note_failure(self.folder, self.job.fingerprint, note)
-            starved = isinstance(error, torch.OutOfMemoryError)
-            if starved and self.job.device == "cuda":
-                self.steps = iter(())  # let go of its tensors: another trial follows in this process
-                torch.cuda.empty_cache()
-            return {"done": True, "status": "failed", "cause": note["cause"], "out_of_memory": starved}
+        if starved and self.job.device == "cuda":
+            self.steps = iter(())  # let go of its tensors: another trial follows in this process
+            torch.cuda.empty_cache()
+        return {"done": True, "status": "failed", "cause": cause, "out_of_memory": starved}
 
     def close(self) -> None:
         """Stop sampling; the attempt is over or given up."""
         self.monitor.stop()
         self.heartbeat.end()
-
-    def _step(self) -> dict[str, Any]:
-        due = time.monotonic() + self.job.report_seconds
-        for outcome in self.steps:
-            if outcome.done:
-                return self._finish(outcome)
-            self.heartbeat.moved(outcome.phase, outcome.state.progress.epoch if outcome.state.progress else 0)
-            self._maybe_save(outcome)
-            if time.monotonic() >= due and outcome.state.curves():
-                return _report(outcome) | {"done": False}
-        raise AssertionError("a trial ended without an outcome")
 
     def _finish(self, outcome: Outcome) -> dict[str, Any]:
         rows = [*outcome.rows, *self.monitor.rows()]

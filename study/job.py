@@ -1,7 +1,7 @@
 """A job: what a worker must know to attempt one trial. Light, so that plans are made without torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from study.config import Trial, fingerprint
@@ -13,7 +13,8 @@ class Job:
     """All that an attempt needs to know; the same for both back ends. Paths are absolute.
 
     `base` names the trained base that other jobs of the sweep share (the stages up to training), if any. `weights`
-    asks for the final weights beside the table.
+    asks for the final weights beside the table. `gpu_fraction` is the trial's share of a GPU and of its memory, 0 for
+    none; `grown` says that it was given a larger one after it had run out of memory.
     """
 
     study: str
@@ -26,6 +27,7 @@ class Job:
     threads: int = 1
     device: str = "cpu"
     gpu_fraction: float = 0.0
+    grown: bool = False
     report_seconds: float = 0.5
     checkpoint_seconds: float = 30.0
     commit: str = ""
@@ -38,6 +40,12 @@ class Job:
     def fingerprint(self) -> str:
         """The trial's identity."""
         return fingerprint(self.trial)
+
+    def larger(self) -> "Job | None":
+        """The same trial with twice the share of a GPU, at most all of it; None where there is no more to try."""
+        if self.grown or not 0 < self.gpu_fraction < 1:
+            return None
+        return replace(self, gpu_fraction=min(1.0, 2 * self.gpu_fraction), grown=True)
 
     def identity(self) -> dict[str, Any]:
         """The identity columns of the trial's rows, all but the status."""

@@ -21,11 +21,6 @@ class Options:
     hang_seconds: float = 60.0
 
 
-def larger_share(share: float) -> float:
-    """What a trial that ran out of its share of a GPU's memory is given next: twice as much, at most all of it."""
-    return min(1.0, 2 * share)
-
-
 class Listener(Protocol):
     """Told of every trial's start, reports and end, in the driver."""
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from study.config import UsageError
 from study.console import Display, headline
 from study.job import Job
 from study.lease import Lease
-from study.listener import Listener, Options, larger_share
+from study.listener import Listener, Options
 from study.plan import Plan, manifest
 from study.source import Source
 from study.storage import Place, S3Path
@@ -54,7 +55,6 @@ class _Relay:
 
     def __init__(self, place: Place, display: Display, tracker: "Tracker | None") -> None:
         self.place, self.display, self.tracker = place, display, tracker
-        self.disk_full = False
 
     def started(self, job: Job) -> None:
         self.display.started(job)
@@ -70,12 +70,9 @@ class _Relay:
             self.tracker.trial(job.fingerprint)
 
     def died(self, job: Job, cause: str, log: str) -> None:
-        full = "No space left on device" in log
         heartbeat.forget(mirror.working_folder(self.place), job.fingerprint)
-        self.disk_full |= full
-        if not full:
-            results.note_failure(self.place, job.fingerprint, {"identity": job.identity(), "cause": cause, "log": log})
-            mirror.fetch_trial(self.place, job.fingerprint)
+        results.note_failure(self.place, job.fingerprint, {"identity": job.identity(), "cause": cause, "log": log})
+        mirror.fetch_trial(self.place, job.fingerprint)
         self.display.ended(job, "failed", cause)
         if self.tracker:
             self.tracker.trial(job.fingerprint)
@@ -109,13 +106,15 @@ def clean_up(folder: Path) -> list[int]:
 
 
 def in_process(source: Source, options: Options, listener: Listener) -> None:
-    """Run every job of the source in this process, one after another."""
+    """Run every job of the source in this process, one after another; last those that a GPU had too little memory for.
+
+    Raises OSError where a file of ours cannot be written.
+    """
     from study.attempt import Attempt
 
     end = time.monotonic() + options.time_budget if options.time_budget else float("inf")
-    again: list[Job] = []
-    grown: set[str] = set()
-    while (job := again.pop() if again else source.next()) is not None:
+    later: deque[Job] = deque()
+    while (job := source.next() or (later.popleft() if later else None)) is not None:
         listener.started(job)
         attempt = Attempt(job)
         try:
@@ -125,12 +124,11 @@ def in_process(source: Source, options: Options, listener: Listener) -> None:
                     return
         finally:
             attempt.close()
-        if report.get("out_of_memory") and job.fingerprint not in grown and 0 < job.gpu_fraction < 1:
-            grown.add(job.fingerprint)
-            again.append(replace(job, gpu_fraction=larger_share(job.gpu_fraction)))
-            continue
-        listener.finished(job, report)
-        source.told(job)
+        if report.get("out_of_memory") and (larger := job.larger()):
+            later.append(larger)
+        else:
+            listener.finished(job, report)
+            source.told(job)
         if time.monotonic() > end:
             return
 
@@ -176,20 +174,24 @@ def run(
 ) -> Report:
     """Run the source's jobs and say how it ended. KeyboardInterrupt and Terminated pass once the back end stopped.
 
-    Raises OSError (ENOSPC) when a trial could not be published for want of space; what is finished stays.
+    Raises OSError (ENOSPC) when a disk is full, storage.Unavailable when a file cannot be written for another reason;
+    no further trial is started then, and what is finished stays.
     """
     began = time.monotonic()
     with Display(console, source.total, workers, plan.estimated_trial_seconds) as display, _sigterm_raises():
         listener = _Relay(plan.place, display, tracker)
-        if ray_backend:
-            from study.trainables import backend
+        try:
+            if ray_backend:
+                from study.trainables import backend
 
-            with watch.Watch(plan.folder, options.hang_seconds, console.print):
-                backend.run(source, options, listener)
-        else:
-            in_process(source, options, listener)
-        if listener.disk_full:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(plan.folder))
+                with watch.Watch(plan.folder, options.hang_seconds, console.print):
+                    backend.run(source, options, listener)
+            else:
+                in_process(source, options, listener)
+        except OSError as error:
+            if isinstance(error, storage.Unavailable) or error.errno == errno.ENOSPC:
+                raise
+            raise storage.Unavailable(f"{error.filename or plan.folder}: {error.strerror or error}") from error
     mirror.pull(plan.place)
     plan = replace(plan, jobs={**plan.jobs, **source.jobs})
     report = outcome(plan, time.monotonic() - began, bool(options.time_budget) and not source.over)

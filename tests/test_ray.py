@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -13,10 +14,10 @@ class Listener:
     """Keeps what the back end tells."""
 
     def __init__(self):
-        self.reports = []
+        self.begun, self.reports = [], []
 
     def started(self, job):
-        """Not needed here."""
+        self.begun.append(job)
 
     def reported(self, job, report):
         self.reports.append(report)
@@ -142,20 +143,23 @@ def build(shape, classes):
 
 
 @pytest.mark.slow
-def test_a_trial_that_runs_out_of_memory_is_tried_once_more_with_twice_the_share(cluster, tmp_path, monkeypatch):
+def test_what_ran_out_of_memory_is_tried_once_more_after_all_others(cluster, tmp_path, monkeypatch):
     from study import plan, results
     from study.listener import Options
+    from study.source import FixedList
 
     (tmp_path / "greedy.py").write_text(GREEDY)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     request = plan.Request(
-        study="compressibility_sweep", preset="smoke", output="out", seeds=(0,), model="greedy:build",
-        overrides={"alpha": "0", "rank": "full"},
+        study="compressibility_sweep", preset="smoke", output="out", seeds=(0, 1), model="greedy:build",
+        overrides={"alpha": "0,0.03", "rank": "full"}, gpus_per_trial=0.25,
     )  # fmt: skip
-    jobs = plan.make(request).jobs
+    jobs = {n: replace(job, device="cpu") for n, job in plan.make(request).jobs.items()}
     listener = Listener()
-    cluster.run(jobs, Options(cpus_per_trial=0.5, gpus_per_trial=0.25, max_concurrent=1), listener)
+    cluster.run(FixedList(jobs), Options(cpus_per_trial=0.5, gpus_per_trial=0.25, max_concurrent=1), listener)
+    shares = [job.gpu_fraction for job in listener.begun]
+    assert shares == [0.25] * len(jobs) + [0.5] * len(jobs), "each once more, and that after all others"
     assert [r["status"] for r in listener.reports if r["done"]] == ["ok"] * len(jobs)
     assert set(results.scan(tmp_path / "out")) == set(jobs)
     assert results.failures(tmp_path / "out") == {}

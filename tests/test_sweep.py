@@ -238,9 +238,11 @@ def test_a_time_budget_ends_cleanly(here, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root to mount a small disk")
-def test_a_full_disk_stops_with_one_message_and_loses_nothing(control, tmp_path):
+@pytest.mark.parametrize("backend", ["in-process", pytest.param("ray", marks=pytest.mark.slow)])
+def test_a_full_disk_stops_with_one_message_and_loses_nothing(backend, control, tmp_path):
     (tmp_path / "small").mkdir()
-    study = shlex.join([sys.executable, "-m", "study.launch", *SMOKE, "--in-process", "--output", "small/out"])
+    words = [*SMOKE, *(["--in-process"] if backend == "in-process" else []), "--output", "small/out"]
+    study = shlex.join([sys.executable, "-m", "study.launch", *words])
     script = f"""mount -t tmpfs -o size=100k tmpfs small || exit 77
         {study}; echo "status $?"; ls small/out/trials | grep -c parquet
         mount -o remount,size=30m small && {study} --resume; echo "status $?"; ls small/out/trials | grep -c parquet"""
@@ -259,6 +261,27 @@ def test_a_full_disk_stops_with_one_message_and_loses_nothing(control, tmp_path)
     assert done.stderr.count("is full; free some space and go on with") == 1
     assert digests(tmp_path / "kept") == control[1]
     assert "Traceback" not in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("[")]) == TRIALS, "none was run twice"
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+def test_a_write_that_fails_stops_with_its_cause_and_is_no_trials_failure(control, here, tmp_path):
+    if subprocess.run(["strace", "-e", "inject=link:error=EIO", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("strace cannot trace here")
+    words = [*SMOKE, "--in-process", "--output", "out"]
+    strace = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "calls", "-e", "trace=link", "-e",
+              "inject=link:error=EIO:when=3"]  # fmt: skip
+    done = subprocess.run(
+        [*strace, sys.executable, "-m", "study.launch", *words],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("Input/output error; what is finished stays. Go on with:") == 1
+    assert "Traceback" not in done.stderr
+    assert 1 <= len(digests(tmp_path / "out")) < TRIALS
+    assert results.failures(tmp_path / "out") == {}
+    assert here(*words, "--resume", cwd=tmp_path).returncode == 0
+    assert digests(tmp_path / "out") == control[1]
 
 
 @pytest.mark.parametrize("study", ["bound_validation", "operator_norm_study"])

@@ -26,7 +26,6 @@ from study.config import (
 from study.job import Job
 from study.names import summary
 from study.results import read_trial, rows_digest, trial_path
-from study.source import FixedList
 from study.space import AXES
 from study.trial import run
 from tests.helpers import tiny_trial
@@ -274,53 +273,3 @@ def test_provenance_says_where_the_numbers_come_from(tmp_path):
     assert found["wall_seconds"] > 0
     measures = {r["measure"] for r in read_trial(path).rows}
     assert {"system/process_cpu_percentage", "system/system_memory_usage_megabytes", "train_seconds"} <= measures
-
-
-@pytest.mark.parametrize(("fits", "status", "attempts"), [(2, "ok", 2), (99, "failed", 2)])
-def test_out_of_memory_is_tried_once_more_with_twice_the_share(fits, status, attempts, tmp_path, monkeypatch):
-    from study import results, runner
-    from study.listener import Options
-
-    tried = []
-
-    def greedy(trial, **more):
-        tried.append(trial)
-        if len(tried) < fits:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-        yield from run(trial, **more)
-
-    class Told:
-        def __getattr__(self, name):
-            return lambda *words: said.append((name, *words[1:]))
-
-    said = []
-    monkeypatch.setattr("study.attempt.run", greedy)
-    one = job(tmp_path, tiny_trial(measures=False), gpu_fraction=0.25)
-    runner.in_process(FixedList({one.fingerprint: one}), Options(), Told())
-    (end,) = [words[0] for name, *words in said if name == "finished"]
-    assert end["status"] == status
-    assert len(tried) == attempts
-    notes = results.failures(tmp_path)
-    assert [(n["attempts"], n["cause"][:35]) for n in notes.values()] == (
-        [] if status == "ok" else [(2, "OutOfMemoryError: CUDA out of memor")]
-    )
-
-
-def test_nothing_larger_is_tried_where_no_share_of_a_gpu_was_given(tmp_path, monkeypatch):
-    from study import runner
-    from study.listener import Options, larger_share
-
-    def greedy(trial, **more):
-        raise torch.OutOfMemoryError("out of memory")
-        yield
-
-    class Told:
-        def __getattr__(self, name):
-            return lambda *words: said.append(name)
-
-    said = []
-    monkeypatch.setattr("study.attempt.run", greedy)
-    one = job(tmp_path, tiny_trial(measures=False))
-    runner.in_process(FixedList({one.fingerprint: one}), Options(), Told())
-    assert said == ["started", "finished"]
-    assert [larger_share(s) for s in (0.25, 0.5, 0.75, 1.0)] == [0.5, 1.0, 1.0, 1.0]

@@ -1,13 +1,15 @@
 """The Ray back end: starts or joins a Ray cluster and runs a sweep's jobs through Ray Tune."""
 
+import errno
 import functools
 import logging
 import os
 import shutil
 import tempfile
 import warnings
-from collections import Counter
-from dataclasses import replace
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +31,12 @@ with warnings.catch_warnings():
 
 from study.config import UsageError
 from study.job import Job
-from study.listener import Listener, Options, larger_share
+from study.listener import Listener, Options
 from study.source import Source
 from study.trainables import nodes
 from study.trainables.base import FamilyTrainable
 
-MAX_WORKER_DEATHS = 3
-FULL = "No space left on device"
+RETRIES = 3
 
 
 def connect(address: str) -> None:
@@ -53,12 +54,16 @@ def connect(address: str) -> None:
 
 
 class _Feed(Searcher):
-    """Tune's searcher: hands out what the sweep's source hands out, and again what died with its worker."""
+    """Tune's searcher: hands out what the sweep's source hands out, `again` what died with its worker, and `later`,
+    after all others, what a GPU had too little memory for. Nothing more after an `error`.
+    """
 
     def __init__(self, source: Source | None) -> None:
         super().__init__()
         self.source = source
-        self.again: list[Job] = []
+        self.again: deque[Job] = deque()
+        self.later: deque[Job] = deque()
+        self.error: Exception | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Tune pickles its searcher for a restore that is never asked for; the source stays here."""
@@ -67,10 +72,25 @@ class _Feed(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """The next job's configuration, the job itself under `job`; None to wait, FINISHED at the end."""
         assert self.source is not None
-        job = self.again.pop() if self.again else self.source.next()
+        job = None
+        with self.keeping():
+            job = None if self.error else self._next(self.source)
         if job is None:
-            return Searcher.FINISHED if self.source.over else None
+            return Searcher.FINISHED if self.error or self.source.over else None
         return config(job) | {"job": job}
+
+    def _next(self, source: Source) -> Job | None:
+        if self.again:
+            return self.again.popleft()
+        return source.next() or (self.later.popleft() if self.later else None)
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Keep the first exception of the block for `run`: Tune would raise its text, and drop what is running."""
+        try:
+            yield
+        except Exception as error:
+            self.error = self.error or error
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The source is told by the relay."""
@@ -91,43 +111,64 @@ class _Relay(tune.Callback):
 
     def __init__(self, feed: _Feed, listener: Listener) -> None:
         self.feed, self.listener = feed, listener
-        self.deaths: Counter[str] = Counter()
-        self.grown: set[str] = set()
+        self.begun: set[str] = set()
+        self.deaths: Counter[tuple[str, bool]] = Counter()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Tune pickles its run configuration for a restore that is never asked for; the listener stays here."""
         return _Relay, (None, None)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.listener.started(trial.config["job"])
+        if self.feed.error:
+            raise self.feed.error  # Tune held this trial when the sweep was stopped: it ends here
+        self.begun.add(trial.trial_id)
+        with self.feed.keeping():
+            self.listener.started(trial.config["job"])
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         job = trial.config["job"]
-        if result.get("out_of_memory") and job.fingerprint not in self.grown and 0 < job.gpu_fraction < 1:
-            self.grown.add(job.fingerprint)  # tried again with more; its failure is noted meanwhile
-            self.feed.again.append(replace(job, gpu_fraction=larger_share(job.gpu_fraction)))
-        elif result.get("done"):
-            self.listener.finished(job, result)
-            self._told(job)
-        else:
-            self.listener.reported(job, result)
+        with self.feed.keeping():
+            if error := result.get("stopped_by"):
+                raise error
+            if result.get("out_of_memory") and (larger := job.larger()):
+                self.feed.later.append(larger)
+            elif result.get("done"):
+                self.listener.finished(job, result)
+                self._told(job)
+            else:
+                self.listener.reported(job, result)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tune gave a trial up (it counts the death of a worker that waits for its next trial twice): once more."""
+        """The worker died, or raised what no attempt should: the job is tried again, RETRIES times at most.
+
+        A worker that died while it waited, before this attempt began, is counted apart: the trial did not end it.
+        """
         job = trial.config["job"]
-        log = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
-        self.deaths[job.fingerprint] += 1
-        if (deaths := self.deaths[job.fingerprint]) <= MAX_WORKER_DEATHS and FULL not in log:
-            self.feed.again.append(job)
-            return
-        self.listener.died(job, f"its worker died {deaths} times or more (killed, or out of memory)", log)
-        self._told(job)
+        with self.feed.keeping():
+            log = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
+            if full := _full(log):
+                raise full
+            key = (job.fingerprint, trial.trial_id in self.begun)
+            self.deaths[key] += 1
+            if self.deaths[key] <= RETRIES:
+                self.feed.again.append(job)
+            else:
+                self.listener.died(job, f"its worker died {self.deaths[key]} times (killed, or out of memory)", log)
+                self._told(job)
 
     def _told(self, job: Job) -> None:
+        """Tell the source, unless the sweep is stopped: what it writes may be what failed."""
         assert self.feed.source is not None
-        self.feed.source.told(job)
+        if not self.feed.error:
+            self.feed.source.told(job)
+
+
+def _full(text: str) -> OSError | None:
+    """The full disk that Ray's text tells of: that of its own temporary files; a trial's comes as a result."""
+    full = os.strerror(errno.ENOSPC)
+    return OSError(errno.ENOSPC, full, "Ray's temporary files") if full in text else None
 
 
 def config(job: Job) -> dict[str, Any]:
@@ -156,8 +197,10 @@ def _resources(options: Options, config: dict[str, Any]) -> Any:
 def run(source: Source, options: Options, listener: Listener) -> Any:
     """Run every job of the source on the connected Ray; returns Tune's result grid.
 
-    A trial whose worker dies is tried again, by Tune or, where Tune gives up, as a new trial of the same job; one that
-    did not fit in its share of a GPU once more, with twice the share.
+    A trial whose worker dies is tried again as a new trial of Tune's (which itself would try those of preempted
+    machines alone); one that did not fit in its share of a GPU once more, last of all, with twice the share. After an
+    exception of listener or source, or an OSError of a worker's own files, nothing more is started; what runs may end,
+    and the first of them is raised.
     """
     storage = tempfile.mkdtemp(prefix="study-tune-") if not options.storage else options.storage
     feed = _Feed(source)
@@ -175,15 +218,20 @@ def run(source: Source, options: Options, listener: Listener) -> Any:
             storage_path=storage,
             verbose=0,
             callbacks=[_Relay(feed, listener), JsonLoggerCallback()],
-            failure_config=tune.FailureConfig(max_failures=MAX_WORKER_DEATHS),
+            failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
     try:
-        return tuner.fit()
+        grid = tuner.fit()
+    except Exception as error:
+        raise (feed.error or _full(str(error)) or error) from None
     finally:
         if not options.storage:
             shutil.rmtree(storage, ignore_errors=True)
+    if feed.error:
+        raise feed.error
+    return grid
 
 
 def disconnect() -> None:

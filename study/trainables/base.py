@@ -11,7 +11,7 @@ trainable whose configuration carries the axes by name:
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
@@ -22,6 +22,9 @@ from study.job import Job
 from study.space import AXES, SETTINGS, Arm, closest
 from study.trainables import FAMILIES, TAKES
 from study.trainables.common import off
+
+if TYPE_CHECKING:
+    from study.attempt import Attempt
 
 # Accuracies come with the last report of a trial, the training loss with every one: do not let Tune insist.
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
@@ -36,24 +39,33 @@ class FamilyTrainable(tune.Trainable):
     """Runs jobs one after another in one process; `reset_config` starts the next one with nothing of the last."""
 
     family = ""
+    attempt: "Attempt | None" = None
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._begin(config)
-
-    def _begin(self, config: dict[str, Any]) -> None:
         from study.attempt import Attempt  # in the worker: the driver of a sweep does without torch
 
-        self.attempt = Attempt(
-            config.get("job") or standalone_job(self.family, config, str(Path(self.logdir).resolve()))
-        )
+        self.begin, self.attempt = Attempt, None
+        self.in_sweep = "job" in config
+        self.job = config.get("job") or standalone_job(self.family, config, str(Path(self.logdir).resolve()))
 
     def step(self) -> dict[str, Any]:
-        gpus = ",".join(str(i) for i in ray.get_gpu_ids())
-        return self.attempt.step() | ({"gpus": gpus} if gpus else {})
+        """The attempt's next report; in a sweep, under `stopped_by`, the OSError of a file of ours.
+
+        Of an exception Tune keeps the text alone. The attempt begins here, not in setup: so a worker that dies before
+        is known not to have died of it.
+        """
+        try:
+            self.attempt = self.attempt or self.begin(self.job)
+            gpus = ",".join(str(i) for i in ray.get_gpu_ids())
+            return self.attempt.step() | ({"gpus": gpus} if gpus else {})
+        except OSError as error:
+            if not self.in_sweep:
+                raise
+            return {"done": True, "stopped_by": error}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.attempt.close()
-        self._begin(new_config)
+        self.cleanup()
+        self.setup(new_config)
         return True
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
@@ -64,7 +76,8 @@ class FamilyTrainable(tune.Trainable):
         """Nothing to load: the attempt has looked for its own checkpoint already."""
 
     def cleanup(self) -> None:
-        self.attempt.close()
+        if self.attempt:
+            self.attempt.close()
 
 
 class Regularization(FamilyTrainable):
