@@ -4,6 +4,7 @@ import base64
 import contextlib
 import importlib
 import os
+import shlex
 import socket
 import sqlite3
 import urllib.parse
@@ -112,5 +113,5 @@ def ui_command(uri: str, experiment: str = "") -> str:
         return without_secrets(f"open {uri}{page}")
     if uri == default_uri():
         uri = "sqlite:///mlflow.db"
-    command = f"mlflow ui --backend-store-uri {uri} --host 127.0.0.1"
-    return without_secrets(command) + (f"\n         then open http://127.0.0.1:5000{page}" if page else "")
+    command = f"mlflow ui --backend-store-uri {shlex.quote(without_secrets(uri))} --host 127.0.0.1"
+    return command + (f"\n         then open http://127.0.0.1:5000{page}" if page else "")
