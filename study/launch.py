@@ -165,7 +165,7 @@ def report(
 
     for directory, folder in zip(directories, folders, strict=True):
         summary = reports.write(folder)
-        mirror.push(storage.at(directory))
+        mirror.push(storage.at(directory), folder)
         out.print(summary.text(), markup=False)
         out.print(f"Report: {folder / 'report.html'}", markup=False)
     if csv:

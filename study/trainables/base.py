@@ -43,9 +43,8 @@ class FamilyTrainable(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         from study.attempt import Attempt  # in the worker: the driver of a sweep does without torch
 
-        self.attempt = Attempt(
-            config.get("job") or standalone_job(self.family, config, str(Path(self.logdir).resolve()))
-        )
+        job = config.get("job") or standalone_job(self.family, config, str(Path(self.logdir).resolve()))
+        self.attempt = Attempt(job, ray.get_runtime_context().get_node_id())
 
     def step(self) -> dict[str, Any]:
         gpus = ",".join(str(i) for i in ray.get_gpu_ids())
