@@ -43,10 +43,13 @@ def same(pid: int, begun: float) -> psutil.Process | None:
 
 def end(pid: int, begun: float) -> bool:
     """Kill the process of that id and start on this machine; False when it is gone."""
-    if (process := same(pid, begun)) is None:
+    process = same(pid, begun)
+    try:
+        if process is not None:
+            process.kill()
+    except psutil.Error:  # it has just ended by itself, or is somebody else's
         return False
-    process.kill()
-    return True
+    return process is not None
 
 
 class Heartbeat:
@@ -110,8 +113,9 @@ def beats(place: Place) -> dict[str, float]:
     if isinstance(place, Path):
         found = {}
         for path in sorted((place / FOLDER).glob("*.json")):
-            with contextlib.suppress(FileNotFoundError):  # the attempt has just ended
-                found[path.stem] = path.stat().st_mtime
+            # Opened, for NFS then asks its server; and the attempt may just have ended.
+            with contextlib.suppress(OSError), path.open("rb") as stream:
+                found[path.stem] = os.fstat(stream.fileno()).st_mtime
         return found
     there = (place / FOLDER).listing()
     return {n.removesuffix(".json"): e.modified.timestamp() for n, e in there.items() if n.endswith(".json")}
@@ -121,7 +125,9 @@ def note(place: Place, trial: str) -> dict[str, Any] | None:
     """What the attempt at a trial says of itself; None when it has just ended."""
     try:
         return dict(json.loads((place / FOLDER / f"{trial}.json").read_text()))
-    except (FileNotFoundError, ValueError):
+    except storage.Unavailable:
+        raise
+    except (OSError, ValueError):
         return None
 
 
