@@ -67,6 +67,8 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
             _close(tracker, "FAILED" if report.failed else "FINISHED", plan.folder, plan.folder, err)
             _send_home(plan, uri, err)
             return code
+    if found:  # accepted as it stood; a damaged table that was set aside above is no reason to ask for --resume
+        switches = replace(switches, resume=True)
     return _run(plan, options, switches, again, uri, out, err)
 
 
