@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from study import mirror, results, stages, storage, weights
+from study import results, stages, storage, weights
 from study.config import Train, canonical_trial
 from study.heartbeat import Heartbeat
 from study.job import Job
@@ -33,19 +33,18 @@ VERSIONS = ("torch", "torchvision", "numpy", "adversarial-robustness-toolbox", "
 class Attempt:
     """Runs a job in steps; finished trials are published, failures noted, long training checkpointed by epoch."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, node: str = "") -> None:
         self.job = job
         self.folder = storage.at(job.folder)
         self.started, self.cpu_started = time.monotonic(), time.process_time()
         self.saved_at = time.monotonic()
-        self.checkpoint = self.folder / "checkpoints" / f"{job.fingerprint}.pt"
+        self.checkpoint = self.folder / "checkpoints" / f"{job.fingerprint}-{code_version()}.pt"
         torch.set_num_threads(job.threads)
         if job.search_path and job.search_path not in sys.path:
             sys.path.insert(0, job.search_path)
         if job.device == "cuda" and job.gpu_fraction > 0:  # the last job of this process may have had less
             torch.cuda.set_per_process_memory_fraction(min(1.0, job.gpu_fraction))
-        own = mirror.working_folder(self.folder)
-        self.heartbeat = Heartbeat(own, job.fingerprint, max(LEAST_STILL, 50 * job.estimated_seconds))
+        self.heartbeat = Heartbeat(self.folder, job.fingerprint, max(LEAST_STILL, 50 * job.estimated_seconds), node)
         self.monitor = Monitor(beat=self.heartbeat.beat).start()
         self.base = self.folder / "bases" / f"{job.base}-{code_version()}.pt" if job.base else None
         self.base_stage = next((i for i, s in enumerate(job.trial.stages) if isinstance(s, Train)), -1)
@@ -134,9 +133,10 @@ class Attempt:
 
 @functools.cache
 def code_version() -> str:
-    """8 hexadecimal digits of the source of everything that a trained base depends on."""
+    """8 hexadecimal digits of the source of everything that a checkpoint or a trained base depends on."""
     here = Path(__file__).parent
-    files = [here / f"{n}.py" for n in ("data", "penalties", "stages", "train", "adversary", "config", "attacks/ball")]
+    names = ("data", "penalties", "stages", "state", "train", "adversary", "config", "attacks/ball")
+    files = [here / f"{n}.py" for n in (*names, "theory/ascent", "theory/compressibility")]
     files += sorted([*here.glob("models/*.py"), *here.glob("compression/*.py")])
     return hashlib.sha256(b"\0".join(f.read_bytes() for f in files)).hexdigest()[:8]
 

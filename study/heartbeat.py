@@ -1,20 +1,30 @@
-"""The sign of life of an attempt: running/TRIAL.json, touched every second, gone when the attempt is over.
+"""The sign of life of an attempt: running/TRIAL.json of the output, written every second, gone when it is over.
 
 It says which process on which host runs the trial and how far it is; a note that nobody touches any more belongs to a
-worker that hangs or is gone.
+worker that hangs or is gone. In S3 it is written less often, for each time costs money.
 """
 
 import contextlib
 import json
 import os
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from study import storage
+from study.storage import Place
+
 FOLDER = "running"
+STORE_SECONDS = 15.0  # 240 puts an hour of a worker: an eighth of a cent
+
+
+def pace(place: Place) -> float:
+    """Seconds between two beats into an output; 0 for whenever the monitor beats, once a second."""
+    return 0.0 if isinstance(place, Path) else STORE_SECONDS
 
 
 def started(process: psutil.Process) -> float:
@@ -31,22 +41,39 @@ def same(pid: int, begun: float) -> psutil.Process | None:
         return None
 
 
-class Heartbeat:
-    """Begun with the attempt; it stops beating when the trial has not moved for `limit` seconds."""
+def end(pid: int, begun: float) -> bool:
+    """Kill the process of that id and start on this machine; False when it is gone."""
+    process = same(pid, begun)
+    try:
+        if process is not None:
+            process.kill()
+    except psutil.Error:  # it has just ended by itself, or is somebody else's
+        return False
+    return process is not None
 
-    def __init__(self, folder: Path, trial: str, limit: float) -> None:
-        self.path = folder / FOLDER / f"{trial}.json"
-        self.limit = limit
+
+class Heartbeat:
+    """Begun with the attempt; it stops beating when the trial has not moved for `limit` seconds.
+
+    `node` names the machine to whoever can reach it: its Ray node.
+    """
+
+    def __init__(self, place: Place, trial: str, limit: float, node: str = "") -> None:
+        self.path = place / FOLDER / f"{trial}.json"
+        self.limit, self.pace = limit, pace(place)
         self.moved_at = time.monotonic()
         self.note = {
             "pid": os.getpid(),
             "process_started": started(psutil.Process()),
             "host": socket.gethostname(),
+            "node": node,
             "began": time.time(),
             "phase": "start",
             "epoch": 0,
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._over, self._writing = False, threading.Lock()
+        if isinstance(self.path, Path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         self._write()
 
     def moved(self, phase: str, epoch: int) -> None:
@@ -56,36 +83,65 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Show that this process lives, unless the trial in it does not move."""
-        if time.monotonic() - self.moved_at < self.limit:
+        now = time.monotonic()
+        if now - self.moved_at < self.limit and now - self._written >= self.pace:
             with contextlib.suppress(OSError):  # a full disk is found where it matters, when the trial is published
                 self._write()
 
     def end(self) -> None:
-        """The attempt is over."""
-        self.path.unlink(missing_ok=True)
+        """The attempt is over. A beat under way is waited for: its note would stay, and accuse this process."""
+        with self._writing:
+            self._over = True
+            self.path.unlink(missing_ok=True)
 
     def _write(self) -> None:
-        # Without fsync: after a loss of power no worker lives that it could speak of.
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self.note))
-        temporary.replace(self.path)
+        with self._writing:
+            if self._over:
+                return
+            self._written, content = time.monotonic(), json.dumps(self.note).encode()
+            if isinstance(self.path, Path):
+                # Without fsync: after a loss of power no worker lives that it could speak of.
+                temporary = self.path.with_suffix(".tmp")
+                temporary.write_bytes(content)
+                temporary.replace(self.path)
+            else:
+                self.path.put(content)
 
 
-def read(folder: Path) -> dict[str, dict[str, Any]]:
-    """The notes of a folder by fingerprint, each with `seen`, the time of its last beat."""
-    notes = {}
-    for path in sorted((folder / FOLDER).glob("*.json")):
-        with contextlib.suppress(OSError, ValueError):  # the attempt has just ended
-            notes[path.stem] = json.loads(path.read_text()) | {"seen": path.stat().st_mtime}
-    return notes
+def beats(place: Place) -> dict[str, float]:
+    """When each note of an output was last written, by fingerprint: seconds of the clock of the disk or store."""
+    if isinstance(place, Path):
+        found = {}
+        for path in sorted((place / FOLDER).glob("*.json")):
+            # Opened, for NFS then asks its server; and the attempt may just have ended.
+            with contextlib.suppress(OSError), path.open("rb") as stream:
+                found[path.stem] = os.fstat(stream.fileno()).st_mtime
+        return found
+    there = (place / FOLDER).listing()
+    return {n.removesuffix(".json"): e.modified.timestamp() for n, e in there.items() if n.endswith(".json")}
 
 
-def forget(folder: Path, trial: str) -> None:
+def note(place: Place, trial: str) -> dict[str, Any] | None:
+    """What the attempt at a trial says of itself; None when it has just ended."""
+    try:
+        return dict(json.loads((place / FOLDER / f"{trial}.json").read_text()))
+    except storage.Unavailable:
+        raise
+    except (OSError, ValueError):
+        return None
+
+
+def read(place: Place) -> dict[str, dict[str, Any]]:
+    """The notes of an output by fingerprint, each with `seen`, the time of its last beat."""
+    found = {name: (note(place, name), seen) for name, seen in beats(place).items()}
+    return {name: said | {"seen": seen} for name, (said, seen) in found.items() if said is not None}
+
+
+def forget(place: Place, trial: str) -> None:
     """Remove the note of a trial whose worker is gone for good."""
-    (folder / FOLDER / f"{trial}.json").unlink(missing_ok=True)
+    (place / FOLDER / f"{trial}.json").unlink(missing_ok=True)
 
 
-def clear(folder: Path) -> None:
-    """Remove what workers left that were killed; only for the driver that holds the folder."""
-    for path in (folder / FOLDER).glob("*"):
-        path.unlink(missing_ok=True)
+def clear(place: Place) -> None:
+    """Remove what workers left that were killed; only for the driver that holds the output."""
+    storage.clear(place, FOLDER)

@@ -168,7 +168,7 @@ def report(
 
     for directory, folder in zip(directories, folders, strict=True):
         summary = reports.write(folder, directory, data_dir)
-        mirror.push(storage.at(directory))
+        mirror.push(storage.at(directory), folder)
         out.print(summary.text(), markup=False)
         out.print(f"Report: {folder / 'report.html'}", markup=False)
     if csv:

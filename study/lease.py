@@ -54,16 +54,43 @@ class Lease:
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     def __enter__(self) -> "Lease":
-        self._etag = self._take()
+        try:
+            self._etag = self._take()
+            self._study = self._tag()
+        except Unavailable as error:
+            raise UsageError(f"--output {error}") from None
         self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._over.set()
         self._thread.join()
-        with contextlib.suppress(Unavailable, FileNotFoundError):  # it goes stale by itself
-            if not self.lost and look(self.place)[0]["token"] == self.token:
+        with contextlib.suppress(Unavailable):  # it goes stale by itself
+            self.lost = self.lost or not self._renew()
+            if not self.lost:
                 (self.place / "lock.json").unlink()
+
+    def write_study(self, content: bytes) -> bool:
+        """Write study.json; False, and the lease is lost, where another driver has written it since this one began.
+
+        A driver that was paused for longer than a lock lives may wake up inside this very call.
+        """
+        path = self.place / "study.json"
+        try:
+            tag = path.put(content, **({"IfMatch": self._study} if self._study else {"IfNoneMatch": "*"}))
+            if tag is None and path.read_bytes() == content:  # the answer was lost, and the client's repetition failed
+                tag = self._tag()
+        except FileNotFoundError:
+            tag = None
+        self._study, self.lost = tag or "", self.lost or not tag
+        return not self.lost
+
+    def _tag(self) -> str:
+        """The ETag of study.json as it stands, nothing where there is none."""
+        try:
+            return str((self.place / "study.json").head()["ETag"])
+        except FileNotFoundError:
+            return ""
 
     def _content(self) -> bytes:
         self._beats += 1
@@ -83,8 +110,6 @@ class Lease:
                 return taken
         except FileNotFoundError:
             raise UsageError(f"{self.place} has just been left by another sweep; start again") from None
-        except Unavailable as error:
-            raise UsageError(f"--output {error}") from None
         wait = max(1, round(STALE_SECONDS - age + 1))
         raise UsageError(
             f"{self.place} is in use by another sweep ({there['owner']}, last seen {age:.0f} s ago); "
@@ -94,18 +119,20 @@ class Lease:
     def _keep(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
             with contextlib.suppress(Unavailable):  # tried again at the next beat
-                self._renew()
-            if self.lost:
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
+                if not self._renew():
+                    self.lost = True
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
 
-    def _renew(self) -> None:
-        if etag := self._put(IfMatch=self._etag):
-            self._etag = etag
-            return
+    def _renew(self) -> bool:
+        """Whether the lock is still this driver's: not when another has it, has had it and left, or wrote it over."""
         try:
+            if etag := self._put(IfMatch=self._etag):
+                self._etag = etag
+                return True
             there, etag, _ = look(self.place)
-        except FileNotFoundError:
-            there, etag = {"token": ""}, ""
-        # a renewal whose answer was lost is repeated by the client and then fails against itself
-        self.lost, self._etag = there["token"] != self.token, etag
+            # a renewal whose answer was lost is repeated by the client and then fails against itself
+            self._etag = etag
+            return bool(there["token"] == self.token)
+        except (FileNotFoundError, ValueError, KeyError):
+            return False

@@ -1,6 +1,7 @@
 """The driver's copy of an S3 output on its own disk: `pull` makes it, `push` sends home what the driver wrote.
 
-Reports, tracking and status read folders; this keeps that true for an object store. A folder is its own copy.
+Reports, tracking and status read folders; this keeps that true for an object store. A folder is its own copy. Whoever
+only reads has a copy beside the driver's, which belongs to the one driver that holds the lock.
 """
 
 import contextlib
@@ -16,37 +17,47 @@ from study.storage import Entry, Place, S3Path, at, replace, safe
 
 # Written by workers, or by the driver at once: what stands in the store counts. The rest is the driver's own.
 STORE_WINS = ("study.json", "trials/", "failed/")
-STAYS_THERE = ("bases/", "checkpoints/", "damaged/", "lock.json")
+STAYS_THERE = ("bases/", "checkpoints/", "damaged/", "running/", "lock.json")
 
 
 def working_folder(place: Place) -> Path:
     """The folder on this machine that a driver works in: the output itself, or its copy of an S3 output."""
-    if isinstance(place, Path):
-        return place
+    return place if isinstance(place, Path) else _copy(place, "compressibility-study")
+
+
+def _copy(place: S3Path, kind: str) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "compressibility-study" / place.bucket / place.key.replace("/", "%")  # no copy inside another
+    return cache / kind / place.bucket / place.key.replace("/", "%")  # no copy inside another
 
 
 def local(output: "str | Path") -> Path:
-    """A folder on this machine that holds an output's files now: the folder itself, or a fresh copy from S3."""
+    """A folder to read an output in: the folder itself, or a fresh copy from S3 that no driver works in."""
     place = at(output) if isinstance(output, str) else output
-    pull(place)
-    return working_folder(place)
+    if isinstance(place, Path):
+        return place
+    folder = _copy(place, "compressibility-study-read")
+    pull(place, folder)
+    return folder
 
 
 def _same(path: Path, etag: str) -> bool:
     return path.is_file() and hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == etag
 
 
-def pull(place: Place) -> None:
-    """Bring the driver's copy of an S3 output up to date; nothing to do for a folder.
+def pull(place: Place, folder: Path | None = None) -> None:
+    """Bring the driver's copy of an S3 output (or another one) up to date; nothing to do for a folder.
 
     Tables, failures and study.json become those of the store; of the driver's own files (journals, reports) the newer
     stays, because a driver that was killed has not sent its last ones. UsageError when the prefix holds something else.
     """
     if isinstance(place, Path):
         return
-    folder, there = working_folder(place), place.listing()
+    folder = folder or working_folder(place)
+    stood = [
+        *folder.glob("trials/*"),
+        *folder.glob("failed/*"),
+    ]  # before the listing: what comes later is newer than it
+    there = place.listing()
     if "study.json" not in there:
         if set(there) - {"lock.json"}:
             raise UsageError(f"--output {place} is not empty and holds no results of a study; choose another prefix")
@@ -55,7 +66,7 @@ def pull(place: Place) -> None:
     wanted = {n: e for n, e in there.items() if safe(n) and not n.startswith(STAYS_THERE)}
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda item: _pull_one(place, folder, *item), wanted.items()))
-    for path in [*folder.glob("trials/*"), *folder.glob("failed/*")]:
+    for path in stood:
         if f"{path.parent.name}/{path.name}" not in there:
             path.unlink(missing_ok=True)
 
@@ -102,11 +113,12 @@ def set_aside(place: Place) -> None:
                 (place / "trials" / path.name).unlink()
 
 
-def push(place: Place) -> None:
-    """Send the driver's own files (report, figures, journals, databases) to an S3 output; no-op for a folder."""
+def push(place: Place, folder: Path | None = None) -> None:
+    """Send the driver's own files (report, figures, journals, databases), or those of another copy, to an S3 output;
+    no-op for a folder."""
     if isinstance(place, Path):
         return
-    folder, there = working_folder(place), place.listing()
+    folder, there = folder or working_folder(place), place.listing()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()
         own = safe(name) and not name.startswith((*STORE_WINS, *STAYS_THERE))

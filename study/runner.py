@@ -70,7 +70,7 @@ class _Relay:
             self.tracker.trial(job.fingerprint)
 
     def died(self, job: Job, cause: str, log: str) -> None:
-        heartbeat.forget(mirror.working_folder(self.place), job.fingerprint)
+        heartbeat.forget(self.place, job.fingerprint)
         results.note_failure(self.place, job.fingerprint, {"identity": job.identity(), "cause": cause, "log": log})
         mirror.fetch_trial(self.place, job.fingerprint)
         self.display.ended(job, "failed", cause)
@@ -98,10 +98,10 @@ def lock(folder: Path, place: Place | None = None) -> Iterator[Lease | None]:
             yield lease
 
 
-def clean_up(folder: Path) -> list[int]:
-    """End and remove what a killed driver of this folder left; only under the lock. The ids of ended processes."""
-    ended = watch.end_left(folder)
-    heartbeat.clear(folder)
+def clean_up(place: Place) -> list[int]:
+    """End and remove what a killed driver of this output left; only under the lock. The ids of ended processes."""
+    ended = watch.end_left(mirror.working_folder(place))
+    heartbeat.clear(place)
     return ended
 
 
@@ -154,12 +154,18 @@ def pending(plan: Plan, retry_failed: bool) -> dict[str, Job]:
     return {name: job for name, job in plan.jobs.items() if name not in finished and name not in failed}
 
 
-def write_manifest(plan: Plan, found: Mapping[str, Any] | None, complete: bool = False) -> dict[str, Any]:
-    """study.json, written or extended."""
-    content = manifest(plan, found, complete)
-    results.replace(plan.place / "study.json", json.dumps(content, indent=1).encode())
+def write_manifest(
+    plan: Plan, found: Mapping[str, Any] | None, complete: bool = False, lease: Lease | None = None
+) -> dict[str, Any]:
+    """study.json, written or extended; Terminated when another driver has taken the lease of an S3 output."""
+    record = manifest(plan, found, complete)
+    content = json.dumps(record, indent=1).encode()
+    if lease is None:
+        results.replace(plan.place / "study.json", content)
+    elif not lease.write_study(content):
+        raise Terminated
     mirror.fetch(plan.place, "study.json")
-    return content
+    return record
 
 
 def run(
@@ -182,9 +188,9 @@ def run(
         listener = _Relay(plan.place, display, tracker)
         try:
             if ray_backend:
-                from study.trainables import backend
+                from study.trainables import backend, nodes
 
-                with watch.Watch(plan.folder, options.hang_seconds, console.print):
+                with watch.Watch(plan.place, options.hang_seconds, console.print, nodes.end):
                     backend.run(source, options, listener)
             else:
                 in_process(source, options, listener)
@@ -198,7 +204,7 @@ def run(
     if report.finished == report.total and source.over:  # trained bases and checkpoints have served
         storage.clear(plan.place, "bases")
         storage.clear(plan.place, "checkpoints")
-        storage.clear(plan.folder, heartbeat.FOLDER)
+        storage.clear(plan.place, heartbeat.FOLDER)
     return report
 
 

@@ -8,18 +8,19 @@ from typing import Any
 
 from rich.console import Console
 
-from study import costs, heartbeat, listing, results
+from study import costs, heartbeat, listing, results, storage
+from study.storage import Place
 
 
-def facts(folder: Path, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Done, running, failed and left trials of a folder, what they cost so far, and how long the rest will take.
+def facts(output: str, folder: Path, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Done, running, failed and left trials of an output, what they cost so far, and how long the rest will take.
 
     Seconds are wall seconds of workers; dollars 0 where the price is not known.
     """
     finished = {n: t.provenance for n, t in results.scan(folder).items() if n in found["trials"]}
     failed = {n: f for n, f in results.failures(folder).items() if n not in finished and n in found["trials"]}
-    holder = listing.in_use(folder)
-    running = _running(folder, finished) if holder else {}
+    holder = listing.in_use(folder) or listing.leased(output)
+    running = _running(storage.at(output), finished) if holder else {}
     missing = [t for t in found["trials"] if t not in finished and t not in failed]
     seconds = sum(p.get("wall_seconds", 0.0) for p in finished.values())
     mean = seconds / len(finished) if finished else 0.0
@@ -41,7 +42,7 @@ def facts(folder: Path, found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _running(folder: Path, finished: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _running(place: Place, finished: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     now = time.time()
     return {
         name: {
@@ -52,7 +53,7 @@ def _running(folder: Path, finished: Mapping[str, Any]) -> dict[str, dict[str, A
             "seconds": max(0.0, now - note["began"]),
             "silent_seconds": max(0.0, now - note["seen"]),
         }
-        for name, note in heartbeat.read(folder).items()
+        for name, note in heartbeat.read(place).items()
         if name not in finished
     }
 
@@ -64,8 +65,7 @@ def _failure(folder: Path, name: str, note: Mapping[str, Any]) -> dict[str, Any]
 
 def show(out: Console, output: str, folder: Path, found: Mapping[str, Any], as_json: bool) -> None:
     """Tell it of an output, read in its folder, as text or as JSON."""
-    f = facts(folder, found)
-    f["driver"] = f["driver"] or listing.leased(output)
+    f = facts(output, folder, found)
     if as_json:
         print(json.dumps(f, indent=1))
         return
@@ -73,7 +73,8 @@ def show(out: Console, output: str, folder: Path, found: Mapping[str, Any], as_j
     out.print(f"{f['study']} in {output}: {f['done']} of {f['trials']} trials done, "
               f"{len(f['failed'])} failed, {f['left']} left; {state}", markup=False)  # fmt: skip
     for name, r in f["running"].items():
-        silent = f", silent for {costs.duration(r['silent_seconds'])}" if r["silent_seconds"] > 5 else ""
+        quiet = r["silent_seconds"] > 5 + heartbeat.pace(storage.at(output))
+        silent = f", silent for {costs.duration(r['silent_seconds'])}" if quiet else ""
         where = f"{r['phase']}, epoch {r['epoch']}" if r["epoch"] else r["phase"]
         out.print(
             f"  {name}: {where}, {costs.duration(r['seconds'])}, process {r['pid']} on {r['host']}{silent}",

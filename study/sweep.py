@@ -3,8 +3,8 @@
 import json
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from study import plan as plans
 from study.config import UsageError, without_secrets
 from study.costs import duration
 from study.job import Job
+from study.lease import Lease
 from study.listener import Options
 from study.monitor import gpu_count
 from study.plan import Plan
@@ -40,10 +41,8 @@ class Switches:
 
 def go(plan: Plan, options: Options, switches: Switches, again: str, out: Console, err: Console) -> int:
     """Run a sweep and return its exit status; UsageError before anything is started or written."""
-    try:
-        mirror.pull(plan.place)
-    except storage.Unavailable as error:
-        raise UsageError(f"--output {error}") from None
+    if not listing.in_use(plan.folder):  # the copy of an S3 output belongs to the driver that works in it
+        _pull(plan)
     plan, found = plans.against_folder(plan, switches.resume, switches.retry_failed)
     options = replace(options, gpus_per_trial=plan.gpus_per_trial)
     from study import tracking
@@ -59,7 +58,7 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
         err.print(f"Note: {spare} GPU(s) here stay unused; give --gpus-per-trial 0.25 to use them.")
     if found and found.get("commit") != (commit := plans.git_commit()):
         err.print(f"Note: {found['commit']} began this folder and {commit} goes on; each table names its own commit.")
-    with runner.lock(plan.folder, plan.place) if found else nullcontext():
+    with _locked(plan, switches) if found else nullcontext((None, plan, None)) as (_, plan, found):
         if found and searching.complete(plan, found) and not runner.pending(plan, switches.retry_failed):
             err.print("Nothing left to run.")
             tracker = _tracker(plan, found, uri, plan.jobs)
@@ -68,12 +67,29 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
             _close(tracker, "FAILED" if report.failed else "FINISHED", plan.folder, plan.folder, err)
             _send_home(plan, uri, err)
             return code
-    return _run(plan, found, options, switches, again, uri, out, err)
+    if found:  # accepted as it stood; a damaged table that was set aside above is no reason to ask for --resume
+        switches = replace(switches, resume=True)
+    return _run(plan, options, switches, again, uri, out, err)
+
+
+def _pull(plan: Plan) -> None:
+    try:
+        mirror.pull(plan.place)
+    except storage.Unavailable as error:
+        raise UsageError(f"--output {error}") from None
+
+
+@contextmanager
+def _locked(plan: Plan, switches: Switches) -> Iterator[tuple[Lease | None, Plan, dict[str, Any] | None]]:
+    """The output for this driver alone, and the plan against what stands there now: until the lock was had another
+    driver may have gone on there."""
+    with runner.lock(plan.folder, plan.place) as lease:
+        _pull(plan)
+        yield lease, *plans.against_folder(plan, switches.resume, switches.retry_failed)
 
 
 def _run(
     plan: Plan,
-    found: Mapping[str, Any] | None,
     options: Options,
     switches: Switches,
     again: str,
@@ -99,13 +115,13 @@ def _run(
             if switches.address and not plan.gpus_per_trial and (gpus := nodes.total("GPU")):
                 err.print(unused_gpus(plan, gpus), markup=False)
             workers = backend.concurrency(options)
-        with runner.lock(plan.folder, plan.place) as lease:
-            if ended := runner.clean_up(plan.folder):
+        with _locked(plan, switches) as (lease, plan, found):
+            if ended := runner.clean_up(plan.place):
                 err.print(f"Ended {len(ended)} processes that a killed driver of this folder had left.")
-            manifest = runner.write_manifest(plan, found)
+            manifest = runner.write_manifest(plan, found, lease=lease)
             jobs = runner.pending(plan, switches.retry_failed)
             tracker = _tracker(plan, manifest, uri, [n for n in plan.jobs if n not in jobs])
-            source = _source(plan, manifest, jobs)
+            source = _source(plan, manifest, jobs, lease)
             report = runner.run(
                 plan, source, options, err, ray_backend=not switches.in_process, workers=workers, tracker=tracker
             )
@@ -131,14 +147,14 @@ def _run(
     return code
 
 
-def _source(plan: Plan, manifest: Mapping[str, Any], jobs: Mapping[str, Job]) -> Source:
+def _source(plan: Plan, manifest: Mapping[str, Any], jobs: Mapping[str, Job], lease: Lease | None) -> Source:
     """The grid's pending jobs in order, or a search that begins with the pending ones of its points."""
     if plan.preset.search is None:
         return FixedList(jobs)
     from study.asking import Asking
 
     def keep(asking: Asking) -> None:
-        runner.write_manifest(asking.grown(), manifest, complete=asking.over)
+        runner.write_manifest(asking.grown(), manifest, complete=asking.over, lease=lease)
 
     return Asking(plan, manifest["sweep"], jobs, keep)
 

@@ -1,6 +1,7 @@
 """What the driver looks after while trials run: workers that hang, and which processes it would leave behind."""
 
 import json
+import math
 import os
 import socket
 import threading
@@ -12,10 +13,13 @@ from typing import Any
 
 import psutil
 
-from study import heartbeat, results
+from study import heartbeat, mirror, results
+from study.storage import Place
 
 PROCESSES = ".processes.json"
 EVERY_SECONDS = 3.0  # looking through the process table takes some 20 ms
+BEATS_MISSED = 4  # at least, before a worker counts as silent
+STOP_SECONDS = 5.0
 
 
 def end_left(folder: Path) -> list[int]:
@@ -54,12 +58,21 @@ def descendants() -> list[dict[str, Any]]:
 class Watch:
     """A thread beside a sweep: notes the driver's processes, and ends a worker that has been silent for too long.
 
-    Silence is measured on this process's own monotonic clock, so neither a clock that is set nor a machine that slept
-    ends anything. A worker on another host is named; only its own host could end it.
+    Silence is measured on this process's own monotonic clock, and in S3 by a note that stays as it was, so neither a
+    clock that is set nor a machine that slept ends anything. `elsewhere` is given the note of a worker that is not on
+    this host; it says whether it has ended that worker, and raises TimeoutError when it cannot reach its machine.
     """
 
-    def __init__(self, folder: Path, patience: float, tell: Callable[[str], None]) -> None:
-        self.folder, self.patience, self.tell = folder, patience, tell
+    def __init__(
+        self,
+        place: Place,
+        patience: float,
+        tell: Callable[[str], None],
+        elsewhere: Callable[[dict[str, Any]], bool] | None = None,
+    ) -> None:
+        self.place, self.folder, self.tell, self.elsewhere = place, mirror.working_folder(place), tell, elsewhere
+        self.patience = max(patience, BEATS_MISSED * heartbeat.pace(place))
+        self._looked = -math.inf
         self._beats: dict[str, tuple[float, float]] = {}
         self._noted: list[dict[str, Any]] = []
         self._stop = threading.Event()
@@ -74,12 +87,14 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        self._thread.join(STOP_SECONDS)  # it may be asking a machine that does not answer
 
     def _loop(self) -> None:
         while not self._stop.wait(EVERY_SECONDS):
             try:
                 self.note_processes()
-                self.end_silent()
+                if time.monotonic() - self._looked >= heartbeat.pace(self.place):
+                    self.end_silent()
             except OSError as error:  # a full disk stops the sweep where it publishes
                 results.log.warning("the watch over the workers failed once: %s", error)
 
@@ -92,21 +107,29 @@ class Watch:
             self._noted = now
 
     def end_silent(self) -> None:
-        """Kill the local workers whose note nobody has touched for `patience` seconds; their trials are retried."""
-        now, notes = time.monotonic(), heartbeat.read(self.folder)
-        self._beats = {name: beat for name, beat in self._beats.items() if name in notes}
-        for name, note in notes.items():
-            seen, since = self._beats.get(name, (0.0, now))
-            if note["seen"] != seen:
-                self._beats[name] = (note["seen"], now)
+        """Kill the workers whose note nobody has touched for `patience` seconds; their trials are retried."""
+        now = self._looked = time.monotonic()
+        try:
+            beats = heartbeat.beats(self.place)
+        except OSError:
+            self._beats = {}  # whoever cannot be seen is not silent: begin anew
+            raise
+        self._beats = {name: beat for name, beat in self._beats.items() if name in beats}
+        for name, seen in beats.items():
+            last, since = self._beats.get(name, (0.0, now))
+            if seen != last:
+                self._beats[name] = (seen, now)
             elif now - since > self.patience:
-                self._end(name, note)
-                self._beats[name] = (note["seen"], now)
+                self._end(name, heartbeat.note(self.place, name))
+                self._beats[name] = (seen, now)
 
-    def _end(self, trial: str, note: dict[str, Any]) -> None:
+    def _end(self, trial: str, note: dict[str, Any] | None) -> None:
+        if note is None:
+            return
         where = f"the worker of trial {trial} (process {note['pid']} on {note['host']})"
-        if note["host"] != socket.gethostname():
-            self.tell(f"{where} has been silent for {self.patience:.0f} s")
-        elif process := heartbeat.same(note["pid"], note["process_started"]):
-            process.kill()
-            self.tell(f"{where} hung for {self.patience:.0f} s and was ended; the trial is tried again")
+        try:
+            here = note["host"] == socket.gethostname() and heartbeat.end(note["pid"], note["process_started"])
+            if here or (self.elsewhere is not None and self.elsewhere(note)):
+                self.tell(f"{where} hung for {self.patience:.0f} s and was ended; the trial is tried again")
+        except TimeoutError:
+            self.tell(f"{where} has been silent for {self.patience:.0f} s, and its machine does not answer")

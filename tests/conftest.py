@@ -11,6 +11,8 @@ from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 
+from study import storage
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two processes of tests share the cores
 
 
@@ -50,3 +52,30 @@ def here():
         return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
     return run
+
+
+@pytest.fixture(scope="module")
+def store_server():
+    """An S3 server of this module's own on 127.0.0.1."""
+    moto = pytest.importorskip("moto.server", reason="the extra `test` brings moto")
+    with pytest.MonkeyPatch.context() as patch:
+        running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        running.start()
+        for name, value in {
+            "AWS_ENDPOINT_URL_S3": "http://{}:{}".format(*running.get_host_and_port()),
+            "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():  # fmt: skip
+            patch.setenv(name, value)
+        storage.client.cache_clear()
+        storage.client().create_bucket(Bucket="studies")
+        yield running
+        running.stop()
+        storage.client.cache_clear()
+
+
+@pytest.fixture
+def place(store_server, tmp_path, monkeypatch):
+    """An unused prefix, and a cache of this test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return storage.at(f"s3://studies/{tmp_path.name}")

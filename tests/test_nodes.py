@@ -5,12 +5,16 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 
+import psutil
 import pytest
 
+from study import heartbeat
 from study.config import UsageError
+from tests.test_recovery import wait_until
 from tests.test_sweep import digests, read_until
 
 SMOKE = ["compressibility_sweep", "--preset", "smoke", "--set", "epochs=30", "--seeds", "2"]
@@ -18,8 +22,8 @@ TRIALS = 6
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """A head without CPUs and two machines of one CPU each."""
+def cluster(store_server):
+    """A head without CPUs and two machines of one CPU each; their workers know the S3 server."""
     from ray.cluster_utils import Cluster
 
     from study.trainables import backend
@@ -44,6 +48,60 @@ def test_a_folder_that_a_machine_does_not_see_is_refused_before_anything_starts(
         with pytest.raises(UsageError, match=r"is not seen by .*; use --output s3://BUCKET/PREFIX .*, or"):
             nodes.check_shared(tmp_path)
     backend.disconnect()
+
+
+def test_a_process_is_ended_on_the_machine_that_its_note_names(cluster):
+    from study.trainables import backend, nodes
+
+    backend.connect(cluster.address)
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        begun = heartbeat.started(psutil.Process(sleeper.pid))
+        node = cluster.list_all_nodes()[-1].node_id
+        note = {"node": node, "pid": sleeper.pid, "process_started": begun}
+        assert not nodes.end(note | {"process_started": begun - 100}), "an id that somebody else has now"
+        assert not nodes.end(note | {"node": "0" * len(node)}), "a machine that is gone"
+        assert sleeper.poll() is None
+        assert nodes.end(note)
+        assert sleeper.wait(10) == -signal.SIGKILL
+        assert not nodes.end(note)
+    finally:
+        sleeper.kill()
+        backend.disconnect()
+    assert not nodes.end(note), "without a cluster nothing is asked, and no Ray is started"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="another host name needs root")
+def test_a_worker_that_hangs_on_another_host_is_ended_and_its_trial_done(cluster, place, tmp_path):
+    """The driver has a host name of its own, so its workers' machine is another one to it; the output is in S3."""
+    words = ["compressibility_sweep", "--preset", "smoke", "--set", "epochs=400", "--seeds", "1", "--max-concurrent",
+             "1", "--output", str(place), "--address", cluster.address]  # fmt: skip
+    process = subprocess.Popen(
+        ["unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$@"', "sh",
+         sys.executable, "-u", "-m", "study.launch", *words],
+        cwd=tmp_path, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: process.poll() is not None or heartbeat.read(place), 120)
+        ((trial, note),) = heartbeat.read(place).items()
+        psutil.Process(note["pid"]).send_signal(signal.SIGSTOP)
+        assert f"  {trial}: " in here_status(place, tmp_path)
+        said = process.communicate(timeout=400)[0]
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, said
+    assert f"the worker of trial {trial} (process {note['pid']} on {socket.gethostname()}) hung for 60 s" in said
+    assert "3 of 3 trials finished" in said
+
+
+def here_status(place, folder):
+    done = subprocess.run(
+        [sys.executable, "-m", "study.launch", "status", str(place)], cwd=folder, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    return done.stdout
 
 
 def test_a_machine_that_dies_in_mid_sweep_changes_nothing(cluster, here, tmp_path):

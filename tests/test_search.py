@@ -304,6 +304,28 @@ def test_finished_searches_are_left_alone_and_larger_ones_go_on(finished, tmp_pa
     assert len(stored(folder)) == 7
 
 
+def test_what_another_driver_did_between_a_plan_and_its_lock_is_kept(finished, tmp_path, here, monkeypatch):
+    whole, folder = finished[0], shutil.copytree(finished[0], tmp_path / "out")
+    manifest = json.loads((folder / "study.json").read_text())
+    early = manifest | {k: manifest[k][:2] for k in ("trials", "points")} | {"complete": False}
+    (folder / "study.json").write_text(json.dumps(early))
+    for name in manifest["trials"][2:]:
+        (folder / "trials" / f"{name}.parquet").unlink()
+
+    def meanwhile(*plan):
+        shutil.copytree(whole, folder, dirs_exist_ok=True)
+
+    monkeypatch.setattr("study.sweep.preflight", meanwhile)  # the folder was read, its lock not yet had
+    done = here(*TINY, "--in-process", "--output", "out", "--resume", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    after = json.loads((folder / "study.json").read_text())
+    assert {k: after[k] for k in ("points", "trials", "complete")} == {
+        k: manifest[k] for k in ("points", "trials", "complete")
+    }
+    assert digests(folder) == digests(whole)
+    assert "Nothing left to run." in done.stderr
+
+
 def test_a_damaged_journal_and_another_goal_are_made_from_the_tables(finished, tmp_path, here):
     folder = shutil.copytree(finished[0], tmp_path / "out")
     path = folder / search.JOURNAL

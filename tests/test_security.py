@@ -250,4 +250,5 @@ def test_an_address_without_a_password_is_shown_whole(address):
 def test_a_heartbeat_tells_no_more_than_it_says(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_TOKEN", CANARY)
     heartbeat.Heartbeat(tmp_path, "t", limit=9)
-    assert set(heartbeat.read(tmp_path)["t"]) == {"pid", "process_started", "host", "began", "phase", "epoch", "seen"}
+    said = {"pid", "process_started", "host", "node", "began", "phase", "epoch", "seen"}
+    assert set(heartbeat.read(tmp_path)["t"]) == said

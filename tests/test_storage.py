@@ -18,33 +18,6 @@ from tests.test_results import rows
 SMOKE = ["compressibility_sweep", "--preset", "smoke", "--in-process", "--seeds", "1", "--set", "epochs=1"]
 
 
-@pytest.fixture(scope="module")
-def server():
-    """An S3 server of this module's own on 127.0.0.1."""
-    moto = pytest.importorskip("moto.server", reason="the extra `test` brings moto")
-    with pytest.MonkeyPatch.context() as patch:
-        running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        running.start()
-        for name, value in {
-            "AWS_ENDPOINT_URL_S3": "http://{}:{}".format(*running.get_host_and_port()),
-            "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }.items():  # fmt: skip
-            patch.setenv(name, value)
-        storage.client.cache_clear()
-        storage.client().create_bucket(Bucket="studies")
-        yield running
-        running.stop()
-        storage.client.cache_clear()
-
-
-@pytest.fixture
-def place(server, tmp_path, monkeypatch):
-    """An unused prefix, and a cache of this test's own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return storage.at(f"s3://studies/{tmp_path.name}")
-
-
 def digests(folder):
     return {name: results.rows_digest(t.rows, True) for name, t in results.scan(folder).items()}
 
@@ -149,11 +122,13 @@ def test_a_damaged_table_in_the_store_is_set_aside_and_redone(place, here, tmp_p
 def test_a_driver_killed_before_it_could_send_keeps_its_newer_files(place):
     storage.replace(place / "study.json", b"{}")
     storage.replace(place / "journal.log", b"old")
-    folder = mirror.local(place)
+    mirror.pull(place)
+    folder = mirror.working_folder(place)
     (folder / "journal.log").write_bytes(b"old and new")
     later = time.time() + 5
     os.utime(folder / "journal.log", (later, later))
-    assert (mirror.local(place) / "journal.log").read_bytes() == b"old and new"
+    mirror.pull(place)
+    assert (folder / "journal.log").read_bytes() == b"old and new"
     mirror.push(place)
     assert (place / "journal.log").read_bytes() == b"old and new"
 

@@ -131,6 +131,17 @@ def test_one_trial_that_is_not_taken_holds_up_no_other(server, tmp_path):
     assert_each_once(server.uri, manifest, [n for n in names if n != names[1]])
 
 
+def test_a_trial_without_a_table_is_said_at_the_end(server, tmp_path):
+    manifest, names = make_folder(tmp_path / "gone", 3)
+    tracker = Tracker(server.uri, tmp_path / "gone", manifest)
+    results.trial_path(tmp_path / "gone", names[1]).unlink()
+    hand_over(tracker, names)
+    said = tracker.close()
+    assert said.startswith("1 trials not delivered, FileNotFoundError")
+    assert f"neither a table nor a failure note of trial {names[1]}" in said
+    assert_each_once(server.uri, manifest, [n for n in names if n != names[1]])
+
+
 def test_ctrl_c_in_any_instruction_of_a_hand_over_stops_no_delivery(tmp_path):
     uri, (manifest, names) = f"sqlite:///{tmp_path}/mlflow.db", make_folder(tmp_path / "out", 3)
     tracker = Tracker(uri, tmp_path / "out", manifest)

@@ -165,6 +165,21 @@ def test_a_damaged_checkpoint_means_a_start_from_the_beginning(tmp_path, caplog)
     assert "is damaged" in caplog.text
 
 
+def test_a_checkpoint_of_another_version_of_the_code_is_left_alone(tmp_path, monkeypatch):
+    from study import attempt
+
+    begun = job(tmp_path, tiny_trial(measures=False), report_seconds=0.0, checkpoint_seconds=0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(attempt, "code_version", lambda: "00000000")
+        old = Attempt(begun)
+        old.step()
+        old.close()
+        old.checkpoint.write_bytes(attempt._encode({"trainings": "kept in another way then"}))
+        assert finish(Attempt(begun))["status"] == "failed", "the file was no threat, so this test shows nothing"
+    assert finish(Attempt(begun))["status"] == "ok"
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == [f"{begun.fingerprint}-00000000.pt"]
+
+
 def test_a_shared_base_gives_the_rows_of_training_anew(tmp_path):
     from study.config import Plant
 

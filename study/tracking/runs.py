@@ -136,11 +136,11 @@ class Runs:
     def _write(self, trial: str) -> None:
         from mlflow.entities import Metric, Param
 
-        if old := self.known.pop(trial, None):
-            self.client.delete_run(old.run)
         view = content.trial_view(self.folder, self.manifest, trial, self.parent)
         if view is None:
-            return
+            raise FileNotFoundError(f"{self.folder} holds neither a table nor a failure note of trial {trial}")
+        if old := self.known.pop(trial, None):
+            self.client.delete_run(old.run)
         run = self.client.create_run(self.experiment, start_time=view.start, run_name=view.name, tags=view.tags)
         name = run.info.run_id
         params = [Param(key, value) for key, value in view.params.items()]

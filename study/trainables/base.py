@@ -8,6 +8,7 @@ trainable whose configuration carries the axes by name:
 `to_tune` gives such a space for an arm of a study.
 """
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,7 +45,8 @@ class FamilyTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         from study.attempt import Attempt  # in the worker: the driver of a sweep does without torch
 
-        self.begin, self.attempt = Attempt, None
+        self.begin = functools.partial(Attempt, node=ray.get_runtime_context().get_node_id())
+        self.attempt = None
         self.in_sweep = "job" in config
         self.job = config.get("job") or standalone_job(self.family, config, str(Path(self.logdir).resolve()))
 

@@ -11,10 +11,12 @@ import ray
 import yaml
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from study import heartbeat
 from study.config import UsageError
 
 CLUSTER_FILE = "~/ray_bootstrap_config.yaml"
 PROBE_SECONDS = 60.0
+END_SECONDS = 30.0
 # File systems that several machines mount; a folder on one of them needs no probe of workers not yet started.
 NETWORK = ("nfs", "cifs", "smb", "lustre", "ceph", "gpfs", "beegfs", "glusterfs", "fuse.", "9p", "afs", "efs", "wekafs")
 
@@ -107,3 +109,22 @@ def check_shared(folder: Path, path: str = CLUSTER_FILE) -> None:
             raise UsageError(f"--output {folder} is not seen by {', '.join(blind)} of the cluster; {where}")
     elif workers_to_come(path) and not _network_mount(folder):
         raise UsageError(f"--output {folder} lies on this machine alone, and the cluster starts more of them; {where}")
+
+
+def end(note: dict[str, Any]) -> bool:
+    """Kill the process of a heartbeat's note on its machine of the cluster; False when it, or the machine, is gone.
+
+    TimeoutError when the machine does not answer.
+    """
+    if not ray.is_initialized() or note.get("node") not in {node["NodeID"] for node in _alive()}:
+        return False
+    there = NodeAffinitySchedulingStrategy(note["node"], soft=False)
+    kill = ray.remote(num_cpus=0, max_retries=0)(heartbeat.end).options(scheduling_strategy=there)
+    task = kill.remote(note["pid"], note["process_started"])
+    try:
+        return bool(ray.get(task, timeout=END_SECONDS))
+    except ray.exceptions.GetTimeoutError:
+        ray.cancel(task, force=True)  # or it would kill a worker that has woken up meanwhile
+        raise TimeoutError from None
+    except ray.exceptions.RayError:  # the machine has just been lost, and its workers with it
+        return False
