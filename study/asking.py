@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from study import mirror, objectives, results, search, searching, storage
+from study import mirror, objectives, results, search, searching
 from study.config import UsageError, digest_of, seed_for
 from study.job import Job
 from study.plan import Plan, job_of, read_manifest
@@ -174,7 +174,7 @@ def warm_points(output: str, plan: Plan) -> dict[str, tuple[dict[str, Value], tu
     """
     sought = plan.preset.search
     assert sought is not None
-    folder = mirror.working_folder(storage.at(output))
+    folder = mirror.local(output)
     found = read_manifest(folder)
     assert found is not None
     for name in ("data_digest", "model", "model_digest"):

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from unittest import mock
 
 import pytest
 
@@ -41,7 +42,13 @@ def here():
         from study.launch import main
 
         out, err = io.StringIO(), io.StringIO()
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        # What a command sets in its environment (Ray's token mode, say) is not to reach the next test's Ray.
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            mock.patch.dict(os.environ),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
             for name in ("RAY_ADDRESS", "STUDY_DATA"):
                 patch.delenv(name, raising=False)
             for name, value in env.items():

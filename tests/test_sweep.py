@@ -115,16 +115,18 @@ def workers_of(pid):
     return found
 
 
-def listeners():
-    """(address, port) of every listening TCP socket of this machine."""
-    return {tuple(c.laddr) for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+def listeners(process):
+    """(address, port) of every listening TCP socket of a process and all that it started."""
+    tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    ours = {p.pid for p in tree}
+    found = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    return {tuple(c.laddr) for c in found if c.pid in ours}
 
 
 def test_ray_gives_the_rows_of_one_process_on_loopback_alone_whatever_is_killed(control, tmp_path):
-    before = listeners()
     process = start(*SMOKE, "--output", "out", cwd=tmp_path)
     assert read_until(process, "[1/9]")[0].startswith("Ray: a local one")
-    opened = listeners() - before
+    opened = listeners(process)
     assert len(opened) > 3
     assert {address for address, _ in opened} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     workers = workers_of(process.pid)
