@@ -217,7 +217,7 @@ def test_shrinking_takes_the_threshold_off_every_singular_value():
 def test_every_form_of_the_nuclear_norm_lowers_it(how):
     def nuclear(**config):
         net = trained(epochs=15, frobenius=1.0, **config)[0]
-        return float(nuclear_norm(nets.weight_matrices(net).values()))
+        return float(nuclear_norm(nets.weight_matrices(net).values()).detach())
 
     alpha = 5.0 if "penalty" in how else 0.01
     assert nuclear(alpha=alpha, **({"penalty": "nuclear_norm"} | how)) < 0.93 * nuclear()

@@ -258,6 +258,7 @@ def test_a_search_tries_what_was_asked_and_reruns_the_front_at_every_seed(finish
     assert f"{len(front)} non-dominated models" in done.stdout
     assert "<h2>The front:" in (folder / "report.html").read_text()
     assert "was not logged" not in done.stderr
+    assert "Downloading" not in done.stderr, "MLflow's own bars"
     assert {row["trial"] for row in front} == models_in_mlflow(found["sweep"])
     (note,) = [r.data.tags["mlflow.note.content"] for r in runs_in_mlflow(found["sweep"], "sweep")]
     assert "robust_accuracy (more is better) against stored_bytes (less is better); 5 evaluations by random" in note
