@@ -71,7 +71,7 @@ class Heartbeat:
             "phase": "start",
             "epoch": 0,
         }
-        self._over, self._writing = False, threading.Lock()
+        self._over, self._gone, self._writing = False, False, threading.Lock()
         if isinstance(self.path, Path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
         self._write()
@@ -89,10 +89,17 @@ class Heartbeat:
                 self._write()
 
     def end(self) -> None:
-        """The attempt is over. A beat under way is waited for: its note would stay, and accuse this process."""
+        """The attempt is over. A beat under way is waited for: its note would stay, and accuse this process.
+
+        A note that cannot be removed is no reason to lose what the attempt has done: it is tried again at the next
+        call. Once it is gone, a note of that name is another attempt's.
+        """
         with self._writing:
             self._over = True
-            self.path.unlink(missing_ok=True)
+            if not self._gone:
+                with contextlib.suppress(OSError):
+                    self.path.unlink(missing_ok=True)
+                    self._gone = True
 
     def _write(self) -> None:
         with self._writing:

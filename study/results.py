@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,8 +202,11 @@ def mend(folder: Path) -> None:
     for path in sorted([*folder.glob("checkpoints/*.pt"), *folder.glob("bases/*.pt")]):
         if unseal(path.read_bytes()) is None:
             put_aside(path, "what it held is trained again")
-    for leftover in folder.glob("*/.tmp-*"):
-        leftover.unlink(missing_ok=True)
+    for leftover in folder.glob("*/.tmp-*"):  # a folder: of a model that was being exported
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def failures(folder: Path, trial: str = "*") -> dict[str, dict[str, Any]]:

@@ -65,6 +65,8 @@ def test_a_damaged_file_is_set_aside_and_named(tmp_path, caplog):
     path = results.trial_path(tmp_path, "bad")
     path.write_bytes(path.read_bytes()[:-40])
     (tmp_path / "trials" / ".tmp-left").write_bytes(b"x")
+    (tmp_path / "models" / ".tmp-exported").mkdir(parents=True)
+    (tmp_path / "models" / ".tmp-exported" / "MLmodel").touch()
     assert set(results.scan(tmp_path)) == {"good"}
     assert path.exists()
     results.mend(tmp_path)
@@ -73,6 +75,7 @@ def test_a_damaged_file_is_set_aside_and_named(tmp_path, caplog):
     assert not path.exists()
     assert (tmp_path / "damaged" / "bad.parquet").exists()
     assert not (tmp_path / "trials" / ".tmp-left").exists()
+    assert list((tmp_path / "models").iterdir()) == []
 
 
 def test_read_joins_finished_and_failed(tmp_path):

@@ -241,3 +241,18 @@ def test_a_silent_worker_of_another_host_is_ended_there(answer, words, tmp_path,
     assert (asked, sleeper.poll()) == ([note], None), "once, and never here"
     assert len(said) == (words is not None)
     assert words is None or words in said[0]
+
+
+def test_a_note_that_cannot_be_removed_costs_nothing_and_is_removed_later_but_never_anothers(place, monkeypatch):
+    mine = heartbeat.Heartbeat(place, "t", limit=9)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            storage.S3Path, "unlink", lambda path, missing_ok: (_ for _ in ()).throw(storage.Unavailable("away"))
+        )
+        mine.end()
+    assert list(heartbeat.read(place)) == ["t"]
+    mine.end()
+    assert heartbeat.read(place) == {}
+    heartbeat.Heartbeat(place, "t", limit=9)
+    mine.end()
+    assert list(heartbeat.read(place)) == ["t"]

@@ -53,8 +53,8 @@ def _plain(net: "nn.Module") -> "nn.Module":
         names: Any = module.parametrizations
         values = {name: getattr(module, name).detach().clone() for name in names}
         # By hand: torch's own removal edits the class, which the copy shares with the original.
-        del module.parametrizations
         module.__class__ = nn.utils.parametrize.type_before_parametrizations(module)
+        del module.parametrizations
         for name, value in values.items():
             module.register_parameter(name, nn.Parameter(value))
     return net
