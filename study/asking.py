@@ -147,7 +147,10 @@ class Asking:
             self._slack[job.fingerprint] = clean - self.search["floor"]
 
     def _floor(self, job: Job) -> float | None:
-        slack = self._slack.get(job.fingerprint)
+        return self._constraint(self._slack.get(job.fingerprint))
+
+    def _constraint(self, slack: float | None) -> float | None:
+        """What the sampler is told of a point's slack; nothing where there is no floor."""
         return None if slack is None or not self.search["floor"] else slack + NEAR_MISS
 
     def _rebuild(self, over: list[Job]) -> None:
@@ -162,7 +165,7 @@ class Asking:
         for output in self.search.warm_start:
             for name, (chosen, values, clean) in warm_points(output, self.plan).items():
                 if name not in known:
-                    slack = clean - self.search["floor"] + NEAR_MISS if self.search["floor"] else None
+                    slack = self._constraint(clean - self.search["floor"])
                     self.view.add(name, chosen, values, slack, warm_start=output)
 
 
