@@ -27,6 +27,7 @@ with warnings.catch_warnings():
     import ray
     from ray import tune
     from ray.tune.logger import JsonLoggerCallback
+    from ray.tune.schedulers import FIFOScheduler
     from ray.tune.search import Searcher
 
 from study.config import UsageError
@@ -104,6 +105,17 @@ class _Feed(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing was kept."""
+
+
+class _InOrder(FIFOScheduler):
+    """First come, first served, and a worker that is starting is let start.
+
+    Tune's own gives each worker that becomes free to the trial that waits for a starting one, and ends that one: a dead
+    worker would hardly ever be replaced where some trial ends within the seconds of a start.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """None: Tune then gives what becomes free to the next trial, and to a waiting one when there is no other."""
 
 
 class _Relay(tune.Callback):
@@ -208,6 +220,7 @@ def run(source: Source, options: Options, listener: Listener) -> Any:
         tune.with_resources(FamilyTrainable, functools.partial(_resources, options)),
         tune_config=tune.TuneConfig(
             search_alg=feed,
+            scheduler=_InOrder(),
             num_samples=-1,
             max_concurrent_trials=concurrency(options),
             reuse_actors=True,
