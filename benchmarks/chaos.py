@@ -1,4 +1,4 @@
-"""A sweep under fire against the same sweep left alone: workers killed, the driver killed twice, tracking hung.
+"""A sweep under fire against the same sweep left alone: trials killed, the driver killed twice, tracking hung.
 
     python -m benchmarks.chaos            # 66 trials, a quarter of an hour on 2 cores
     python -m benchmarks.chaos --quick    # 9 trials, two or three minutes
@@ -8,8 +8,9 @@ none, but nothing may be left running in Optuna, and no point may stand there tw
 
 All sweeps are `python -m study.launch` on a local Ray with a real MLflow server on loopback. Everything is killed
 strictly by process id and start time, among the descendants of the driver that was started here. Each trial takes a few
-seconds; the victims are drawn from a seeded stream. Afterwards the deterministic rows must equal those of the
-undisturbed sweep, each trial must stand once in MLflow, and no trial worker may live 10 s after its driver's death.
+seconds; the victims are drawn from a seeded stream: the process that runs a trial, and one time in WHOLE the Ray worker
+around it. Afterwards the deterministic rows must equal those of the undisturbed sweep, each trial must stand once in
+MLflow, and no trial may run on 10 s after its driver's death.
 """
 
 import os
@@ -35,11 +36,12 @@ from study import heartbeat, results
 
 ORPHAN_SECONDS = 10.0
 MOST_DEATHS = 3  # of one trial: a fourth is its failure
+WHOLE = 6
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is run and how hard it is hit: seconds between two dead workers, seconds that the tracking server hangs, and
+    """What is run and how hard it is hit: seconds between two deaths, seconds that the tracking server hangs, and
     how many trials are done at each of the driver's deaths."""
 
     words: tuple[str, ...]
@@ -60,14 +62,15 @@ def search(evaluations: int, epochs: int, every: float, hang: float) -> Setting:
     return Setting(words, (evaluations // 2, evaluations + 1), every, hang)
 
 
-FULL = (grid(22, 250, every=15.0, hang=60.0), search(20, 60, every=15.0, hang=20.0))
-QUICK = (grid(3, 100, every=8.0, hang=15.0), search(6, 30, every=8.0, hang=10.0))
+FULL = (grid(22, 250, every=5.0, hang=60.0), search(20, 60, every=5.0, hang=20.0))
+QUICK = (grid(3, 100, every=4.0, hang=15.0), search(6, 30, every=4.0, hang=10.0))
 
 
 @dataclass
 class Toll:
     """What was done to a sweep, and what was seen of its attempts."""
 
+    processes: int = 0
     workers: int = 0
     killed: Counter[str] = field(default_factory=Counter)
     drivers: int = 0
@@ -122,7 +125,7 @@ def start(setting: Setting, output: Path, uri: str, resume: bool = False) -> sub
         )  # fmt: skip
 
 
-def trial_workers(driver: int, folder: Path) -> dict[str, psutil.Process]:
+def trial_processes(driver: int, folder: Path) -> dict[str, psutil.Process]:
     """The live descendants of the driver that run a trial, by the trials of the notes that they keep."""
     ours = {p.pid for p in psutil.Process(driver).children(recursive=True)}
     found = {}
@@ -133,6 +136,22 @@ def trial_workers(driver: int, folder: Path) -> dict[str, psutil.Process]:
     return found
 
 
+def ray_worker(process: psutil.Process) -> psutil.Process:
+    """The Ray worker that a trial's process belongs to."""
+    return next(p for p in process.parents() if p.cmdline() and p.cmdline()[0].startswith("ray::"))
+
+
+def kill(process: psutil.Process, toll: Toll) -> None:
+    """SIGKILL a trial's process, or one time in WHOLE the Ray worker around it, which it must not outlive."""
+    whole = (toll.processes + toll.workers) % WHOLE == WHOLE - 1
+    try:
+        (ray_worker(process) if whole else process).kill()
+    except psutil.NoSuchProcess:  # it was quicker
+        return
+    toll.workers += whole
+    toll.processes += not whole
+
+
 def end(driver: subprocess.Popen[bytes]) -> None:
     """SIGKILL a driver that was started here, if it still runs."""
     if driver.poll() is None:
@@ -141,11 +160,12 @@ def end(driver: subprocess.Popen[bytes]) -> None:
 
 
 def kill_driver(driver: subprocess.Popen[bytes], folder: Path, toll: Toll) -> None:
-    """SIGKILL the driver and wait until its trial workers are gone; after ORPHAN_SECONDS they are orphans."""
-    workers = list(trial_workers(driver.pid, folder).values())
+    """SIGKILL the driver and wait until its trials and workers are gone; after ORPHAN_SECONDS they are orphans."""
+    processes = list(trial_processes(driver.pid, folder).values())
+    processes += [ray_worker(process) for process in processes]
     end(driver)
     began = time.monotonic()
-    _, alive = psutil.wait_procs(workers, timeout=ORPHAN_SECONDS)
+    _, alive = psutil.wait_procs(processes, timeout=ORPHAN_SECONDS)
     toll.slowest_end = max(toll.slowest_end, time.monotonic() - began)
     toll.orphans += len(alive)
     toll.drivers += 1
@@ -177,7 +197,7 @@ def _fire(setting: Setting, folder: Path, server: Server, toll: Toll, drivers: l
         done = len(list((folder / "trials").glob("*.parquet")))
         toll.attempts |= {(name, note["began"]) for name, note in heartbeat.read(folder).items()}
         # Not before the last driver has its workers: a start asks the server, and refuses when nothing answers.
-        if not hung_since and not deaths and trial_workers(drivers[-1].pid, folder):
+        if not hung_since and not deaths and trial_processes(drivers[-1].pid, folder):
             server.signal(signal.SIGSTOP)
             hung_since = now
         elif hung_since > 0 and now - hung_since > setting.hang:
@@ -187,13 +207,12 @@ def _fire(setting: Setting, folder: Path, server: Server, toll: Toll, drivers: l
             deaths.pop(0)
             kill_driver(drivers[-1], folder, toll)
             drivers.append(start(setting, folder, server.uri, resume=True))
-        elif now > next_kill and done >= next_done and (workers := trial_workers(drivers[-1].pid, folder)):
-            victim = stream.choice(sorted(workers))
+        elif now > next_kill and done >= next_done and (running := trial_processes(drivers[-1].pid, folder)):
+            victim = stream.choice(sorted(running))
             if toll.killed[victim] == MOST_DEATHS:
                 continue
-            workers[victim].kill()
+            kill(running[victim], toll)
             toll.killed[victim] += 1
-            toll.workers += 1
             next_done = done + 1  # where a worker takes longer to start than `every`, nothing would ever be done
             next_kill = now + setting.every * stream.uniform(0.5, 1.5)
 
@@ -243,13 +262,14 @@ def tell_toll(prefix: str, toll: Toll, hang: float) -> list[Figure]:
     """What was done to a sweep."""
     retries = len(toll.attempts) - len({name for name, _ in toll.attempts})
     rows: list[tuple[str, float, str, float | None]] = [
-        ("workers killed", toll.workers, "kills", None),
+        ("processes of trials killed", toll.processes, "kills", None),
+        ("Ray workers killed", toll.workers, "kills", None),
         ("drivers killed", toll.drivers, "kills", None),
         ("tracking server hung, at most", hang, "s", None),
         ("attempts seen", len(toll.attempts), "attempts", None),
         ("retries seen", retries, "attempts", None),
-        ("trial workers alive 10 s after a driver", toll.orphans, "workers", 0.0),
-        ("slowest end of a dead driver's workers", toll.slowest_end, "s", ORPHAN_SECONDS),
+        ("processes of trials alive 10 s after a driver", toll.orphans, "processes", 0.0),
+        ("slowest end of a dead driver's trials", toll.slowest_end, "s", ORPHAN_SECONDS),
     ]
     return [figure(f"{prefix}{name}", [value], unit, goal) for name, value, unit, goal in rows]
 
@@ -305,7 +325,7 @@ def main(
     """Run a sweep under fire and compare it with one left alone; 1 when a result, a run or a worker is wrong."""
     figures: list[Any] = measure(*(QUICK if quick else FULL))
     show(figures, json_)
-    return int(any(f.value != f.goal for f in figures if f.unit in ("share", "workers")))
+    return int(any(f.value != f.goal for f in figures if f.unit in ("share", "processes")))
 
 
 if __name__ == "__main__":

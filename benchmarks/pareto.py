@@ -30,7 +30,7 @@ from optuna.storages import InMemoryStorage
 from analysis import pareto
 from analysis.intervals import mean_t
 from benchmarks.common import Figure, figure, show
-from study.asking import NEAR_MISS
+from study.asking import NEAR_MISS, asked_first
 from study.config import Accuracy, Cost, Robustness, Train, Trial, base_key
 from study.search import View
 from study.space import AXES, SETTINGS, Choice, Domain, Search, Value, asked, axes_of
@@ -165,12 +165,17 @@ def search(
     for point in warm:
         robust, size, slack = table[point]
         view.add(str(point), dict(point), (robust, size), slack + NEAR_MISS)
+    names = {str(point): point for point in warm}
+    first = asked_first({n: (table[p][:2], table[p][2]) for n, p in names.items()}, (True, False), evaluations)
     tried: list[Key] = []
     stream = random.Random(seed)
     while len(tried) < evaluations:
-        found = view.propose(lambda chosen: key_of(chosen) in tried, stream)
-        assert found is not None
-        ticket, chosen = found
+        if first:
+            ticket, chosen = view.ask(dict(names[first.pop(0)]))
+        else:
+            found = view.propose(lambda chosen: key_of(chosen) in tried, stream)
+            assert found is not None
+            ticket, chosen = found
         tried.append(key_of(chosen))
         robust, size, slack = table[tried[-1]]
         view.tell(ticket, (robust, size), slack + NEAR_MISS)
@@ -220,6 +225,7 @@ def main(
     }
     moments |= {f"mean of 1 to {evaluations}": range(1, evaluations + 1)}
     earlier: dict[str, Callable[[int], Sequence[Key]]] = {
+        "warm by an earlier search": lambda seed: search(found, "tpe", 10_000 + seed, evaluations),
         "warm by 60 random points": lambda seed: random.Random(10_000 + seed).sample(list(found), 60),
         "warm by compression_levels": lambda seed: levels,
     }

@@ -7,7 +7,7 @@ only proposes.
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from study import mirror, objectives, results, search, searching
@@ -20,6 +20,7 @@ from study.weights import name_of
 # A net just below the floor says where good ones lie: the sampler is told a floor so much lower (what that is worth:
 # docs/pareto.md). The front keeps to the floor itself.
 NEAR_MISS = 0.1
+WarmPoint = tuple[dict[str, Value], tuple[float, ...], float]  # chosen knobs, mean objectives, mean clean accuracy
 
 
 class Asking:
@@ -39,6 +40,7 @@ class Asking:
         self._slack: dict[str, float] = {}
         self._draws = random.Random(seed_for(self.search["sampler_seed"], f"draws {len(self.jobs)}"))
         self._exhausted = False
+        self._earlier: deque[dict[str, Value]] = deque()
         meaning = {k: record[k] for k in ("knobs", "objectives", "floor", "warm_start")}
         self.view = search.open_view(
             self.search, plan.folder, name=name, maximise=[o["maximise"] for o in self.wanted],
@@ -112,11 +114,15 @@ class Asking:
         def known(chosen: Mapping[str, Value]) -> bool:
             return self._job(axes_of(chosen), self._first).fingerprint in self.jobs
 
-        found = self.view.propose(known, self._draws)
-        if found is None:
+        while self._earlier and known(self._earlier[0]):
+            self._earlier.popleft()
+        if self._earlier:
+            ticket, chosen = self.view.ask(self._earlier.popleft())
+        elif found := self.view.propose(known, self._draws):
+            ticket, chosen = found
+        else:
             self._exhausted = True
             return None
-        ticket, chosen = found
         job = self._add(axes_of(chosen), self._first)
         assert job is not None
         self.view.name(ticket, job.fingerprint)
@@ -162,14 +168,30 @@ class Asking:
                 if job.fingerprint not in known:
                     chosen = fit(self.search.knobs, job.axes) or {}
                     self.view.add(job.fingerprint, chosen, self._values.get(job.fingerprint), self._floor(job))
+        warm: dict[str, WarmPoint] = {}
         for output in self.search.warm_start:
-            for name, (chosen, values, clean) in warm_points(output, self.plan).items():
+            found = warm_points(output, self.plan)
+            for name, (chosen, values, clean) in found.items():
                 if name not in known:
                     slack = self._constraint(clean - self.search["floor"])
                     self.view.add(name, chosen, values, slack, warm_start=output)
+            warm |= found
+        points = {name: (values, clean - self.search["floor"]) for name, (_, values, clean) in warm.items()}
+        first = asked_first(points, [o["maximise"] for o in self.wanted], self.search["evaluations"])
+        self._earlier.extend(warm[name][0] for name in first)
 
 
-def warm_points(output: str, plan: Plan) -> dict[str, tuple[dict[str, Value], tuple[float, ...], float]]:
+def asked_first(
+    points: Mapping[str, tuple[Sequence[float], float]], maximise: Sequence[bool], evaluations: int
+) -> list[str]:
+    """The earlier points that a search begins with: the non-dominated ones of those that keep the floor (objectives and
+    slack are given), at most a third of its evaluations. What they are worth here is soon known, and they are near to
+    more of their kind (docs/pareto.md)."""
+    good = {name: values for name, (values, slack) in points.items() if slack >= 0}
+    return next(iter(objectives.layers(good, maximise)), [])[: evaluations // 3]
+
+
+def warm_points(output: str, plan: Plan) -> dict[str, WarmPoint]:
     """The points of an earlier sweep that the search's knobs reach: chosen knobs, mean objectives, mean clean accuracy.
 
     An output in S3 is read in its copy. UsageError for another data set or model, and where no finished trial has the

@@ -13,7 +13,7 @@ FLOORS = [
     {"study.adversary", "study.train", "study.state", "study.stages", "study.measures"},
     {"study.trial"},
     {
-        "study.job", "study.listener", "study.heartbeat", "study.watch", "study.status",
+        "study.job", "study.forked", "study.listener", "study.heartbeat", "study.watch", "study.status",
         "study.monitor", "study.attempt", "study.trainables", "study.plan",
         "study.console", "study.source", "study.journal", "study.search", "study.searching", "study.asking",
         "study.weights", "study.refusals", "study.lease",

@@ -18,5 +18,5 @@ def test_a_sweep_under_fire_ends_as_one_left_alone():
     figures = {f["figure"]: f["value"] for f in map(json.loads, done.stdout.splitlines())}
     assert figures["trials with equal deterministic rows"] == 1
     assert figures["trials once in MLflow"] == 1
-    assert figures["trial workers alive 10 s after a driver"] == 0
+    assert figures["processes of trials alive 10 s after a driver"] == 0
     assert figures["drivers killed"] == 2

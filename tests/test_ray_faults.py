@@ -2,15 +2,17 @@
 
 import errno
 import os
+import time
 from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 
-from study import plan, results, storage
+from study import heartbeat, plan, results, storage
 from study.listener import Options
 from study.source import FixedList
 from tests.helpers import launch
+from tests.test_sweep import start, workers_of
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "/results/search.journal")
 GONE = storage.Unavailable("s3://studies/x: gone (SlowDown)")
@@ -106,7 +108,8 @@ def test_a_worker_that_cannot_write_its_file_stops_the_sweep(backend, tmp_path):
 
 
 def attempts(backend, deaths, text=""):
-    """The relay's and the searcher's view of one job whose attempts end in these deaths ("own" or "before")."""
+    """The relay's and the searcher's view of one job whose attempts end in these deaths: of the worker ("own"), of the
+    trial's process alone ("process"), of a worker that waited ("before")."""
     (job, *_) = jobs_in("/nowhere").values()
     listener = Listener()
     feed = backend._Feed(FixedList({job.fingerprint: job}))
@@ -118,9 +121,12 @@ def attempts(backend, deaths, text=""):
             break
         trial = SimpleNamespace(trial_id=f"t{handed}", config=chosen, error_file=text)
         handed += 1
-        if death == "own":
+        if death != "before":
             relay.on_trial_start(0, [], trial)
-        relay.on_trial_error(0, [], trial)
+        if death == "process":
+            relay.on_trial_result(0, [], trial, {"done": True, "died": "the process of the trial ended (SIGKILL)"})
+        else:
+            relay.on_trial_error(0, [], trial)
     return Counter(handed=handed, died=len(listener.of("died")), over=feed.source.over), feed, listener
 
 
@@ -129,6 +135,8 @@ def attempts(backend, deaths, text=""):
     [
         (["own"] * 9, 4, 1),
         (["own"] * 3, 3, 0),
+        (["process"] * 9, 4, 1),
+        (["process", "own", "before"] * 3, 6, 1),
         (["before"] * 9, 4, 1),
         (["own", "before"] * 3, 6, 0),
         (["before", "own", "before", "own", "before", "own", "own"], 7, 1),
@@ -175,4 +183,31 @@ def test_a_trial_that_kills_its_worker_is_given_up_after_four_attempts(tmp_path)
     notes = results.failures(tmp_path / "out")
     assert len(set((tmp_path / "log").read_text().split())) == 4 * len(notes) > 0
     assert {n["cause"] for n in notes.values()} == {"its worker died 4 times (killed, or out of memory)"}
+    assert all("SIGKILL" in n["log"] for n in notes.values())
     assert os.listdir(tmp_path / "out/running") == []
+
+
+@pytest.mark.slow
+def test_a_dead_worker_is_replaced_where_trials_are_shorter_than_a_start(tmp_path):
+    words = ["compressibility_sweep", "--preset", "smoke", "--seeds", "20", "--output", "out", "--set", "epochs=20"]
+    process = start(*words, cwd=tmp_path)
+    seen = {}
+    try:
+        while process.poll() is None:
+            for name, note in heartbeat.read(tmp_path / "out").items():
+                seen[name] = note["pid"]
+            if len(set(seen.values())) == 2 and len(seen) >= 6:
+                seen = {}
+                workers_of(process.pid)[0].kill()
+                break
+            time.sleep(0.05)
+        while process.poll() is None:
+            seen |= {name: note["pid"] for name, note in heartbeat.read(tmp_path / "out").items()}
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        said = process.communicate()[0]
+    assert process.returncode == 0, said
+    runs = Counter(seen.values()).most_common()
+    assert len(runs) == 3, "the one that was killed, the one that went on alone, and one in place of the first"
+    assert runs[1][1] >= 5, "the new one has its share of the rest"

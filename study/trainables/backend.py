@@ -144,7 +144,9 @@ class _Relay(tune.Callback):
         with self.feed.keeping():
             if error := result.get("stopped_by"):
                 raise error
-            if result.get("out_of_memory") and (larger := job.larger()):
+            if "died" in result:
+                self._died(job, True, result["died"])
+            elif result.get("out_of_memory") and (larger := job.larger()):
                 self.feed.later.append(larger)
             elif result.get("done"):
                 self.listener.finished(job, result)
@@ -153,22 +155,24 @@ class _Relay(tune.Callback):
                 self.listener.reported(job, result)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The worker died, or raised what no attempt should: the job is tried again, RETRIES times at most.
+        """The worker around the trial died, or raised what no attempt should."""
+        log = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
+        with self.feed.keeping():
+            if full := _full(log):
+                raise full
+            self._died(trial.config["job"], trial.trial_id in self.begun, log)
+
+    def _died(self, job: Job, begun: bool, log: str) -> None:
+        """The job is tried again, RETRIES times at most.
 
         A worker that died while it waited, before this attempt began, is counted apart: the trial did not end it.
         """
-        job = trial.config["job"]
-        with self.feed.keeping():
-            log = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
-            if full := _full(log):
-                raise full
-            key = (job.fingerprint, trial.trial_id in self.begun)
-            self.deaths[key] += 1
-            if self.deaths[key] <= RETRIES:
-                self.feed.again.append(job)
-            else:
-                self.listener.died(job, f"its worker died {self.deaths[key]} times (killed, or out of memory)", log)
-                self._told(job)
+        self.deaths[job.fingerprint, begun] += 1
+        if (deaths := self.deaths[job.fingerprint, begun]) <= RETRIES:
+            self.feed.again.append(job)
+        else:
+            self.listener.died(job, f"its worker died {deaths} times (killed, or out of memory)", log)
+            self._told(job)
 
     def _told(self, job: Job) -> None:
         """Tell the source, unless the sweep is stopped: what it writes may be what failed."""

@@ -8,24 +8,21 @@ trainable whose configuration carries the axes by name:
 `to_tune` gives such a space for an arm of a study.
 """
 
-import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 from ray import tune
 
 from study import datasets
 from study.config import UsageError
+from study.forked import Ended, Forked
 from study.job import Job
 from study.space import AXES, SETTINGS, Arm, closest
 from study.trainables import FAMILIES, TAKES
 from study.trainables.common import off
-
-if TYPE_CHECKING:
-    from study.attempt import Attempt
 
 # Accuracies come with the last report of a trial, the training loss with every one: do not let Tune insist.
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
@@ -37,33 +34,44 @@ def to_tune(arm: Arm, seeds: Sequence[int] = (0,)) -> dict[str, Any]:
 
 
 class FamilyTrainable(tune.Trainable):
-    """Runs jobs one after another in one process; `reset_config` starts the next one with nothing of the last."""
+    """Runs jobs one after another; `reset_config` starts the next one with nothing of the last.
+
+    The attempts run in a process apart (study.forked), which may die without this one.
+    """
 
     family = ""
-    attempt: "Attempt | None" = None
+    process: Forked | None = None
 
     def setup(self, config: dict[str, Any]) -> None:
-        from study.attempt import Attempt  # in the worker: the driver of a sweep does without torch
-
-        self.begin = functools.partial(Attempt, node=ray.get_runtime_context().get_node_id())
-        self.attempt = None
+        self.process = self.process or Forked(ray.get_runtime_context().get_node_id())
+        self.begun = False
         self.in_sweep = "job" in config
         self.job = config.get("job") or standalone_job(self.family, config, str(Path(self.logdir).resolve()))
 
     def step(self) -> dict[str, Any]:
-        """The attempt's next report; in a sweep, under `stopped_by`, the OSError of a file of ours.
+        """The attempt's next report. In a sweep the end of its process is one too, under `died`, and the OSError of a
+        file of ours, under `stopped_by`: of an exception Tune keeps the text alone, and it would end this worker.
 
-        Of an exception Tune keeps the text alone. The attempt begins here, not in setup: so a worker that dies before
-        is known not to have died of it.
+        The attempt begins here, not in setup: so a worker that dies before is known not to have died of it.
         """
+        assert self.process is not None
         try:
-            self.attempt = self.attempt or self.begin(self.job)
-            gpus = ",".join(str(i) for i in ray.get_gpu_ids())
-            return self.attempt.step() | ({"gpus": gpus} if gpus else {})
+            if not self.begun:
+                self.process.begin(self.job)
+                self.begun = True
+            report = self.process.step()
+        except Ended as ended:
+            if not self.in_sweep:
+                raise
+            return {"done": True, "died": str(ended)}
         except OSError as error:
             if not self.in_sweep:
                 raise
             return {"done": True, "stopped_by": error}
+        if report.get("status") == "failed" and self.job.device == "cuda":
+            self.process.end()  # after some errors a CUDA context refuses everything
+        gpus = ",".join(str(i) for i in ray.get_gpu_ids())
+        return report | ({"gpus": gpus} if gpus else {})
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
@@ -78,8 +86,8 @@ class FamilyTrainable(tune.Trainable):
         """Nothing to load: the attempt has looked for its own checkpoint already."""
 
     def cleanup(self) -> None:
-        if self.attempt:
-            self.attempt.close()
+        if self.process:
+            self.process.close()
 
 
 class Regularization(FamilyTrainable):

@@ -1,0 +1,135 @@
+"""The process apart in which a worker's attempts run: killed, orphaned, told of errors; its rows are those of any."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from study import heartbeat, results
+from study.attempt import Attempt
+from study.forked import Ended, Forked
+from tests.helpers import tiny_trial
+from tests.test_trial import finish, job
+
+
+@pytest.fixture
+def forked():
+    made = Forked("node of the test")
+    yield made
+    made.end()
+
+
+def ends(forked):
+    while not (report := forked.step())["done"]:
+        pass
+    return report
+
+
+def test_its_rows_are_those_of_this_process_and_it_serves_one_job_after_another(forked, tmp_path):
+    trials = [tiny_trial(seed=s) for s in (0, 1)]
+    for trial in trials:
+        finish(Attempt(job(tmp_path / "here", trial)))
+        forked.begin(job(tmp_path / "there", trial))
+        assert ends(forked)["status"] == "ok"
+    here, there = (
+        {n: results.rows_digest(t.rows, True) for n, t in results.scan(tmp_path / where).items()}
+        for where in ("here", "there")
+    )
+    assert here == there
+    assert len(there) == 2
+
+
+def pid_in(folder):
+    (note,) = heartbeat.read(folder).values()
+    return note["pid"]
+
+
+@pytest.mark.parametrize("and_its_server", [False, True])
+def test_killed_it_says_how_and_the_next_attempt_goes_on_in_another(and_its_server, forked, tmp_path):
+    long = job(tmp_path, tiny_trial(measures=False, epochs=40), report_seconds=0.0, checkpoint_seconds=0.0)
+    forked.begin(long)
+    while forked.step()["epoch"] < 3:
+        pass
+    first = pid_in(tmp_path)
+    server = psutil.Process(first).parent()
+    if and_its_server:
+        server.kill()
+        psutil.wait_procs([server], timeout=10)
+    os.kill(first, signal.SIGKILL)
+    with pytest.raises(Ended, match="its server too" if and_its_server else "SIGKILL"):
+        forked.step()
+    with pytest.raises(Ended):
+        forked.step()
+    forked.close()
+    forked.begin(long)
+    assert pid_in(tmp_path) != first
+    assert (psutil.Process(pid_in(tmp_path)).parent() == server) is not and_its_server
+    assert forked.step()["epoch"] > 3, "it goes on from the last epoch that was checkpointed"
+    assert ends(forked)["status"] == "ok"
+
+
+@pytest.mark.parametrize("how", ["killed", "ended"])
+def test_one_that_waits_for_its_next_job_may_end_too(how, forked, tmp_path):
+    forked.begin(job(tmp_path, tiny_trial(measures=False), report_seconds=0.0))
+    forked.step()
+    first = psutil.Process(pid_in(tmp_path))
+    if how == "killed":
+        first.kill()
+        psutil.wait_procs([first], timeout=10)
+    else:
+        forked.end()
+    assert not first.is_running()
+    forked.begin(job(tmp_path, tiny_trial(seed=1, measures=False)))
+    assert ends(forked)["status"] == "ok"
+
+
+def test_a_fork_may_use_several_threads(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    made = Forked()
+    try:
+        made.begin(job(tmp_path, tiny_trial(), threads=2))
+        assert ends(made)["status"] == "ok"
+    finally:
+        made.end()
+
+
+def test_an_error_of_a_file_comes_through_as_it_is(forked, tmp_path):
+    (tmp_path / "trials").write_text("in the way")
+    forked.begin(job(tmp_path, tiny_trial(measures=False)))
+    with pytest.raises(FileExistsError) as raised:
+        ends(forked)
+    assert (raised.value.errno, raised.value.filename) == (errno.EEXIST, str(tmp_path / "trials"))
+    (tmp_path / "trials").unlink()
+    forked.begin(job(tmp_path, tiny_trial(measures=False)))
+    assert ends(forked)["status"] == "ok", "the process is as good as new"
+
+
+OWNER = """
+import sys
+from pathlib import Path
+from study.forked import Forked
+from tests.helpers import tiny_trial
+from tests.test_trial import job
+forked = Forked()
+forked.begin(job(Path(sys.argv[1]), tiny_trial(measures=False, epochs=10_000)))
+print("begun", flush=True)
+forked.step()
+"""
+
+
+def test_it_does_not_outlive_its_owner(tmp_path):
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert owner.stdout.readline() == "begun\n"
+        time.sleep(0.5)  # in the midst of its training
+        started = psutil.Process(owner.pid).children(recursive=True)
+        assert len(started) >= 2
+    finally:
+        owner.kill()
+        owner.communicate()
+    assert psutil.wait_procs(started, timeout=10)[1] == []
