@@ -116,7 +116,10 @@ def _closed(channel: Channel, timeout: float | None) -> bool:
 
 def _serve_forks(control: socket.socket, node: str) -> None:
     """The server: forks a process for each socket it is sent, one at a time, and answers how that ended."""
-    import study.attempt  # noqa: F401, what the forks share
+    # What every fork would import: with the attempt PyTorch and the rest, and what an optimizer's first step imports.
+    import torch._dynamo  # noqa: F401
+
+    import study.attempt  # noqa: F401
 
     while True:
         word, sockets, _, _ = socket.recv_fds(control, 16, 1)

@@ -21,6 +21,7 @@ from study.listener import Options
 from study.space import closest
 
 OK, UNEXPECTED, USAGE, FAILED_TRIALS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE}
 MOST_SEEDS, LARGEST_SEED = 1000, 2**31 - 1
 
 app = App(
@@ -266,12 +267,12 @@ def main(argv: list[str] | None = None) -> int:
         err.print(f"study: {error}; what is finished stays. Go on with: {again(sys.argv[1:])}", markup=False)
         return UNEXPECTED
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in OF_THE_DISK:
             raise
         where = error.filename or "the results folder"
-        err.print(
-            f"study: the disk of {where} is full; free some space and go on with: {again(sys.argv[1:])}", markup=False
-        )
+        full = f"the disk of {where} is full; free some space and go on with"
+        other = f"{where}: {error.strerror}; what is finished stays. Go on with"
+        err.print(f"study: {full if error.errno == errno.ENOSPC else other}: {again(sys.argv[1:])}", markup=False)
         return UNEXPECTED
     except KeyboardInterrupt:
         return INTERRUPTED

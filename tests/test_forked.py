@@ -9,6 +9,7 @@ import time
 
 import psutil
 import pytest
+import torch
 
 from study import heartbeat, results
 from study.attempt import Attempt
@@ -107,6 +108,14 @@ def test_an_error_of_a_file_comes_through_as_it_is(forked, tmp_path):
     (tmp_path / "trials").unlink()
     forked.begin(job(tmp_path, tiny_trial(measures=False)))
     assert ends(forked)["status"] == "ok", "the process is as good as new"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_fork_may_use_a_gpu(forked, tmp_path):
+    for seed in (0, 1):
+        forked.begin(job(tmp_path, tiny_trial(seed=seed), device="cuda", gpu_fraction=0.25))
+        assert ends(forked)["status"] == "ok"
+        forked.end()
 
 
 OWNER = """

@@ -1,5 +1,6 @@
 """Whole sweeps as a user runs them: both back ends, kills, resumption, failures. A real Ray throughout."""
 
+import errno
 import json
 import os
 import shlex
@@ -14,7 +15,7 @@ import pytest
 
 from study import results
 from study.plan import find_study, study_names
-from tests.helpers import launch
+from tests.helpers import TINY, launch
 
 SMOKE = ["compressibility_sweep", "--preset", "smoke", "--set", "epochs=30", "--seeds", "3"]
 TRIALS = 9
@@ -258,6 +259,26 @@ def test_a_full_disk_stops_with_one_message_and_loses_nothing(backend, control, 
     assert digests(tmp_path / "kept") == control[1]
     assert "Traceback" not in done.stderr
     assert len([line for line in done.stderr.splitlines() if line.startswith("[")]) == TRIALS, "none was run twice"
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.EROFS, "out/report.html: Read-only file system; what is finished stays. Go on with:"),
+        (errno.ENOSPC, "the disk of out/report.html is full; free some space and go on with:"),
+    ],
+)
+def test_a_report_that_cannot_be_written_is_one_message(number, message, here, tmp_path, monkeypatch):
+    def fails(*words):
+        raise OSError(number, os.strerror(number), "out/report.html")
+
+    monkeypatch.setattr("analysis.report.write", fails)
+    words = ["compressibility_sweep", "--preset", "smoke", "--in-process", "--seeds", "1", "--output", "out"]
+    done = here(*words, *TINY, cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"study: {message} python -m study.launch {' '.join([*words, *TINY])} --resume" in done.stderr
+    monkeypatch.undo()
+    assert here(*words, *TINY, "--resume", cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
