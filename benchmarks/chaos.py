@@ -62,7 +62,7 @@ def search(evaluations: int, epochs: int, every: float, hang: float) -> Setting:
     return Setting(words, (evaluations // 2, evaluations + 1), every, hang)
 
 
-FULL = (grid(22, 250, every=5.0, hang=60.0), search(20, 60, every=5.0, hang=20.0))
+FULL = (grid(22, 250, every=6.0, hang=60.0), search(20, 60, every=6.0, hang=20.0))
 QUICK = (grid(3, 100, every=4.0, hang=15.0), search(6, 30, every=4.0, hang=10.0))
 
 
