@@ -10,6 +10,7 @@ gets a new process.
 Both end with the worker, for then their sockets close.
 """
 
+import contextlib
 import multiprocessing
 import os
 import select
@@ -77,9 +78,9 @@ class Forked:
                     pass_fds=[theirs.fileno()],
                     env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
                 )
-        self._process, theirs_too = multiprocessing.Pipe()
-        with theirs_too:
-            socket.send_fds(self._control, [b"fork"], [theirs_too.fileno()])
+        self._process, end = multiprocessing.Pipe()
+        with end, contextlib.suppress(ConnectionError):  # of a server that is gone: then nobody will answer either
+            socket.send_fds(self._control, [b"fork"], [end.fileno()])
         self._ask("ready")
 
     def _ask(self, *words: Any) -> Any:
@@ -100,11 +101,14 @@ class Forked:
         assert self._server is not None
         self._process.close()
         self._process = None
-        if said := self._control.recv(64):
-            return signal.Signals(-int(said)).name if int(said) < 0 else f"exit status {int(said)}"
-        self._server.wait()
-        self._server = None
-        return "its server too"
+        said = b""
+        with contextlib.suppress(ConnectionError):
+            said = self._control.recv(64)
+        if not said:
+            self._server.wait()
+            self._server = None
+            return "its server too"
+        return signal.Signals(-int(said)).name if int(said) < 0 else f"exit status {int(said)}"
 
 
 def _closed(channel: Channel, timeout: float | None) -> bool:

@@ -89,6 +89,24 @@ def test_one_that_waits_for_its_next_job_may_end_too(how, forked, tmp_path):
     assert ends(forked)["status"] == "ok"
 
 
+def test_a_server_that_cannot_start_is_the_end_of_a_process_too(forked, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    for _ in range(3):  # its socket may be closed before, while and after it is written to
+        with pytest.raises(Ended, match="its server too"):
+            Forked()
+    forked.begin(job(tmp_path, tiny_trial(measures=False, epochs=1000)))
+    server = psutil.Process(pid_in(tmp_path)).parent()
+    os.kill(pid_in(tmp_path), signal.SIGKILL)
+    with pytest.raises(Ended, match="SIGKILL"):
+        forked.step()
+    server.kill()
+    with pytest.raises(Ended, match="its server too"):
+        forked.begin(job(tmp_path, tiny_trial(measures=False)))
+    monkeypatch.undo()
+    forked.begin(job(tmp_path, tiny_trial(measures=False)))
+    assert ends(forked)["status"] == "ok"
+
+
 def test_a_fork_may_use_several_threads(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     made = Forked()

@@ -24,6 +24,8 @@ from optuna.trial import TrialState
 
 from search_spaces.pareto_search import STUDY
 from study import journal, results, search
+from study.asking import asked_first
+from study.objectives import dominates
 from study.space import AXES, Choice, LogUniform, Search, Uniform, asked, axes_of, fit
 from tests.helpers import launch
 
@@ -389,6 +391,16 @@ def test_ray_gives_the_tables_of_one_process(finished, tmp_path):
     assert {t.state for t in stored(tmp_path / "out")} == {TrialState.COMPLETE}
 
 
+def test_a_search_begins_with_the_earlier_front_above_the_floor():
+    points = {  # robust accuracy up, bytes down; slack
+        "small": ((0.2, 1.0), 0.0), "middle": ((0.5, 2.0), 0.1), "large": ((0.9, 3.0), 0.1),
+        "beaten": ((0.4, 2.0), 0.3), "below the floor": ((0.95, 0.5), -0.01),
+    }  # fmt: skip
+    assert asked_first(points, (True, False), 60) == ["small", "middle", "large"]
+    assert asked_first(points, (True, False), 8) == ["small", "middle"], "a third of the evaluations"
+    assert asked_first({}, (True, False), 60) == []
+
+
 def test_a_warm_start_enters_earlier_points_but_not_its_own_front(finished, tmp_path, here):
     words = [*TINY, "--in-process", "--output", "out", "--set", "evaluations=3", "--set", "sampler_seed=9",
              "--warm-start", str(finished[0])]  # fmt: skip
@@ -402,6 +414,9 @@ def test_a_warm_start_enters_earlier_points_but_not_its_own_front(finished, tmp_
     sizes = sorted(t.values[1] for t in stored(finished[0]))
     assert sorted(t.values[1] for t in warm) == pytest.approx(sizes, rel=0.02), "means over seeds, where there are more"
     assert {p["trial"] for p in json.loads((folder / "study.json").read_text())["points"]} == set(digests(folder))
+    beaten = [a for a in warm if any(dominates(b.values, a.values, (True, False)) for b in warm)]
+    assert trials[5].params in [t.params for t in warm if t not in beaten], "the earlier front comes first"
+    assert trials[6].params not in [t.params for t in warm], "for a third of the evaluations"
     again = here(*words, "--set", "evaluations=4", "--resume", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert sum("warm_start" in t.user_attrs for t in stored(folder)) == 5
