@@ -12,6 +12,7 @@ import resource
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,12 @@ VERSIONS = ("torch", "torchvision", "numpy", "adversarial-robustness-toolbox", "
 
 
 class Attempt:
-    """Runs a job in steps; finished trials are published, failures noted, long training checkpointed by epoch."""
+    """Runs a job in steps; finished trials are published, failures noted, long training checkpointed by epoch.
 
-    def __init__(self, job: Job, node: str = "") -> None:
+    `node` and `worker` are for its signs of life.
+    """
+
+    def __init__(self, job: Job, node: str = "", worker: Mapping[str, Any] | None = None) -> None:
         self.job = job
         self.folder = storage.at(job.folder)
         self.started, self.cpu_started = time.monotonic(), time.process_time()
@@ -44,7 +48,8 @@ class Attempt:
             sys.path.insert(0, job.search_path)
         if job.device == "cuda" and job.gpu_fraction > 0:  # the last job of this process may have had less
             torch.cuda.set_per_process_memory_fraction(min(1.0, job.gpu_fraction))
-        self.heartbeat = Heartbeat(self.folder, job.fingerprint, max(LEAST_STILL, 50 * job.estimated_seconds), node)
+        longest = max(LEAST_STILL, 50 * job.estimated_seconds)
+        self.heartbeat = Heartbeat(self.folder, job.fingerprint, longest, node, worker)
         self.monitor = Monitor(beat=self.heartbeat.beat).start()
         self.base = self.folder / "bases" / f"{job.base}-{code_version()}.pt" if job.base else None
         self.base_stage = next((i for i, s in enumerate(job.trial.stages) if isinstance(s, Train)), -1)
@@ -57,6 +62,13 @@ class Attempt:
         An exception of the trial is noted as a failure with its traceback, not raised: it would fail again. Raises
         OSError where a file of ours cannot be written, or the disk is full: the next trial would meet that too.
         """
+        self.heartbeat.waits(False)
+        try:
+            return self._step()
+        finally:
+            self.heartbeat.waits(True)
+
+    def _step(self) -> dict[str, Any]:
         due = time.monotonic() + self.job.report_seconds
         while True:
             try:

@@ -5,7 +5,7 @@ around it a fork in place of all its imports. After a failure on a GPU, whose co
 gets a new process.
 
     worker ── socket, one per process ── process of the attempts
-       └───── socket ── server, `python -m study.forked`: forks it, and tells how it ended
+       └───── socket ── server: forks it, and tells when and how it ended
 
 Both end with the worker, for then their sockets close.
 """
@@ -20,17 +20,26 @@ import subprocess
 import sys
 import threading
 import traceback
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NoReturn, TypeAlias
 
+from study import heartbeat
 from study.job import Job
 
 Channel: TypeAlias = "Connection[Any, Any]"
 
 
+SERVER = """# study.forked: the server of a worker's trials
+import sys
+sys.path[:] = {path!r}
+from study.forked import serve
+serve({fd})"""
+PATIENCE = 30.0  # seconds that a process may take to end, once nobody asks it any more
+
+
 class Ended(RuntimeError):
-    """The process of an attempt ended under it: killed, out of memory, crashed."""
+    """The process of an attempt ended under it, or could not be had: killed, out of memory, crashed."""
 
 
 class Forked:
@@ -47,11 +56,11 @@ class Forked:
 
     def begin(self, job: Job) -> None:
         """A new attempt at a job, in place of the last one; raises what that raises."""
-        if self._process is not None and _closed(self._process, 0):
+        if self._process is not None and wait([self._control], 0):
             self._gather()
         if self._process is None:
             self._start()
-        self._ask("begin", job, os.getcwd())
+        self._ask("begin", os.getcwd(), job, self.node, heartbeat.myself())
 
     def step(self) -> dict[str, Any]:
         """The attempt's next report; raises what it raises, and Ended when its process is gone."""
@@ -60,7 +69,7 @@ class Forked:
 
     def close(self) -> None:
         """Give the attempt up, if there is one."""
-        if self._process is not None and not _closed(self._process, 0):
+        with contextlib.suppress(Ended):
             self._ask("close")
 
     def end(self) -> None:
@@ -69,16 +78,17 @@ class Forked:
             self._gather()
 
     def _start(self) -> None:
-        if self._server is None:
-            self._control, theirs = socket.socketpair()
-            with theirs:
-                self._server = subprocess.Popen(
-                    [sys.executable, "-m", "study.forked", str(theirs.fileno()), self.node],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                    env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-                )
-        self._process, end = multiprocessing.Pipe()
+        try:
+            if self._server is None:
+                self._control, theirs = socket.socketpair()
+                with theirs:
+                    code = SERVER.format(path=sys.path, fd=theirs.fileno())
+                    self._server = subprocess.Popen(
+                        [sys.executable, "-u", "-c", code], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                    )
+            self._process, end = multiprocessing.Pipe()
+        except OSError as error:  # short of memory, of processes, of descriptors: not the trial's fault, nor a file's
+            raise Ended(f"no process could be had for the trial ({error})") from error
         with end, contextlib.suppress(ConnectionError):  # of a server that is gone: then nobody will answer either
             socket.send_fds(self._control, [b"fork"], [end.fileno()])
         self._ask("ready")
@@ -88,6 +98,9 @@ class Forked:
             raise Ended("the process of the trial has ended before")
         try:
             self._process.send(words)
+            # The server's word counts: what the trial itself has forked may outlive it, and holds its socket open.
+            if self._process not in wait([self._process, self._control]):
+                raise EOFError
             error, answer = self._process.recv()
         except (EOFError, ConnectionError):
             raise Ended(f"the process of the trial ended by itself ({self._gather()})") from None
@@ -103,50 +116,41 @@ class Forked:
         self._process = None
         said = b""
         with contextlib.suppress(ConnectionError):
-            said = self._control.recv(64)
+            said = self._control.recv(64) if wait([self._control], PATIENCE) else b""
         if not said:
+            self._server.kill()
             self._server.wait()
             self._server = None
             return "its server too"
         return signal.Signals(-int(said)).name if int(said) < 0 else f"exit status {int(said)}"
 
 
-def _closed(channel: Channel, timeout: float | None) -> bool:
-    """Whether the other end is closed by the time `timeout` is over, in seconds; None: whenever it will be."""
-    poll = select.poll()
-    poll.register(channel.fileno(), 0)  # nothing but a hang-up
-    return bool(poll.poll(None if timeout is None else 1e3 * timeout))
-
-
-def _serve_forks(control: socket.socket, node: str) -> None:
+def serve(descriptor: int) -> None:
     """The server: forks a process for each socket it is sent, one at a time, and answers how that ended."""
     # What every fork would import: with the attempt PyTorch and the rest, and what an optimizer's first step imports.
     import torch._dynamo  # noqa: F401
 
     import study.attempt  # noqa: F401
 
-    while True:
-        word, sockets, _, _ = socket.recv_fds(control, 16, 1)
-        if not word:
-            return
-        if (process := os.fork()) == 0:
-            control.close()
-            _serve_attempts(sockets[0], node)
-        os.close(sockets[0])
-        _, status = os.waitpid(process, 0)
-        try:
+    with socket.socket(fileno=descriptor) as control, contextlib.suppress(ConnectionError):
+        while (got := socket.recv_fds(control, 16, 1))[0]:
+            (channel,) = got[1]
+            if (process := os.fork()) == 0:
+                control.close()
+                _serve_attempts(channel)
+            os.close(channel)
+            _, status = os.waitpid(process, 0)
             control.send(str(os.waitstatus_to_exitcode(status)).encode())
-        except ConnectionError:
-            return
 
 
-def _serve_attempts(descriptor: int, node: str) -> NoReturn:
+def _serve_attempts(descriptor: int) -> NoReturn:
     """The forked process: does what it is asked until nobody asks any more."""
     code = 1
     try:
+        os.set_inheritable(descriptor, False)
         channel = Connection(descriptor)
         threading.Thread(target=_end_with_worker, args=(channel,), name="worker", daemon=True).start()
-        _answer(channel, node)
+        _answer(channel)
     except (EOFError, ConnectionError):
         code = 0
     except BaseException:
@@ -157,11 +161,13 @@ def _serve_attempts(descriptor: int, node: str) -> NoReturn:
 
 def _end_with_worker(channel: Channel) -> None:
     """End this process when its worker has, however that came; a trial may be deep in a long call."""
-    _closed(channel, None)
+    poll = select.poll()
+    poll.register(channel.fileno(), 0)  # nothing but a hang-up
+    poll.poll()
     os._exit(0)
 
 
-def _answer(channel: Channel, node: str) -> NoReturn:
+def _answer(channel: Channel) -> NoReturn:
     from study.attempt import Attempt
 
     attempt: Attempt | None = None
@@ -174,9 +180,9 @@ def _answer(channel: Channel, node: str) -> NoReturn:
                 attempt.close()
                 attempt = None  # its tensors go before the next one's come
             if word == "begin":
-                job, folder = words
+                folder, *given = words
                 os.chdir(folder)
-                attempt = Attempt(job, node)
+                attempt = Attempt(*given)
             elif word == "step":
                 assert attempt is not None
                 report = attempt.step()
@@ -186,13 +192,10 @@ def _answer(channel: Channel, node: str) -> NoReturn:
 
 
 def _portable(error: Exception) -> Exception:
-    """The exception, or its text where it cannot be sent: a user's may take anything to be made."""
+    """The exception with its traceback as a note; its text where it cannot be sent, for a user's may take anything."""
+    error.add_note(traceback.format_exc())
     try:
         ForkingPickler.loads(ForkingPickler.dumps(error))
     except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
+        return RuntimeError("".join(traceback.format_exception(error)))
     return error
-
-
-if __name__ == "__main__":
-    _serve_forks(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])

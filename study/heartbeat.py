@@ -10,6 +10,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from study import storage
 from study.storage import Place
 
 FOLDER = "running"
+LONGEST_WAIT = 300.0  # seconds that an attempt may wait to be asked on before it counts as silent
 STORE_SECONDS = 15.0  # 240 puts an hour of a worker: an eighth of a cent
 
 
@@ -36,41 +38,53 @@ def same(pid: int, begun: float) -> psutil.Process | None:
     """The process of that id and start, None when it is gone. Clocks may have been set: 2 s are let pass."""
     try:
         process = psutil.Process(pid)
-        return process if abs(process.create_time() - begun) < 2 else None
+        alive = process.status() != psutil.STATUS_ZOMBIE
+        return process if alive and abs(process.create_time() - begun) < 2 else None
     except psutil.Error:
         return None
 
 
-def end(pid: int, begun: float) -> bool:
-    """Kill the process of that id and start on this machine; False when it is gone."""
-    process = same(pid, begun)
-    try:
-        if process is not None:
-            process.kill()
-    except psutil.Error:  # it has just ended by itself, or is somebody else's
-        return False
-    return process is not None
+def myself() -> dict[str, Any]:
+    """Id and start of this process, as a note has them."""
+    return {"pid": os.getpid(), "process_started": started(psutil.Process())}
+
+
+def end(note: Mapping[str, Any]) -> bool:
+    """Kill the process of a note on this machine, and the worker that should ask it on; False when both are gone."""
+    ended = False
+    for who in (note, note.get("worker", note)):
+        process = same(who["pid"], who["process_started"])
+        try:
+            if process is not None:
+                process.kill()
+                ended = True
+        except psutil.Error:  # it has just ended by itself, or is somebody else's
+            continue
+    return ended
 
 
 class Heartbeat:
-    """Begun with the attempt; it stops beating when the trial has not moved for `limit` seconds.
+    """Begun with the attempt; it stops beating when the trial has not moved for `limit` seconds, or when nobody has
+    asked it to go on for LONGEST_WAIT: then whoever should hangs.
 
-    `node` names the machine to whoever can reach it: its Ray node.
+    `node` names the machine to whoever can reach it: its Ray node. `worker` is the process that asks the attempt on,
+    if it is another one (`myself` there).
     """
 
-    def __init__(self, place: Place, trial: str, limit: float, node: str = "") -> None:
+    def __init__(
+        self, place: Place, trial: str, limit: float, node: str = "", worker: Mapping[str, Any] | None = None
+    ) -> None:
         self.path = place / FOLDER / f"{trial}.json"
         self.limit, self.pace = limit, pace(place)
-        self.moved_at = time.monotonic()
-        self.note = {
-            "pid": os.getpid(),
-            "process_started": started(psutil.Process()),
+        self.moved_at, self.waiting = time.monotonic(), False
+        self.note = myself() | {
             "host": socket.gethostname(),
             "node": node,
             "began": time.time(),
             "phase": "start",
             "epoch": 0,
         }
+        self.note |= {"worker": worker} if worker else {}
         self._over, self._gone, self._writing = False, False, threading.Lock()
         if isinstance(self.path, Path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,10 +95,14 @@ class Heartbeat:
         self.moved_at = time.monotonic()
         self.note |= {"phase": phase, "epoch": epoch}
 
+    def waits(self, waiting: bool) -> None:
+        """The attempt has said how far it is, and waits to be asked on; or goes on."""
+        self.moved_at, self.waiting = time.monotonic(), waiting
+
     def beat(self) -> None:
         """Show that this process lives, unless the trial in it does not move."""
         now = time.monotonic()
-        if now - self.moved_at < self.limit and now - self._written >= self.pace:
+        if now - self.moved_at < (LONGEST_WAIT if self.waiting else self.limit) and now - self._written >= self.pace:
             with contextlib.suppress(OSError):  # a full disk is found where it matters, when the trial is published
                 self._write()
 

@@ -128,7 +128,7 @@ class Watch:
             return
         where = f"the worker of trial {trial} (process {note['pid']} on {note['host']})"
         try:
-            here = note["host"] == socket.gethostname() and heartbeat.end(note["pid"], note["process_started"])
+            here = note["host"] == socket.gethostname() and heartbeat.end(note)
             if here or (self.elsewhere is not None and self.elsewhere(note)):
                 self.tell(f"{where} hung for {self.patience:.0f} s and was ended; the trial is tried again")
         except TimeoutError:

@@ -232,3 +232,23 @@ def test_a_trial_that_does_not_move_stops_beating(tmp_path):
     assert heartbeat.read(tmp_path)["t"]["seen"] == before
     still.end()
     assert heartbeat.read(tmp_path) == {}
+
+
+def test_an_attempt_that_nobody_asks_on_stops_beating_and_its_worker_is_ended(tmp_path, sleeper, monkeypatch):
+    monkeypatch.setattr(heartbeat, "LONGEST_WAIT", 0.2)
+    worker = {"pid": sleeper.pid, "process_started": heartbeat.started(psutil.Process(sleeper.pid))}
+    gone = subprocess.Popen(["true"])
+    zombie = {"pid": gone.pid, "process_started": heartbeat.started(psutil.Process(gone.pid))}
+    waiting = heartbeat.Heartbeat(tmp_path, "t", limit=60, node="n", worker=worker)
+    for asked, beats in ((False, True), (True, False)):
+        waiting.waits(asked)
+        time.sleep(0.3)
+        before = heartbeat.read(tmp_path)["t"]["seen"]
+        waiting.beat()
+        assert (heartbeat.read(tmp_path)["t"]["seen"] != before) is beats
+    note = heartbeat.read(tmp_path)["t"] | zombie
+    assert heartbeat.same(pid=zombie["pid"], begun=zombie["process_started"]) is None, "it waits to be reaped"
+    assert heartbeat.end(note)
+    assert sleeper.wait(10) == -signal.SIGKILL
+    assert not heartbeat.end(note), "both are gone"
+    gone.wait()

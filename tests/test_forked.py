@@ -1,5 +1,6 @@
 """The process apart in which a worker's attempts run: killed, orphaned, told of errors; its rows are those of any."""
 
+import dataclasses
 import errno
 import os
 import signal
@@ -13,6 +14,7 @@ import torch
 
 from study import heartbeat, results
 from study.attempt import Attempt
+from study.config import Build, Load
 from study.forked import Ended, Forked
 from tests.helpers import tiny_trial
 from tests.test_trial import finish, job
@@ -105,6 +107,34 @@ def test_a_server_that_cannot_start_is_the_end_of_a_process_too(forked, tmp_path
     monkeypatch.undo()
     forked.begin(job(tmp_path, tiny_trial(measures=False)))
     assert ends(forked)["status"] == "ok"
+
+
+LEAVES_A_CHILD = """
+import os, signal, time
+def build(shape, classes):
+    if os.fork() == 0:
+        time.sleep(60)
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_child_that_outlives_a_trial_keeps_nobody_waiting(forked, tmp_path):
+    (tmp_path / "leaves.py").write_text(LEAVES_A_CHILD)
+    deadly = dataclasses.replace(tiny_trial(), stages=(Load(), Build(model="leaves:build")))
+    began = time.monotonic()
+    forked.begin(job(tmp_path, deadly, search_path=str(tmp_path)))
+    with pytest.raises(Ended, match="SIGKILL"):
+        forked.step()
+    assert time.monotonic() - began < 30
+    forked.begin(job(tmp_path, tiny_trial(measures=False)))
+    assert ends(forked)["status"] == "ok"
+
+
+def test_what_a_trial_cannot_begin_with_says_where(forked, tmp_path):
+    with pytest.raises(AttributeError) as raised:
+        forked.begin("not a job")
+    assert "study/attempt.py" in "".join(raised.value.__notes__), "the traceback of the process comes along"
 
 
 def test_a_fork_may_use_several_threads(tmp_path, monkeypatch):

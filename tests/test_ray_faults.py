@@ -79,7 +79,7 @@ def jobs_in(folder):
         pytest.param(Forgetful, None, FULL, 2, id="told"),
         pytest.param(FixedList, ("finished", GONE), GONE, 2, id="finished", marks=pytest.mark.slow),
         pytest.param(FixedList, ("started", FULL), FULL, 1, id="started", marks=pytest.mark.slow),
-        pytest.param(Mute, None, GONE, 2, id="next", marks=pytest.mark.slow),
+        pytest.param(Mute, None, GONE, 1, id="next", marks=pytest.mark.slow),
     ],
 )
 def test_an_error_of_the_driver_stops_the_sweep_and_is_raised_itself(source, raises, error, started, backend, tmp_path):

@@ -107,11 +107,11 @@ class _Feed(Searcher):
         """Nothing was kept."""
 
 
-class _InOrder(FIFOScheduler):
-    """First come, first served, and a worker that is starting is let start.
+class _Patient(FIFOScheduler):
+    """A worker that is starting is let start, and a trial that waits for it waits.
 
-    Tune's own gives each worker that becomes free to the trial that waits for a starting one, and ends that one: a dead
-    worker would hardly ever be replaced where some trial ends within the seconds of a start.
+    Tune's own gives each worker that becomes free to the trial that waits, and ends the one that starts: a dead worker
+    would hardly ever be replaced where some trial ends within the seconds of a start.
     """
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
@@ -224,7 +224,7 @@ def run(source: Source, options: Options, listener: Listener) -> Any:
         tune.with_resources(FamilyTrainable, functools.partial(_resources, options)),
         tune_config=tune.TuneConfig(
             search_alg=feed,
-            scheduler=_InOrder(),
+            scheduler=_Patient(),
             num_samples=-1,
             max_concurrent_trials=concurrency(options),
             reuse_actors=True,

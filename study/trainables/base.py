@@ -43,10 +43,10 @@ class FamilyTrainable(tune.Trainable):
     process: Forked | None = None
 
     def setup(self, config: dict[str, Any]) -> None:
-        self.process = self.process or Forked(ray.get_runtime_context().get_node_id())
         self.begun = False
         self.in_sweep = "job" in config
         self.job = config.get("job") or standalone_job(self.family, config, str(Path(self.logdir).resolve()))
+        self.process = self.process or Forked(ray.get_runtime_context().get_node_id())
 
     def step(self) -> dict[str, Any]:
         """The attempt's next report. In a sweep the end of its process is one too, under `died`, and the OSError of a
@@ -74,7 +74,6 @@ class FamilyTrainable(tune.Trainable):
         return report | ({"gpus": gpus} if gpus else {})
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.cleanup()
         self.setup(new_config)
         return True
 

@@ -120,7 +120,7 @@ def end(note: dict[str, Any]) -> bool:
         return False
     there = NodeAffinitySchedulingStrategy(note["node"], soft=False)
     kill = ray.remote(num_cpus=0, max_retries=0)(heartbeat.end).options(scheduling_strategy=there)
-    task = kill.remote(note["pid"], note["process_started"])
+    task = kill.remote(note)
     try:
         return bool(ray.get(task, timeout=END_SECONDS))
     except ray.exceptions.GetTimeoutError:
