@@ -77,7 +77,7 @@ def jobs_in(folder):
     ("source", "raises", "error", "started"),
     [
         pytest.param(Forgetful, None, FULL, 2, id="told"),
-        pytest.param(FixedList, ("finished", GONE), GONE, 2, id="finished", marks=pytest.mark.slow),
+        pytest.param(FixedList, ("finished", GONE), GONE, 1, id="finished", marks=pytest.mark.slow),
         pytest.param(FixedList, ("started", FULL), FULL, 1, id="started", marks=pytest.mark.slow),
         pytest.param(Mute, None, GONE, 1, id="next", marks=pytest.mark.slow),
     ],
@@ -197,7 +197,7 @@ def test_a_dead_worker_is_replaced_where_trials_are_shorter_than_a_start(tmp_pat
             for name, note in heartbeat.read(tmp_path / "out").items():
                 seen[name] = note["pid"]
             if len(set(seen.values())) == 2 and len(seen) >= 6:
-                seen = {}
+                before, seen = set(seen.values()), {}
                 workers_of(process.pid)[0].kill()
                 break
             time.sleep(0.05)
@@ -208,6 +208,4 @@ def test_a_dead_worker_is_replaced_where_trials_are_shorter_than_a_start(tmp_pat
         process.kill()
         said = process.communicate()[0]
     assert process.returncode == 0, said
-    runs = Counter(seen.values()).most_common()
-    assert len(runs) == 3, "the one that was killed, the one that went on alone, and one in place of the first"
-    assert runs[1][1] >= 5, "the new one has its share of the rest"
+    assert Counter(pid in before for pid in seen.values())[False] >= 5, "a new one has its share of the rest"
