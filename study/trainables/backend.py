@@ -156,8 +156,8 @@ class _Relay(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The worker around the trial died, or raised what no attempt should."""
-        log = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
         with self.feed.keeping():
+            log = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
             if full := _full(log):
                 raise full
             self._died(trial.config["job"], trial.trial_id in self.begun, log)
