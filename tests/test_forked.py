@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -180,7 +181,9 @@ forked.step()
 
 
 def test_it_does_not_outlive_its_owner(tmp_path):
-    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    words = [sys.executable, "-c", OWNER, str(tmp_path)]
+    root = Path(__file__).resolve().parent.parent
+    owner = subprocess.Popen(words, cwd=root, stdout=subprocess.PIPE, text=True)
     try:
         assert owner.stdout.readline() == "begun\n"
         time.sleep(0.5)  # in the midst of its training

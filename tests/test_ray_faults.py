@@ -136,7 +136,7 @@ def attempts(backend, deaths, text=""):
         (["own"] * 9, 4, 1),
         (["own"] * 3, 3, 0),
         (["process"] * 9, 4, 1),
-        (["process", "own", "before"] * 3, 6, 1),
+        (["process", "own", "before"] * 3, 5, 1),
         (["before"] * 9, 4, 1),
         (["own", "before"] * 3, 6, 0),
         (["before", "own", "before", "own", "before", "own", "own"], 7, 1),
