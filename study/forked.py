@@ -31,10 +31,11 @@ Channel: TypeAlias = "Connection[Any, Any]"
 
 
 SERVER = """# study.forked: the server of a worker's trials
-import sys
+import os, sys
 sys.path[:] = {path!r}
 from study.forked import serve
-serve({fd})"""
+serve({fd})
+os._exit(0)"""  # without the seconds in which Python takes down what it has imported
 PATIENCE = 30.0  # seconds that a process may take to end, once nobody asks it any more
 
 

@@ -192,4 +192,4 @@ def test_it_does_not_outlive_its_owner(tmp_path):
     finally:
         owner.kill()
         owner.communicate()
-    assert psutil.wait_procs(started, timeout=10)[1] == []
+    assert psutil.wait_procs(started, timeout=30)[1] == []
