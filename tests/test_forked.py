@@ -21,7 +21,7 @@ from tests.helpers import tiny_trial
 from tests.test_trial import finish, job
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def forked():
     made = Forked("node of the test")
     yield made
