@@ -197,6 +197,6 @@ def _portable(error: Exception) -> Exception:
     error.add_note(traceback.format_exc())
     try:
         ForkingPickler.loads(ForkingPickler.dumps(error))
-    except Exception:
+    except Exception:  # whatever the exception's own class does when it is pickled; its whole text goes on
         return RuntimeError("".join(traceback.format_exception(error)))
     return error
