@@ -17,7 +17,7 @@ from analysis.claims import Judgement, against_baseline, correlations, judge_all
 from analysis.intervals import Interval
 from analysis.pictures import PICTURES
 from analysis.tables import slices
-from study import results
+from study.store import results
 
 
 @dataclass(frozen=True)

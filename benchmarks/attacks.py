@@ -26,14 +26,15 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from benchmarks.common import Figure, figure, show
-from study import datasets
 from study.attacks import art, ball
 from study.attacks.apgd import apgd, has_bf16_units
-from study.config import Build, Load, Train, UsageError
-from study.data import Dataset, Split, load
-from study.models import build
-from study.models.net import Net
-from study.train import epochs, start
+from study.nets import sources
+from study.nets.build import build
+from study.nets.data import Dataset, Split, load
+from study.nets.net import Net
+from study.spec.config import Build, Load, Train
+from study.spec.errors import UsageError
+from study.trial.train import epochs, start
 
 NETS = {
     "a": (Build(width=400, depth=1), "mnist", (1, 28, 28), 1000),
@@ -45,7 +46,7 @@ NETS = {
 def _data(name: str, shape: tuple[int, int, int], test: int, root: str) -> Dataset:
     """The named data where it is at hand, else digits enlarged to `shape`."""
     try:
-        datasets.paths(name, root)
+        sources.paths(name, root)
     except UsageError:
         digits = load(Load(test_size=min(test, 360)), 0)
         parts = []

@@ -32,7 +32,8 @@ import psutil
 from cyclopts import Parameter
 
 from benchmarks.common import Figure, figure, show
-from study import heartbeat, results
+from study.store import results
+from study.sweep.worker import heartbeat
 
 ORPHAN_SECONDS = 10.0
 MOST_DEATHS = 3  # of one trial: a fourth is its failure

@@ -19,16 +19,16 @@ from cyclopts import Parameter
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from study import train as training
 from study.attacks.pgd import pgd
-from study.compression.factorize import factorize
-from study.config import Build, Load, Train
-from study.data import Dataset, Split, load
-from study.models import build
-from study.models import net as nets
-from study.models.net import Net
+from study.nets import net as nets
+from study.nets.build import build
+from study.nets.compression.factorize import factorize
+from study.nets.data import Dataset, Split, load
+from study.nets.net import Net
+from study.spec.config import Build, Load, Train
 from study.theory.bounds import net_bounds
 from study.theory.lipschitz import adv_risk_bound, lipschitz_lower
+from study.trial import train as training
 
 BUDGETS = {"linf": 16 / 255, "l2": 0.5}
 WAYS = {

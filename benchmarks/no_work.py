@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import Feeding, Figure, figure
-from study import plan as plans
-from study import results, runner
-from study.listener import Options
-from study.source import FixedList
+from study.store import results
+from study.sweep import runner
+from study.sweep.plan import plan as plans
+from study.sweep.plan.source import FixedList
+from study.sweep.worker.listener import Options
 
 SMALLEST = {"rows": "2", "columns": "2", "ascent_steps": "1", "ascended_norm": "linf"}
 GAP, EXTRA = 30.0, 10.0  # milliseconds: goals on an idle machine with two cores
@@ -26,7 +27,7 @@ GAP, EXTRA = 30.0, 10.0  # milliseconds: goals on an idle machine with two cores
 def child(folder: Path, trials: int, tracked: bool) -> dict[str, Any]:
     """Run them in this process's own Ray: every gap in milliseconds, and the driver's peak memory in megabytes."""
     from study import tracking
-    from study.trainables import backend
+    from study.sweep.ray import backend
 
     plan = plans.make(
         plans.Request(study="operator_norm_study", seeds=tuple(range(trials)), overrides=SMALLEST, output=str(folder))

@@ -30,10 +30,14 @@ from optuna.storages import InMemoryStorage
 from analysis import pareto
 from analysis.intervals import mean_t
 from benchmarks.common import Figure, figure, show
-from study.asking import NEAR_MISS, asked_first
-from study.config import Accuracy, Cost, Robustness, Train, Trial, base_key
-from study.search import View
-from study.space import AXES, SETTINGS, Choice, Domain, Search, Value, asked, axes_of
+from study.spec.config import Accuracy, Cost, Robustness, Train, Trial
+from study.spec.domains import Choice, Domain, Value, asked
+from study.spec.expand import axes_of
+from study.spec.identity import base_key
+from study.spec.knobs import AXES, SETTINGS
+from study.spec.studies import Search
+from study.sweep.search.asking import NEAR_MISS, asked_first
+from study.sweep.search.view import View
 
 TABLE = Path(__file__).parent / "data" / "pareto_digits.csv"
 FLOOR = 0.7
@@ -76,7 +80,7 @@ def grid(left: Mapping[str, Domain] = KNOBS, chosen: Mapping[str, Value] | None 
 
 def trial_of(chosen: Mapping[str, Value]) -> Trial:
     """The trial of a grid point, with the three measures that are tabulated."""
-    from study.trainables import FAMILIES
+    from study.spec.families import FAMILIES
 
     settings = {name: knob.default for name, knob in SETTINGS.items()}
     return replace(FAMILIES["pareto"](settings | axes_of(chosen) | POINT), measures=MEASURES)
@@ -84,8 +88,8 @@ def trial_of(chosen: Mapping[str, Value]) -> Trial:
 
 def evaluate(trial: Trial, bases: dict[Any, Any]) -> dict[str, float]:
     """The tabulated numbers of a trial; what its first training ended with is kept in `bases` and used again."""
-    from study import stages
-    from study.trial import run
+    from study.trial import stages
+    from study.trial.run import run
 
     key = base_key(trial)
     if key not in bases:

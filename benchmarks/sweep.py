@@ -23,10 +23,10 @@ from cyclopts import Parameter
 
 from benchmarks import no_work
 from benchmarks.common import Feeding, figure, show
-from study import plan as plans
-from study import results
-from study.listener import Options
-from study.source import FixedList
+from study.store import results
+from study.sweep.plan import plan as plans
+from study.sweep.plan.source import FixedList
+from study.sweep.worker.listener import Options
 
 KINDS = {
     "training": ("train_seconds",),
@@ -45,8 +45,9 @@ def child(how: str, folder: Path, quick: bool) -> dict[str, float]:
     out: dict[str, float] = {"trials": len(plan.jobs)}
     begin = time.time()
     if how == "ray":
-        from study import runner, tracking
-        from study.trainables import backend
+        from study import tracking
+        from study.sweep import runner
+        from study.sweep.ray import backend
 
         backend.connect("")
         out["ray start"] = time.time() - begin
@@ -62,7 +63,7 @@ def child(how: str, folder: Path, quick: bool) -> dict[str, float]:
         out["logging (processor time of the driver)"] = tracker.seconds
         backend.disconnect()
     else:
-        from study.runner import in_process
+        from study.sweep.runner import in_process
 
         run = time.time()
         first, step = {"one": (0, 1), "even": (0, 2), "odd": (1, 2)}[how]

@@ -28,14 +28,14 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks.common import Figure, figure, show
-from study import train
-from study.adversary import inputs
-from study.config import Build, Train
-from study.data import Split
-from study.models import build
-from study.models import net as nets
-from study.models.net import Net
-from study.penalties import linearised, nuclear_norm, polar
+from study.nets import net as nets
+from study.nets.build import build
+from study.nets.data import Split
+from study.nets.net import Net
+from study.nets.penalties import linearised, nuclear_norm, polar
+from study.spec.config import Build, Train
+from study.trial import train
+from study.trial.adversary import inputs
 
 EPS, STEPS, BATCH = 8 / 255, 10, 100
 NETS = {

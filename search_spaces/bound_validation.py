@@ -16,7 +16,7 @@ low-rank nets (`--set frobenius=0` frees it). laptop: scikit-learn's digits, min
 training and 1000 test images.
 """
 
-from study.space import Arm, Preset, Study
+from study.spec.studies import Arm, Preset, Study
 
 SETTINGS = {"width": 300, "depth": 2, "binary": 1, "sensitivity": 1, "attack_backend": "art"}  # for loss_gap_art
 FROBENIUS = {"frobenius": (1.0,)}

@@ -15,7 +15,7 @@ paper: CIFAR-10, 4 x 2000, three seeds, a quarter of the published adversarial-t
 stopping on 5 % validation with patience 10. The paper prints no grid; this one spans the same range of compressibility.
 """
 
-from study.space import Arm, Preset, Study
+from study.spec.studies import Arm, Preset, Study
 
 HELD = {"frobenius": (1.0,), "adversarial_ratio": (0.0,)}
 PENALTY = {"penalty": ("group_lasso",)}

@@ -11,7 +11,8 @@ of what adversarial training would have given. `--set adversarial_ratio=0,0.5` a
 laptop: 185 trials on five seeds that share five trained nets, minutes on two cores. smoke: seconds.
 """
 
-from study.space import Arm, Preset, Study, Value
+from study.spec.domains import Value
+from study.spec.studies import Arm, Preset, Study
 
 HELD: dict[str, tuple[Value, ...]] = {"frobenius": (1.0,), "adversarial_ratio": (0.0,)}
 

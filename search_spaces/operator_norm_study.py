@@ -12,7 +12,7 @@ association along the path; what is judged is how much the norm that is not push
 All presets need seconds; `paper` is a larger matrix (400 x 400), minutes on one core.
 """
 
-from study.space import Arm, Preset, Study
+from study.spec.studies import Arm, Preset, Study
 
 ARMS = (
     Arm(name="ascend_linf", family="operator_norm", axes={"ascended_norm": ("linf",)}),

@@ -15,7 +15,8 @@ laptop: scikit-learn's digits, 4 x 200, at most ten minutes on two cores. paper:
 
 from collections.abc import Mapping
 
-from study.space import Choice, Domain, LogUniform, Preset, Search, Study, Uniform
+from study.spec.domains import Choice, Domain, LogUniform, Uniform
+from study.spec.studies import Preset, Search, Study
 
 COMPRESSED = ({"compression": ("low_rank", "mask", "trade_off", "removal")}, {"bits": (8, 4, 2, 1)})
 FINETUNED = ({"finetune": ("standard", "adversarial")},)

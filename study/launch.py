@@ -13,12 +13,15 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
-from study import __version__, datasets, listing, mirror, results, runner, storage
-from study import plan as plans
-from study import status as told
-from study.config import UsageError, without_secrets
-from study.listener import Options
-from study.space import closest
+from study import __version__
+from study.spec import datasets
+from study.spec.errors import UsageError, closest, without_secrets
+from study.store import mirror, places, results
+from study.store.manifest import read_manifest
+from study.sweep import listing, runner
+from study.sweep import status as told
+from study.sweep.plan import plan as plans
+from study.sweep.worker.listener import Options
 
 OK, UNEXPECTED, USAGE, FAILED_TRIALS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE}
@@ -108,15 +111,15 @@ def sweep(
         listing.show_plan(out, plan, json_, workers=workers, points=True)
         return OK
     if cluster:
-        from study import cluster as clusters
+        from study.sweep.ray import cluster as clusters
 
         return clusters.go(cluster, plan, sys.argv[1:], out, err)
     if download:
-        from study.data import download as fetch
+        from study.nets.data import download as fetch
 
         fetch(plan.data, plan.data_dir)
         plan = plans.make(request)
-    from study import sweep as sweeps
+    from study.sweep import go as sweeps
 
     return sweeps.go(
         plan,
@@ -146,9 +149,9 @@ def _results(output: str) -> tuple[Path, dict[str, Any]]:
     """The folder to read an output in (its copy, if it is in S3) and its manifest; UsageError when it has none."""
     try:
         folder = mirror.local(output)
-    except storage.Unavailable as error:
+    except places.Unavailable as error:
         raise UsageError(str(error)) from None
-    if (found := plans.read_manifest(folder)) is None:
+    if (found := read_manifest(folder)) is None:
         raise UsageError(f"{output} is not a folder of results: it has no study.json")
     return folder, found
 
@@ -169,7 +172,7 @@ def report(
 
     for directory, folder in zip(directories, folders, strict=True):
         summary = reports.write(folder, directory, data_dir)
-        mirror.push(storage.at(directory), folder)
+        mirror.push(places.at(directory), folder)
         out.print(summary.text(), markup=False)
         out.print(f"Report: {folder / 'report.html'}", markup=False)
     if csv:
@@ -188,7 +191,7 @@ def evaluate(
 ) -> int:
     """Measure a finished trial again and compare with its table: exit status 0 if every number is equal, else 1."""
     folder, _ = _results(directory)
-    from study import evaluate as evaluation
+    from study.sweep import evaluate as evaluation
 
     found = evaluation.again(folder, trial, data_dir or os.environ.get("STUDY_DATA", "data"), retrain)
     for name, value in found.values.items():
@@ -263,7 +266,7 @@ def main(argv: list[str] | None = None) -> int:
         err.print(f"study: {text}", markup=False, style="red" if err.is_terminal else None)
     except UsageError as error:
         err.print(f"study: {error}", markup=False, style="red" if err.is_terminal else None)
-    except storage.Unavailable as error:
+    except places.Unavailable as error:
         err.print(f"study: {error}; what is finished stays. Go on with: {again(sys.argv[1:])}", markup=False)
         return UNEXPECTED
     except OSError as error:

@@ -5,11 +5,11 @@ import functools
 import torch
 
 from study.attacks import ATTACKS
-from study.config import Build, Load, Train
-from study.data import load
-from study.models import build
-from study.models.net import Net
-from study.train import epochs, start
+from study.nets.build import build
+from study.nets.data import load
+from study.nets.net import Net
+from study.spec.config import Build, Load, Train
+from study.trial.train import epochs, start
 from tests.helpers import linear_net
 
 QUICK = {

@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from study import storage
+from study.store import places
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two processes of tests share the cores
 
@@ -74,15 +74,15 @@ def store_server():
             "AWS_EC2_METADATA_DISABLED": "true",
         }.items():  # fmt: skip
             patch.setenv(name, value)
-        storage.client.cache_clear()
-        storage.client().create_bucket(Bucket="studies")
+        places.client.cache_clear()
+        places.client().create_bucket(Bucket="studies")
         yield running
         running.stop()
-        storage.client.cache_clear()
+        places.client.cache_clear()
 
 
 @pytest.fixture
 def place(store_server, tmp_path, monkeypatch):
     """An unused prefix, and a cache of this test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return storage.at(f"s3://studies/{tmp_path.name}")
+    return places.at(f"s3://studies/{tmp_path.name}")

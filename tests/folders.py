@@ -3,8 +3,8 @@
 import json
 import time
 
-from study import results
-from study.space import AXES
+from study.spec.knobs import AXES
+from study.store import results
 
 
 def make_folder(folder, trials, failed=0):

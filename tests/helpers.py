@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from study.config import Accuracy, Build, Factorize, Load, Prunability, Robustness, Structure, Train, Trial
-from study.models.net import Net
+from study.nets.net import Net
+from study.spec.config import Accuracy, Build, Factorize, Load, Prunability, Robustness, Structure, Train, Trial
 
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
 TINY = ["--set", "epochs=2", "--set", "test_size=60", "--set", "width=16"]
 
 

@@ -1,93 +1,115 @@
 """The shape of the house: imports go down, heavy libraries stay in their rooms, nothing of ours is unpickled."""
 
 import ast
+import re
 import subprocess
 import sys
-from pathlib import Path
+from graphlib import TopologicalSorter
 
-ROOT = Path(__file__).resolve().parent.parent
-FLOORS = [
-    {"study.theory", "study.config", "study.space", "study.results", "study.datasets", "study.costs", "study.names",
-     "study.rows", "study.objectives", "study.domains", "study.storage", "study.mirror"},
-    {"study.data", "study.models", "study.penalties", "study.compression", "study.attacks"},
-    {"study.adversary", "study.train", "study.state", "study.stages", "study.measures"},
-    {"study.trial"},
-    {
-        "study.job", "study.forked", "study.listener", "study.heartbeat", "study.watch", "study.status",
-        "study.monitor", "study.attempt", "study.trainables", "study.plan",
-        "study.console", "study.source", "study.journal", "study.search", "study.searching", "study.asking",
-        "study.weights", "study.refusals", "study.lease",
-        "study.runner", "study.tracking", "study.check", "study.listing",
-    },
-    {"study.preflight", "study.evaluate", "study.sweep", "study.fetch", "study.cluster", "study.launch"},
-]  # fmt: skip
-ROOMS = {
-    "ray": {"study.trainables.base", "study.trainables.backend", "study.trainables.nodes", "study.cluster"},
+import pytest
+
+from tests.helpers import ROOT
+
+# What may be imported where: the library's top module, and the modules of the house (or their folders) that may.
+LIBRARIES = {
+    "ray": {"study.sweep.ray"},
     "mlflow": {"study.tracking.runs", "study.tracking.models"},
-    "boto3": {"study.storage"},
-    "botocore": {"study.storage"},
+    "boto3": {"study.store.places"},
+    "botocore": {"study.store.places"},
     "art": {"study.attacks.art"},
-    "optuna": {"study.search"},
+    "optuna": {"study.sweep.search.view"},
     "moocore": {"analysis.pareto"},
-    "safetensors": {"study.weights"},
+    "safetensors": {"study.sweep.worker.weights", "study.tracking.models"},
     "pickle": set(),
-    "timm": {"study.models.pretrained"},
-    "open_clip": {"study.models.pretrained"},
+    "timm": {"study.nets.vision"},
+    "open_clip": {"study.nets.vision"},
 }
+MOST_LINES = 300
+HOUSE = ("study", "search_spaces", "analysis")
+DOORS = ("study", "study.results", "study.trainables", "study.trainables.base")  # documented names, one line each
 
 
-def modules():
-    for package in ("study", "search_spaces", "analysis", "benchmarks"):
+def modules(*packages):
+    """Every module of the house (or of these packages): its name, its file, its syntax tree."""
+    for package in packages or ("study", "search_spaces", "analysis", "benchmarks"):
         for path in sorted((ROOT / package).rglob("*.py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-            yield name, ast.parse(path.read_text())
+            yield name, path, ast.parse(path.read_text())
 
 
 def imports(tree):
+    """Every dotted name that a module imports, by statement or by importlib with a literal name."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            yield from (a.value for a in node.args[:1] if isinstance(a, ast.Constant))
 
 
-def floor(name):
-    hits = [i for i, rooms in enumerate(FLOORS) if any(name == r or name.startswith(r + ".") for r in rooms)]
-    return hits[0] if hits else None
+def picture():
+    """The rooms as README.md draws them, in its order: name -> the rooms that it says it imports."""
+    text = (ROOT / "README.md").read_text()
+    block = re.search(r"## Architecture\n.*?\n\n((?:    .*\n|\n)+)", text, flags=re.DOTALL)
+    assert block, "README.md has no picture of the rooms"
+    rooms = {}
+    for line in block[1].splitlines():
+        if found := re.match(r"    (\S+?)/?  +(.*)", line):
+            name, words = found[1].removesuffix(".py").replace("/", "."), found[2]
+            said = words.rpartition("imports ")[2] if "imports " in words else ""
+            rooms[name] = {r.strip() for r in said.split(",")} - {"", "nothing of ours"}
+    return rooms
 
 
-def test_imports_go_down_only():
-    wrong = []
-    for name, tree in modules():
-        if not name.startswith("study.") or floor(name) is None:
-            assert name in ("study",) or not name.startswith("study"), f"{name} stands on no floor"
-            continue
-        wrong += [(name, to) for to in imports(tree) if floor(to) is not None and floor(to) > floor(name)]
-    assert wrong == []
+ROOMS = picture()
+SHORT = {name: name.removeprefix("study.") for name in ROOMS}
 
 
-def test_heavy_libraries_stay_in_their_rooms():
-    for name, tree in modules():
+def room(name):
+    """The innermost room that a dotted name lies in, as the picture calls it; None outside the house."""
+    hits = [r for r in ROOMS if name == r or name.startswith(r + ".")]
+    return SHORT[max(hits, key=len)] if hits else None
+
+
+def graph():
+    """room -> the rooms it imports, with an example each."""
+    found = {SHORT[r]: {} for r in ROOMS}
+    for name, _, tree in modules(*HOUSE):
         for to in imports(tree):
-            top = to.partition(".")[0]
-            if top in ROOMS and not name.startswith("benchmarks"):
-                assert name in ROOMS[top], f"{name} imports {top}"
+            here, there = room(name), room(to)
+            if here and there and here != there:
+                found[here].setdefault(there, f"{name} imports {to}")
+    return found
 
 
-def test_analysis_reads_results_only():
-    for name, tree in modules():
-        if name.startswith("analysis"):
-            assert {to for to in imports(tree) if to.startswith("study.")} <= {"study.results"}, name
-        if name.startswith("search_spaces."):
-            ours = {to for to in imports(tree) if to.startswith("study")}
-            assert all(to.startswith(("study.space", "study.config")) for to in ours), name
+def test_every_module_stands_in_a_room():
+    assert [name for name, _, _ in modules(*HOUSE) if room(name) is None and name not in DOORS] == []
 
 
-def test_theory_imports_nothing_of_ours():
-    for name, tree in modules():
-        if name.startswith("study.theory."):
-            assert all(not to.startswith("study") or to.startswith("study.theory") for to in imports(tree)), name
+def test_there_is_no_circle():
+    assert list(TopologicalSorter({r: set(to) for r, to in graph().items()}).static_order())
+
+
+def test_the_picture_in_the_readme_is_what_the_code_imports():
+    drawn = {SHORT[name]: said for name, said in ROOMS.items()}
+    for name, found in graph().items():
+        assert set(found) == drawn[name], f"{name}: {found}"
+
+
+def test_the_picture_goes_down_only():
+    order = [SHORT[r] for r in ROOMS]
+    for name, found in graph().items():
+        up = [why for to, why in found.items() if order.index(to) < order.index(name)]
+        assert up == [], f"{name} stands below what it imports"
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_heavy_libraries_stay_in_their_rooms(library):
+    for name, _, tree in modules():
+        if library in {to.partition(".")[0] for to in imports(tree)} and not name.startswith("benchmarks"):
+            allowed = LIBRARIES[library]
+            assert any(name == a or name.startswith(a + ".") for a in allowed), f"{name} imports {library}"
 
 
 def test_planning_needs_neither_torch_nor_ray():
@@ -100,5 +122,15 @@ def test_planning_needs_neither_torch_nor_ray():
 
 
 def test_files_stay_small():
-    long = {n: len(ast.unparse(t).splitlines()) for n, t in modules() if len(ast.unparse(t).splitlines()) > 260}
-    assert long == {}
+    lines = {name: len(path.read_text().splitlines()) for name, path, _ in modules()}
+    assert {name: n for name, n in lines.items() if n > MOST_LINES} == {}
+
+
+def test_tests_mirror_the_rooms():
+    inner = {name.removeprefix("study.").partition(".")[0] for name in ROOMS} - {
+        "launch",
+        "search_spaces",
+        "benchmarks",
+    }
+    folders = {p.name for p in (ROOT / "tests").iterdir() if p.is_dir() and p.name not in ("data", "__pycache__")}
+    assert folders == inner

@@ -6,17 +6,17 @@ import json
 import os
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import markupsafe
 import pytest
 import torch
 
-from study import attempt, heartbeat, results
-from study.config import without_secrets
+from study.spec.errors import without_secrets
+from study.store import results
+from study.sweep.worker import attempt, heartbeat
 from tests.folders import make_folder
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 UNSAFE_MODULES = {"pickle", "cloudpickle", "joblib", "dill", "marshal", "shelve"}
 UNSAFE_CALLS = {"load_model", "eval", "exec", "full_load", "unsafe_load"}  # and Tuner.restore, yaml.load, see below
 

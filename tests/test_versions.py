@@ -1,13 +1,13 @@
 """Versions in which the known holes are closed, and what SECURITY.md must say."""
 
 import tomllib
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.helpers import ROOT
+
 # Ray: CVE-2025-62593, CVE-2026-27482, CVE-2026-57516; MLflow: CVE-2026-2033, CVE-2026-53995; PyTorch: CVE-2025-32434.
 FLOORS = {"ray": "2.56", "mlflow": "3.17.2", "torch": "2.6"}
 

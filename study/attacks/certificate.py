@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from study.attacks import ball
-from study.models.net import LowRankLinear, Net, is_quantized
+from study.nets.net import LowRankLinear, Net, is_quantized
 
 TOLERANCE = 1e-6  # attacks may overstep the ball by float32 rounding; so does what is certified
 UNIT = 2.0**-24  # float32 unit round-off

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
-from study.config import UsageError, without_secrets
-from study.listing import in_use
-from study.plan import read_manifest
+from study.spec.errors import UsageError, without_secrets
+from study.store.lease import in_use
+from study.store.manifest import read_manifest
 from study.tracking.rebuild import rebuild as make
 from study.tracking.stores import check_uri, chosen_uri
 

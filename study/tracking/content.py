@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study import results
-from study.console import point_name
-from study.names import metric_name, table_of_meanings
-from study.space import AXES, shown
+from study.spec.knobs import AXES, shown
+from study.spec.names import metric_name, point_name, table_of_meanings
+from study.store import results
 
 PARAMS = ("width", "depth", "epochs", "batch_size", "learning_rate", "train_size", "test_size")
 STATUS = {"ok": "FINISHED", "diverged": "FINISHED", "failed": "FAILED"}

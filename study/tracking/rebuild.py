@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from study import results
+from study.store import results
 from study.tracking.tracker import Tracker
 
 

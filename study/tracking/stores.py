@@ -20,7 +20,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # a line per run, its address with the password
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
-from study.config import UsageError, without_secrets
+from study.spec.errors import UsageError, without_secrets
 
 SERVERS = ("http", "https")
 DATABASES = ("postgresql", "mysql", "mssql")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.config import without_secrets
+from study.spec.errors import without_secrets
 from study.tracking import models
 from study.tracking.runs import Runs
 

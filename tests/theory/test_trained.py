@@ -3,9 +3,9 @@
 import pytest
 
 from benchmarks import looseness
-from study.config import Load, Train
-from study.data import load
-from study.train import evaluate
+from study.nets.data import load
+from study.spec.config import Load, Train
+from study.trial.train import evaluate
 
 
 @pytest.mark.parametrize("rank", [0, 4])

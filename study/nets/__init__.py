@@ -1,0 +1,1 @@
+"""Networks, the data they see, penalties on their weights, and their compression."""

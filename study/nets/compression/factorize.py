@@ -1,0 +1,41 @@
+"""Low-rank layers, trained as factors from the start (paper A, C.2)."""
+
+import copy
+import math
+
+import torch
+from torch import nn
+
+from study.nets import net as nets
+from study.nets.net import LowRankConv2d, LowRankLinear, Net
+
+
+def factorize(net: Net, rank: int, seed: int) -> Net:
+    """A copy of `net` whose hidden layers are products A (out x r) B (r x in) with fresh factors.
+
+    r = min(rank, out, in), one rank for all layers. Both factors are Kaiming uniform (a = sqrt 5), then scaled so
+    that the product has the Frobenius norm of the layer it replaces: the same scale at every rank.
+    Raises ValueError for a rank below 1.
+    """
+    if rank < 1:
+        raise ValueError(f"rank must be at least 1, got {rank}")
+    out = copy.deepcopy(net)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for name, layer in nets.layers(out).items():
+            new = _factors(layer, rank)
+            nn.init.kaiming_uniform_(new.A, a=math.sqrt(5))
+            nn.init.kaiming_uniform_(new.B, a=math.sqrt(5))
+            nets.scale(new, nets.frobenius(layer) / nets.frobenius(new))
+            parent, _, child = name.rpartition(".")
+            setattr(out.body.get_submodule(parent), child, new)
+    return out
+
+
+def _factors(layer: nn.Module, rank: int) -> LowRankLinear | LowRankConv2d:
+    m, n = nets.matrix(layer).shape
+    if isinstance(layer, nn.Linear):
+        return LowRankLinear(m, n, min(rank, m, n), layer.bias)
+    if isinstance(layer, nn.Conv2d) and layer.groups == 1:
+        return LowRankConv2d(layer, min(rank, m, n))
+    raise ValueError(f"cannot factorize a layer of type {type(layer).__name__} (or a grouped convolution)")

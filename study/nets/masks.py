@@ -1,0 +1,35 @@
+"""The weights that a net stores, and the masks that hold some of them at zero."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from study.nets import net as nets
+from study.nets.net import LowRankConv2d, LowRankLinear, Net
+
+
+def stored(layer: nn.Module) -> dict[str, nn.Parameter]:
+    """The weight tensors that a layer keeps, in the order in which an input meets them: `weight`, or `B` and `A`.
+
+    Of a quantized layer the float32 weights behind the quantized ones.
+    """
+    names = ("B", "A") if isinstance(layer, (LowRankLinear, LowRankConv2d)) else ("weight",)
+    if nets.is_quantized(layer):
+        behind: Mapping[str, nn.Module] = layer.parametrizations  # type: ignore[assignment]
+        return {name: behind[name].original for name in names}  # type: ignore[misc]
+    return {name: getattr(layer, name) for name in names}
+
+
+def hidden_weights(net: Net) -> dict[str, nn.Parameter]:
+    """The stored weight tensors of the hidden layers as layer.tensor, first layer first."""
+    return {f"{layer}.{name}": W for layer, m in nets.layers(net).items() for name, W in stored(m).items()}
+
+
+@torch.no_grad()
+def apply(net: Net) -> None:
+    """Set the entries that the net's masks leave out to zero, in place."""
+    if net.masks:
+        weights = hidden_weights(net)
+        for name, mask in net.masks.items():
+            weights[name].mul_(mask)

@@ -1,0 +1,201 @@
+"""The shell around every network: pixels in [0, 1] go in, normalisation is its first layer, and it knows its layers."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+WEIGHTED = (nn.Linear, nn.Conv2d)
+
+
+class Net(nn.Module):
+    """A network body behind normalisation (and, where asked, enlargement to `size` x `size` with three channels).
+
+    `hidden` names the body's layers that penalties, factorization and the structure measures act on: never the head.
+    `masks` says, by name ("layer1.weight"), which entries of a weight tensor may differ from zero: study.nets.masks.
+    Input (N, C, H, W) in [0, 1], output logits (N, classes).
+    """
+
+    def __init__(
+        self, body: nn.Module, mean: Iterable[float], std: Iterable[float], hidden: Iterable[str], size: int = 0
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self.hidden = tuple(hidden)
+        self.size = size
+        self.masks: dict[str, Tensor] = {}
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(tuple(std)).view(1, -1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (x - self.mean) / self.std
+        if self.size:
+            x = x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
+            if x.shape[-1] != self.size:
+                x = nn.functional.interpolate(x, size=(self.size, self.size), mode="bilinear", antialias=False)
+        return self.body(x)
+
+
+class LowRankLinear(nn.Module):
+    """x -> A (B x): a linear layer held as two factors A (out x r) and B (r x in)."""
+
+    def __init__(self, outputs: int, inputs: int, rank: int, bias: Tensor | None) -> None:
+        super().__init__()
+        self.A = nn.Parameter(torch.empty(outputs, rank))
+        self.B = nn.Parameter(torch.empty(rank, inputs))
+        self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(nn.functional.linear(x, self.B), self.A, self.bias)
+
+
+class LowRankConv2d(nn.Module):
+    """A convolution as k x k to r channels without bias, then 1 x 1: factors A (out x r) and B (r x in*kh*kw)."""
+
+    def __init__(self, conv: nn.Conv2d, rank: int) -> None:
+        super().__init__()
+        kh, kw = conv.kernel_size
+        self.kernel = (rank, conv.in_channels, kh, kw)
+        self.A = nn.Parameter(torch.empty(conv.out_channels, rank))
+        self.B = nn.Parameter(torch.empty(rank, conv.in_channels * kh * kw))
+        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().clone())
+        self.stride, self.padding, self.dilation = conv.stride, conv.padding, conv.dilation
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.conv2d(x, self.B.view(self.kernel), None, self.stride, self.padding, self.dilation)
+        return nn.functional.conv2d(x, self.A[:, :, None, None], self.bias)
+
+
+def layers(net: Net) -> dict[str, nn.Module]:
+    """The hidden layers by name, in their order in the network."""
+    return {name: net.body.get_submodule(name) for name in net.hidden}
+
+
+def weighted(net: Net) -> dict[str, nn.Module]:
+    """Every layer with weights by name, in the body's order: hidden ones, head, and a stem that is not hidden."""
+    kinds = (*WEIGHTED, LowRankLinear, LowRankConv2d)
+    return {name: m for name, m in net.body.named_modules() if isinstance(m, kinds)}
+
+
+def head(net: Net) -> nn.Module:
+    """The last layer with weights: known by its place."""
+    return list(weighted(net).values())[-1]
+
+
+def is_quantized(layer: nn.Module) -> bool:
+    """Whether a layer's weights are computed from others (nets.compression.quantize), not stored as used."""
+    return parametrize.is_parametrized(layer)
+
+
+def chain(net: Net) -> list[Tensor] | None:
+    """The hidden matrices, first layer first, where the encoder is x -> relu(W_L relu(... W_1 (x - mean) / std)).
+
+    None for any other net (convolutions, residual paths, biases, other activations, activations that are quantized):
+    the bounds of a whole net hold for such a chain alone.
+    """
+    if any(is_quantized(layer) for layer in weighted(net).values()):
+        return None
+    body = list(net.body.children()) if isinstance(net.body, nn.Sequential) else []
+    matrices = [m for m in body[1:-1:2] if isinstance(m, (nn.Linear, LowRankLinear)) and m.bias is None]
+    kinds = [nn.Flatten] + [nn.Linear, nn.ReLU] * len(matrices) + [nn.Linear]
+    shaped = len(kinds) == len(body) and all(
+        isinstance(m, kind) or (kind is nn.Linear and isinstance(m, LowRankLinear))
+        for m, kind in zip(body, kinds, strict=True)
+    )
+    return [matrix(m).detach() for m in matrices] if shaped and matrices and not net.size else None
+
+
+@torch.no_grad()
+def features(net: Net, x: Tensor) -> Tensor:
+    """The encoder's output, what the head is given: (N, C, H, W) in [0, 1] -> (N, d)."""
+    seen: list[Tensor] = []
+    hook = head(net).register_forward_pre_hook(lambda module, given: seen.append(given[0].flatten(1)))
+    try:
+        net(x)
+    finally:
+        hook.remove()
+    return seen[0]
+
+
+def matrix(layer: nn.Module) -> Tensor:
+    """A layer's weights as one differentiable matrix: outputs (filters) x inputs (in*kh*kw)."""
+    if isinstance(layer, (LowRankLinear, LowRankConv2d)):
+        return layer.A @ layer.B
+    if isinstance(layer, WEIGHTED):
+        return layer.weight.flatten(1)
+    raise TypeError(f"no weight matrix in a layer of type {type(layer).__name__}")
+
+
+def weight_matrices(net: Net) -> dict[str, Tensor]:
+    """The hidden weight matrices by name; a fused q, k, v projection counts as three."""
+    out: dict[str, Tensor] = {}
+    for name, layer in layers(net).items():
+        W = matrix(layer)
+        if name.endswith("qkv"):
+            out |= {f"{name}.{part}": block for part, block in zip("qkv", W.chunk(3), strict=True)}
+        else:
+            out[name] = W
+    return out
+
+
+def frobenius(layer: nn.Module) -> float:
+    """||W||_F of a layer; for factors through the r x r Gram matrices, never the full product."""
+    with torch.no_grad():
+        if isinstance(layer, (LowRankLinear, LowRankConv2d)):
+            return float(((layer.A.T @ layer.A) * (layer.B @ layer.B.T)).sum().clamp_min(0).sqrt())
+        return float(torch.linalg.norm(matrix(layer)))
+
+
+def _refuse_quantized(layer: nn.Module) -> None:
+    if is_quantized(layer):
+        raise TypeError("the weights of a quantized layer cannot be changed in place; change the net before quantizing")
+
+
+@torch.no_grad()
+def scale(layer: nn.Module, factor: float) -> None:
+    """Multiply a layer's weights by `factor`, in place; factors take its square root each. Biases stay."""
+    _refuse_quantized(layer)
+    if isinstance(layer, (LowRankLinear, LowRankConv2d)):
+        layer.A.mul_(factor**0.5)
+        layer.B.mul_(factor**0.5)
+    elif isinstance(layer, WEIGHTED):
+        layer.weight.mul_(factor)
+    else:
+        raise TypeError(f"cannot scale a layer of type {type(layer).__name__}")
+
+
+@torch.no_grad()
+def scale_rows(layer: nn.Module, factors: Tensor) -> None:
+    """Multiply row i of a layer's matrix, and its bias, by factors[i], in place; factors has shape (outputs,)."""
+    _refuse_quantized(layer)
+    rows: Tensor
+    if isinstance(layer, (LowRankLinear, LowRankConv2d)):
+        rows = layer.A
+    elif isinstance(layer, WEIGHTED):
+        rows = layer.weight
+    else:
+        raise TypeError(f"cannot scale the rows of a layer of type {type(layer).__name__}")
+    rows.mul_(factors.view(-1, *[1] * (rows.ndim - 1)))
+    if layer.bias is not None:
+        layer.bias.mul_(factors)
+
+
+@torch.no_grad()
+def set_matrix(layer: nn.Module, W: Tensor) -> None:
+    """Overwrite a dense layer's weights with the matrix `W` (outputs x inputs), in place."""
+    _refuse_quantized(layer)
+    if not isinstance(layer, WEIGHTED):
+        raise TypeError(f"cannot set the weights of a layer of type {type(layer).__name__}")
+    layer.weight.copy_(W.view_as(layer.weight))
+
+
+def hidden_of(body: nn.Module) -> list[str]:
+    """The hidden layers of a user's module: its Linear and Conv2d layers in order, less the last one (the head) and,
+    where the first is a convolution, that one."""
+    found = [(name, m) for name, m in body.named_modules() if isinstance(m, WEIGHTED)][:-1]
+    if found and isinstance(found[0][1], nn.Conv2d):
+        found = found[1:]
+    return [name for name, _ in found]

@@ -1,0 +1,99 @@
+"""Where data and models come from: files under the data folder, functions of the user's; their digests. No torch."""
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from study.spec.datasets import ACCEPTED, DATASETS, is_user_function
+from study.spec.errors import UsageError
+
+
+def user_function(name: str, what: str) -> Callable[..., Any]:
+    """The function that `package:function` names, looked up in the working folder too; UsageError when not there."""
+    module, _, attribute = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        function = getattr(importlib.import_module(module), attribute)
+    except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
+        cause = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UsageError(f"--{what} {name}: cannot import it ({cause}); give package:function") from None
+    if not callable(function):
+        raise UsageError(f"--{what} {name}: {attribute} is not a function")
+    return function
+
+
+def source_digest(function: Callable[..., Any]) -> str:
+    """16 hexadecimal digits of the hash of the source of a function's module; UsageError when it has none."""
+    module = inspect.getmodule(function)
+    try:
+        source = inspect.getsource(module or function)
+    except (OSError, TypeError):
+        raise UsageError(
+            f"{getattr(function, '__name__', function)!r} has no Python source to identify it by"
+        ) from None
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
+
+
+def paths(name: str, root: str) -> list[Path]:
+    """The files that hold a data set; UsageError when the name is unknown or a file is missing or empty."""
+    if name == "digits":
+        spec = importlib.util.find_spec("sklearn")
+        if spec is None or spec.origin is None:
+            raise UsageError("data digits needs scikit-learn, which is not installed")
+        return [Path(spec.origin).parent / "datasets/data/digits.csv.gz"]
+    if name.startswith("imagefolder:"):
+        folder = Path(name.partition(":")[2])
+        if not folder.is_dir():
+            raise UsageError(f"--data {name}: no folder {folder}; give a folder of class folders")
+        files = sorted(p for p in folder.rglob("*") if p.is_file())
+        if not files:
+            raise UsageError(f"--data {name}: the folder {folder} is empty; give a folder of class folders")
+        return files
+    if name not in DATASETS:
+        raise UsageError(f"unknown data {name!r}; choose from {ACCEPTED}")
+    files = [Path(root) / f for f in DATASETS[name].files]
+    for path in files:
+        if not path.is_file():
+            raise UsageError(
+                f"data {name}: no file {path}; point --data-dir at torchvision's root folder, or give --download"
+            )
+        if path.stat().st_size == 0:
+            raise UsageError(f"data {name}: the file {path} is empty; remove it and give --download")
+    return files
+
+
+def digest(name: str, root: str) -> str:
+    """16 hexadecimal digits of the hash of a data set's files; of a user's function, its source and what it returns."""
+    if is_user_function(name):
+        return _digest_of_function(name)
+    files = paths(name, root)
+    folder = Path(name.partition(":")[2]) if name.startswith("imagefolder:") else None
+    whole = hashlib.sha256()
+    for path in files:
+        whole.update(str(path.relative_to(folder) if folder else path.name).encode() + b"\0")
+        with path.open("rb") as stream:
+            whole.update(hashlib.file_digest(stream, "sha256").digest())
+    return whole.hexdigest()[:16]
+
+
+def _digest_of_function(name: str) -> str:
+    function = user_function(name, "data")
+    whole = hashlib.sha256(source_digest(function).encode())
+    try:
+        parts = function()
+        if not isinstance(parts, tuple) or len(parts) != 4:
+            raise ValueError("the function must return (train_images, train_labels, test_images, test_labels)")
+        for part in map(np.asarray, parts):
+            whole.update(f"{part.dtype} {part.shape}".encode() + np.ascontiguousarray(part).tobytes())
+    except Exception as error:  # a user's function may raise anything; the message is what helps
+        raise UsageError(f"data {name} cannot be read: {error}") from None
+    return whole.hexdigest()[:16]

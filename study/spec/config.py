@@ -1,0 +1,176 @@
+"""What a trial is made of: frozen configurations, their identity, and the seeds drawn from them.
+
+Imports nothing heavy, so that the command line can plan and refuse without torch.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """Stage: a data set, split for one seed. Sizes 0 mean all of the canonical split.
+
+    `binary` makes two classes of the lower and the upper half of the labels (0-4 against 5-9; paper A, B.4).
+    """
+
+    data: str = "digits"
+    digest: str = ""
+    train_size: int = 0
+    test_size: int = 0
+    validation: float = 0.0
+    binary: bool = False
+    root: str = field(default="", metadata={"identity": False})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """Stage: an untrained network. `source` is the digest of a user-given function's source."""
+
+    model: str = "fcn"
+    width: int = 200
+    depth: int = 4
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factorize:
+    """Stage: every hidden layer becomes a product of two factors of inner dimension `rank`."""
+
+    rank: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Stage: the training loop. Every default of a penalty, a projection, early stopping or an adversary means "off".
+
+    adversarial_ratio of each batch is replaced by adversarial points of radius train_eps. `penalty_refresh` n > 0 takes
+    the nuclear norm's gradient from a polar factor that is renewed every n steps.
+    """
+
+    epochs: int = 40
+    batch_size: int = 100
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    penalty: str = ""
+    alpha: float = 0.0
+    frobenius: float = 0.0
+    patience: int = 0
+    penalty_refresh: int = 0
+    schedule: str = ""
+    augment: str = ""
+    adversarial_ratio: float = 0.0
+    train_norm: str = "linf"
+    train_eps: float = 0.0
+    train_attack: str = "pgd"
+    train_steps: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remove:
+    """Stage: the share `ratio` of every hidden layer's rows is removed, with the columns that read them."""
+
+    ratio: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prune:
+    """Stage: a mask on the hidden weights that stays on. Each layer keeps the share keep_prob, or with lam > 0 the
+    layer-wise share of the exact trade-off front at lam, never below `floor`."""
+
+    keep_prob: float = 1.0
+    mask: str = "magnitude"
+    lam: float = 0.0
+    floor: float = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantize:
+    """Stage: weights and activations on 2^bits levels, straight-through gradients; stays on in later training."""
+
+    bits: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plant:
+    """Stage, positive control: move hidden weights towards few rows or rank one at the same Frobenius norm."""
+
+    structure: str
+    strength: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaussian:
+    """Stage: a matrix of independent standard normal entries, without data or network."""
+
+    rows: int = 100
+    columns: int = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ascend:
+    """Stage: gradient ascent on an operator norm of the matrix at its initial Frobenius norm (paper A, B.3)."""
+
+    norm: str
+    steps: int = 300
+    step_size: float = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """Measure: clean accuracy and loss on the train and test split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robustness:
+    """Measure: robust accuracy under a named attack and the worst-point loss gap by native PGD, in one norm.
+
+    `backend` art runs the attack through the toolbox. `certify` spares the samples that a certificate proves safe.
+    `audit_queries` asks Square, an attack without gradients, at the gap_eps (0: off). `sensitivity` adds how far the
+    encoder's output moves at the worst points (paper A, B.4).
+    """
+
+    norm: str
+    eps: tuple[float, ...]
+    iterations: int = 20
+    restarts: int = 1
+    gap_eps: tuple[float, ...] = ()
+    gap_iterations: int = 50
+    sensitivity: bool = False
+    backend: str = "art"
+    attack: str = "apgd"
+    certify: bool = False
+    audit_queries: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Structure:
+    """Measure: compressibility, operator norms and their bounds of every hidden layer."""
+
+    share: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prunability:
+    """Measure: accuracy after keeping a share of the rows of every hidden layer."""
+
+    kept: tuple[float, ...] = (0.5, 0.2, 0.1, 0.05)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Measure: what the net costs to ship, to run and to train. `repeats` forward passes are timed."""
+
+    repeats: int = 50
+
+
+Stage = Load | Build | Factorize | Train | Remove | Prune | Quantize | Plant | Gaussian | Ascend
+Measure = Accuracy | Robustness | Structure | Prunability | Cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One experiment: the same trial gives the same deterministic rows, in this process or in a worker."""
+
+    seed: int
+    stages: tuple[Stage, ...]
+    measures: tuple[Measure, ...]

@@ -1,0 +1,90 @@
+"""What every family's trial shares: the data stage, the model stage, the measures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from study.spec.config import Accuracy, Build, Load, Measure, Plant, Prunability, Robustness, Stage, Structure, Train
+from study.spec.knobs import AXES
+
+
+def load_and_build(point: Mapping[str, Any]) -> tuple[Stage, ...]:
+    """Data and untrained model of a point."""
+    return (
+        Load(
+            data=point["data"],
+            digest=point["data_digest"],
+            root=point["data_dir"],
+            train_size=point["train_size"],
+            test_size=point["test_size"],
+            validation=point["validation"],
+            binary=bool(point["binary"]),
+        ),
+        Build(model=point["model"], width=point["width"], depth=point["depth"], source=point["model_digest"]),
+    )
+
+
+def off(axes: Mapping[str, Any]) -> dict[str, Any]:
+    """The axes with knobs that do nothing at their defaults, so that equal trials have equal axes and fingerprints.
+
+    A penalty without strength, a kind of mask without a mask, a kind of fine-tuning of no epochs.
+    """
+    out = dict(axes)
+    idle = {
+        "penalty": not out["alpha"],
+        "mask": out["keep_prob"] == 1 and not out["lam"],
+        "finetune": not out["finetune_epochs"],
+    }
+    return out | {name: AXES[name].default for name, nothing in idle.items() if nothing}
+
+
+def train(point: Mapping[str, Any], penalty: str = "") -> Train:
+    """The training stage of a point; without a strength there is no penalty, without a ratio no adversary."""
+    adversary = {
+        name: point[name] for name in ("adversarial_ratio", "train_norm", "train_eps", "train_attack", "train_steps")
+    }
+    spectral = penalty.startswith("nuclear_norm") and point["alpha"] > 0
+    return Train(
+        epochs=point["epochs"],
+        batch_size=point["batch_size"],
+        learning_rate=point["learning_rate"],
+        weight_decay=point["weight_decay"],
+        penalty=penalty if point["alpha"] > 0 else "",
+        alpha=point["alpha"],
+        frobenius=point["frobenius"],
+        patience=point["patience"],
+        penalty_refresh=point["penalty_refresh"] if spectral else 0,
+        schedule="" if point["schedule"] == "constant" else point["schedule"],
+        augment="" if point["augment"] == "none" else point["augment"],
+        **(adversary if point["adversarial_ratio"] > 0 else {}),
+    )
+
+
+def plants(point: Mapping[str, Any]) -> tuple[Stage, ...]:
+    """The positive controls of a point, none by default."""
+    strengths = {"rows": point["plant_rows"], "spectrum": point["plant_spectrum"]}
+    return tuple(Plant(structure=s, strength=v) for s, v in strengths.items() if v > 0)
+
+
+def attacks(point: Mapping[str, Any]) -> tuple[Measure, ...]:
+    """The attacks of a point, one measure per norm."""
+    return tuple(
+        Robustness(
+            norm=norm,
+            eps=tuple(point[f"eps_{norm}"]),
+            iterations=point["attack_iterations"],
+            restarts=point["attack_restarts"],
+            gap_eps=(point[f"judged_{norm}"],),
+            gap_iterations=point["gap_iterations"],
+            sensitivity=bool(point["sensitivity"]),
+            backend=point["attack_backend"],
+            attack=point["attack"],
+            certify=bool(point["certify"]),
+            audit_queries=point["audit_queries"],
+        )
+        for norm in ("linf", "l2")
+    )
+
+
+def measures(point: Mapping[str, Any]) -> tuple[Measure, ...]:
+    """What is measured on every net of a sweep."""
+    return (Accuracy(), *attacks(point), Structure(), Prunability())

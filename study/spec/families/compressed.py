@@ -1,0 +1,93 @@
+"""The pareto family: every knob that trades robustness for efficiency, in one net; what the searches draw from.
+
+A net is trained (with a penalty, at a rank, against an adversary), then its rows are removed, its weights masked and
+quantized, in this order, and what is left is fine-tuned with masks and quantization on.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from study.spec.config import Accuracy, Cost, Factorize, Prune, Quantize, Remove, Stage, Structure, Train, Trial
+from study.spec.errors import UsageError
+from study.spec.families.common import attacks, load_and_build, off, train
+
+AXES = (
+    "alpha",
+    "penalty",
+    "rank",
+    "frobenius",
+    "adversarial_ratio",
+    "prune_ratio",
+    "keep_prob",
+    "mask",
+    "lam",
+    "bits",
+    "finetune",
+    "finetune_epochs",
+)
+FINETUNE_RATIO = 0.5  # of each batch under adversarial fine-tuning (paper A, C.3)
+
+
+def trial(point: Mapping[str, Any]) -> Trial:
+    """The trial of a point; UsageError for knobs that do not go together (see check)."""
+    point = {**point, **off({name: point[name] for name in AXES})}
+    check(point)
+    factorize = (Factorize(rank=point["rank"]),) if point["rank"] else ()
+    stages = (*load_and_build(point), *factorize, train(point, point["penalty"]), *compression(point), *finetune(point))
+    return Trial(seed=point["seed"], stages=stages, measures=(Accuracy(), *attacks(point), Structure(), Cost()))
+
+
+def check(point: Mapping[str, Any]) -> None:
+    """UsageError naming the first two knobs of a point that cannot be had together."""
+    masked = point["lam"] > 0 or point["keep_prob"] < 1
+    fcn = point["model"] == "fcn"
+    compressed = masked or point["prune_ratio"] > 0 or point["bits"] > 0 or point["rank"] > 0
+    proximal = point["penalty"] == "nuclear_norm_prox" and point["alpha"] > 0
+    refused = {
+        "lam sets keep_prob of each layer itself; leave keep_prob at 1": point["lam"] > 0 and point["keep_prob"] < 1,
+        f"rank goes with model fcn, got {point['model']}": point["rank"] > 0 and not fcn,
+        f"prune_ratio goes with model fcn, got {point['model']}": point["prune_ratio"] > 0 and not fcn,
+        f"lam goes with model fcn, got {point['model']}": point["lam"] > 0 and not fcn,
+        "penalty nuclear_norm_prox goes with dense layers; leave rank at 0": proximal and point["rank"] > 0,
+        "finetune_epochs needs finetune=standard or adversarial": point["finetune_epochs"] > 0
+        and point["finetune"] == "none",
+        "finetune needs a net that is compressed: prune_ratio, keep_prob, lam, bits or rank": point["finetune_epochs"]
+        > 0
+        and not compressed,
+        "certify=1 does not go with bits: certificates do not cover quantized activations": bool(point["certify"])
+        and point["bits"] > 0,
+    }
+    for reason, wrong in refused.items():
+        if wrong:
+            raise UsageError(f"pareto: {reason}")
+
+
+def compression(point: Mapping[str, Any]) -> tuple[Stage, ...]:
+    """Removal, mask and quantization of a point, in this order; nothing where all are off."""
+    stages: list[Stage] = []
+    if point["prune_ratio"] > 0:
+        stages.append(Remove(ratio=point["prune_ratio"]))
+    if point["lam"] > 0:
+        stages.append(Prune(lam=point["lam"], mask=point["mask"], floor=point["keep_floor"]))
+    elif point["keep_prob"] < 1:
+        stages.append(Prune(keep_prob=point["keep_prob"], mask=point["mask"]))
+    if point["bits"] > 0:
+        stages.append(Quantize(bits=point["bits"]))
+    return tuple(stages)
+
+
+def finetune(point: Mapping[str, Any]) -> tuple[Train, ...]:
+    """The second training of a point: without penalty, its layers free of any Frobenius norm, its own rate and epochs.
+
+    standard: clean batches; adversarial: half of each batch by the adversary of the train_* settings.
+    """
+    if point["finetune"] == "none":
+        return ()
+    ratio = {"standard": 0.0, "adversarial": FINETUNE_RATIO}[point["finetune"]]
+    again = train({**point, "alpha": 0.0, "adversarial_ratio": ratio})
+    return (
+        dataclasses.replace(
+            again, epochs=point["finetune_epochs"], learning_rate=point["finetune_learning_rate"], frobenius=0.0
+        ),
+    )

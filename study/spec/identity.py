@@ -1,0 +1,75 @@
+"""A trial's identity: the hash of what differs from the defaults, and the seeds drawn from its own."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from study.spec.config import Measure, Stage, Train, Trial
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON knows it: tuples as lists, NumPy scalars as Python numbers, whole floats kept as floats."""
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        value = value.item()
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value
+
+
+def canonical(config: Any) -> dict[str, Any]:
+    """A configuration as a JSON-able dict with its type and only the fields that differ from their defaults."""
+    out: dict[str, Any] = {"type": type(config).__name__}
+    for f in dataclasses.fields(config):
+        value = plain(getattr(config, f.name))
+        if f.metadata.get("identity", True) and (f.default is dataclasses.MISSING or value != plain(f.default)):
+            out[f.name] = value
+    return out
+
+
+def canonical_trial(trial: Trial) -> dict[str, Any]:
+    """The whole trial as a JSON-able dict: what the fingerprint is taken of."""
+    return {
+        "seed": plain(trial.seed),
+        "stages": [canonical(s) for s in trial.stages],
+        "measures": [canonical(m) for m in trial.measures],
+    }
+
+
+def trial_of(found: Mapping[str, Any], root: str = "") -> Trial:
+    """The trial of a canonical form (canonical_trial's inverse); `root` is the data's folder. KeyError, TypeError for
+    what this version does not know."""
+    kinds = {kind.__name__: kind for kind in (*get_args(Stage), *get_args(Measure))}
+
+    def config(given: Mapping[str, Any]) -> Any:
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if k != "type"}
+        return kinds[given["type"]](**fields, **({"root": root} if given["type"] == "Load" else {}))
+
+    return Trial(
+        seed=found["seed"],
+        stages=tuple(map(config, found["stages"])),
+        measures=tuple(map(config, found["measures"])),
+    )
+
+
+def digest_of(value: Any) -> str:
+    """sha256 of a JSON-able value in canonical form, hexadecimal."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fingerprint(trial: Trial) -> str:
+    """The trial's identity: 16 hexadecimal digits of the hash of its non-default configuration."""
+    return digest_of(canonical_trial(trial))[:16]
+
+
+def base_key(trial: Trial) -> str:
+    """The identity of a trial's stages up to its first training: trials that share it share their trained base."""
+    at = next((i for i, s in enumerate(trial.stages) if isinstance(s, Train)), -1)
+    return digest_of([trial.seed, [canonical(s) for s in trial.stages[: at + 1]]])[:16]
+
+
+def seed_for(seed: int, purpose: str) -> int:
+    """An independent seed in [0, 2^63) for each purpose of a trial's seed."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:8], "big") >> 1

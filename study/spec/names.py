@@ -1,0 +1,110 @@
+"""Names where there are no columns (MLflow, Tune): the measure, then its coordinates after a slash."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from study.spec.knobs import AXES, shown
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The net-level numbers of a trial under flat names, a coordinate after a slash: robust_accuracy/linf_16_255."""
+    out = {}
+    for r in rows:
+        if r.get("step") is None and r["deterministic"] and r.get("layer") in (None, "mean", "product"):
+            out[metric_name(r)] = r["value"]
+    return out
+
+
+def eps_text(eps: float, norm: str) -> str:
+    """A budget as it stands in names: 16_255 for l_inf 16/255, else its digits (0.5)."""
+    whole = eps * 255 if norm == "linf" else 0.0
+    return f"{round(whole)}_255" if abs(whole - round(whole)) < 1e-9 and round(whole) else f"{eps:g}"
+
+
+def metric_name(r: Mapping[str, Any]) -> str:
+    """The name of a row where there are no columns (MLflow, Tune)."""
+    parts = [r["layer"] if r.get("layer") not in (None, "mean", "product") else None]
+    parts.append(r.get("norm"))
+    parts.append(eps_text(r["eps"], r["norm"]) if r.get("eps") is not None else None)
+    parts.append(f"kept_{r['kept']:g}" if r.get("kept") is not None else None)
+    parts.append(r["split"] if r.get("split") not in (None, "test") else None)
+    coordinate = "_".join(str(p) for p in parts if p)
+    return f"{r['measure']}/{coordinate}" if coordinate else str(r["measure"])
+
+
+# What each measure means, its unit and its range, for people who meet it in MLflow.
+MEANINGS: dict[str, tuple[str, str]] = {
+    "clean_accuracy": ("share of images classified correctly", "0 to 1"),
+    "clean_loss": ("mean cross-entropy on clean images", "nats, from 0"),
+    "robust_accuracy": ("share of images still classified correctly under the attack", "0 to 1"),
+    "relative_robust_accuracy": ("robust accuracy over clean accuracy (RA/SA)", "0 to 1"),
+    "loss_gap": ("mean cross-entropy at the worst points found (native PGD) minus at the clean ones", "nats"),
+    "loss_gap_art": ("the same at the attack's own worst points", "nats"),
+    "robust_accuracy_square": ("robust accuracy under Square, an attack without gradients", "0 to 1"),
+    "audit_flag": ("the attack without gradients beat the one with them: a sign of gradient masking", "0 or 1"),
+    "zero_gradient_share": ("share of images without any gradient at the clean point", "0 to 1"),
+    "loss_monotone": ("the worst loss grows with the budget", "0 or 1"),
+    "zero_eps_agrees": ("at budget 0 the attack gives clean accuracy", "0 or 1"),
+    "local_sensitivity_max": ("largest move of the encoder's output per move of the input", "from 0"),
+    "local_sensitivity_mean": ("its mean", "from 0"),
+    "gap_bound": ("bound on the loss gap (Corollary 3.3), from the encoder's Lipschitz bound", "nats, from 0"),
+    "gap_bound_product": ("the same from the product of the operator norms", "nats, from 0"),
+    "compress_eps_nu": ("residual of the rows beside the largest ones; lower is more compressible", "0 to 1"),
+    "compress_eps_sigma": ("residual of the spectrum beside the largest values; lower is more compressible",
+                           "0 to 1"),
+    "spread_nu": ("spread of the largest row norms", "from 0"),
+    "spread_sigma": ("spread of the largest singular values", "from 0"),
+    "frobenius_norm": ("Frobenius norm of a hidden layer", "from 0"),
+    "operator_norm": ("operator norm of a layer (linf: largest row l1 norm, l2: largest singular value)", "from 0"),
+    "operator_norm_bound": ("its upper bound from compressibility (Theorem 3.1)", "from 0"),
+    "operator_norm_bound_tight": ("the tighter form of that bound", "from 0"),
+    "operator_norm_lower": ("its lower bound", "from 0"),
+    "operator_norm_growth": ("operator norm after the ascent over before it", "from 0"),
+    "ascent_operator_norm": ("operator norm along the ascent", "from 0"),
+    "largest_row_energy": ("share of the squared Frobenius norm in the largest row", "0 to 1"),
+    "largest_singular_energy": ("share of the squared Frobenius norm in the largest singular value", "0 to 1"),
+    "alignment": ("alignment of consecutive layers", "0 to 1"),
+    "lipschitz_bound": ("Lipschitz bound of the whole encoder", "from 0"),
+    "lipschitz_bound_tight": ("the tighter form of that bound", "from 0"),
+    "pruned_accuracy": ("clean accuracy after keeping a share of the rows of every hidden layer", "0 to 1"),
+    "parameters": ("weights and biases of the net", "count"),
+    "macs": ("multiply-adds of one forward pass of one image", "count"),
+    "stored_bytes": ("size of the stored net", "bytes"),
+    "kept_share": ("share of a layer's weights that its mask keeps", "0 to 1"),
+    "training_passes": ("forward and backward passes over single images in all trainings", "count"),
+    "latency_seconds": ("wall time of one forward pass", "seconds"),
+    "train_loss": ("mean training loss of an epoch, penalty included; step = epoch", "nats, from 0"),
+    "validation_loss": ("mean cross-entropy on the validation split; step = epoch", "nats, from 0"),
+    "validation_accuracy": ("accuracy on the validation split; step = epoch", "0 to 1"),
+    "validation_adversarial_loss": ("the same under the training attack; step = epoch", "nats, from 0"),
+    "validation_adversarial_accuracy": ("the same under the training attack; step = epoch", "0 to 1"),
+}  # fmt: skip
+
+
+def meaning(measure: str) -> tuple[str, str]:
+    """What a measure means, and its unit or range; ("", "") for one that is not known."""
+    if measure.startswith("system/"):
+        words = measure.removeprefix("system/").split("_")
+        return f"{' '.join(words[:-1])} of the worker, sampled every second", words[-1]
+    if measure.endswith("_seconds") and measure not in MEANINGS:
+        return f"wall time of {measure.removesuffix('_seconds')}", "seconds, from 0"
+    return MEANINGS.get(measure, ("", ""))
+
+
+def table_of_meanings(measures: Iterable[str]) -> str:
+    """A Markdown table: measure, meaning, unit or range; system metrics and wall times in one line each."""
+    names = list(dict.fromkeys(measures))
+    single = [n for n in names if not n.startswith("system/") and (n in MEANINGS or not n.endswith("_seconds"))]
+    lines = ["| metric | meaning | unit or range |", "|---|---|---|"]
+    lines += [f"| `{name}` | {' | '.join(meaning(name))} |" for name in single]
+    if any(name.endswith("_seconds") and name not in MEANINGS for name in names):
+        lines.append("| `..._seconds` | wall time of a stage or measure | seconds |")
+    if any(name.startswith("system/") for name in names):
+        lines.append("| `system/...` | processor, memory and GPU of the worker, every second | percent or megabytes |")
+    return "\n".join(lines)
+
+
+def point_name(axes: Mapping[str, Any], seed: int) -> str:
+    """A point by its axes that differ from their defaults, and the seed; further keys are let pass."""
+    set_axes = [f"{axis} {shown(axes[axis])}" for axis, knob in AXES.items() if axes[axis] != knob.default]
+    return " ".join([*(set_axes or ["baseline"]), f"seed {seed}"])

@@ -1,0 +1,73 @@
+"""A study as its module declares it: arms or a search, presets, points. Declarative: no torch, no Ray."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from study.spec.domains import Domain, Value
+from study.spec.knobs import SEARCH
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One family's grid: the product of its axes' values."""
+
+    name: str
+    family: str
+    axes: Mapping[str, tuple[Value, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """A search in place of arms: one family's knobs, asked in this order, and what is sought (the names of SEARCH).
+
+    A knob is an axis, or a switch: a Choice under another name, which only decides what the knobs after it are asked.
+    """
+
+    family: str
+    knobs: Mapping[str, Domain]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    storage: str = ""
+    warm_start: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> Any:
+        """An option of the search, at its default where it is not set."""
+        return self.options.get(name, SEARCH[name].default)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """One scale of a study: arms (or a search), seeds and settings; `by_data` overrides settings where another data set
+    is named."""
+
+    seeds: tuple[int, ...]
+    arms: tuple[Arm, ...] = ()
+    search: Search | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    data: str = "digits"
+    model: str = "fcn"
+    by_data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    gpus_per_trial: float = 0.0
+    instance: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A named study: what it asks, the rows of the protocol that its paper preset covers, and its presets."""
+
+    name: str
+    question: str
+    figure: str
+    covers: tuple[str, ...]
+    presets: Mapping[str, Preset]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One trial of a study before it is built: family, seed, every axis, every setting."""
+
+    family: str
+    arms: tuple[str, ...]
+    seed: int
+    axes: Mapping[str, Value]
+    settings: Mapping[str, Any]

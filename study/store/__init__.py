@@ -1,0 +1,1 @@
+"""Where finished files lie, and what is in them."""

@@ -1,0 +1,131 @@
+"""A finished trial's net again, from its saved weights or from the beginning, and its numbers against its table."""
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from study.spec import datasets
+from study.spec.config import Trial
+from study.spec.errors import UsageError, closest
+from study.spec.identity import fingerprint, trial_of
+from study.spec.names import metric_name
+from study.store import results
+
+if TYPE_CHECKING:
+    from study.nets.net import Net
+
+IDENTITY = ("measure", "layer", "norm", "eps", "kept", "split", "step", "n")
+
+
+@dataclass
+class Comparison:
+    """What was measured again: rows compared, those that differ, and whether the net was trained again for it."""
+
+    trained: bool
+    rows: int = 0
+    different: list[str] = field(default_factory=list)
+    values: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def equal(self) -> bool:
+        """Every deterministic row has the same value, bit for bit."""
+        return self.rows > 0 and not self.different
+
+
+def again(folder: Path, wanted: str, data_dir: str, retrain: bool = False) -> Comparison:
+    """Measure the trial whose fingerprint begins with `wanted`; UsageError where that is none, or more than one.
+
+    From the weights in models/ where they are kept (training curves are then not compared), else by training again.
+    Equal numbers are promised on one CPU build at one thread count.
+    """
+    import torch
+
+    from study.sweep.worker import weights
+    from study.trial.run import run
+
+    name = _named(folder, wanted)
+    finished, trial = _read(folder, name, data_dir)
+    torch.set_num_threads(finished.provenance["threads"])
+    path = folder / weights.name_of(name)
+    kept = None
+    if path.exists() and not retrain:
+        try:
+            kept = weights.load(path)
+        except ValueError as error:
+            raise UsageError(f"{error}; measure it by training again: --retrain") from None
+    device = "cpu" if finished.provenance["device"] == "cpu" else "cuda"
+    *_, outcome = run(trial, resume=kept[1] if kept else None, device=device)
+    found = Comparison(trained=kept is None)
+    if kept:
+        assert outcome.state.net is not None
+        net = outcome.state.net.state_dict()
+        same = net.keys() == kept[0].keys() and all(torch.equal(net[k].cpu(), W) for k, W in kept[0].items())
+        found.different += [] if same else ["weights"]
+    _compare(found, finished.rows, outcome.rows)
+    return found
+
+
+def net(folder: Path, name: str, data_dir: str) -> "tuple[Net, tuple[int, int, int]]":
+    """The measured net of a finished trial from its saved weights, on the CPU, and the shape of one image.
+
+    UsageError where the trial or its weights are not there, ValueError for damaged weights.
+    """
+    import torch
+
+    from study.sweep.worker import weights
+    from study.trial.run import run
+
+    path = folder / weights.name_of(name)
+    if not path.exists():
+        raise UsageError(f"no weights of trial {name} are kept in {folder}")
+    finished, trial = _read(folder, name, data_dir)
+    torch.set_num_threads(finished.provenance["threads"])
+    *_, outcome = run(replace(trial, measures=()), resume=weights.load(path)[1])
+    assert outcome.state.net is not None
+    assert outcome.state.data is not None
+    return outcome.state.net, outcome.state.data.shape
+
+
+def _read(folder: Path, name: str, data_dir: str) -> tuple[results.Finished, Trial]:
+    """A finished trial's table and the trial that its configuration describes; UsageError where they do not agree."""
+    finished = results.read_trial(results.trial_path(folder, name))
+    if finished.rows[0]["status"] != "ok":
+        raise UsageError(f"trial {name} {finished.rows[0]['status']}: there is nothing to measure")
+    configuration = finished.provenance["configuration"]
+    load: dict[str, Any] = next((s for s in configuration["stages"] if s["type"] == "Load"), {})
+    data, here = load.get("data", "digits"), str(Path(data_dir).resolve())
+    root = here if data.startswith("imagefolder:") else datasets.folder(data, here)  # the table has no path of it
+    trial = trial_of(configuration, root)
+    if fingerprint(trial) != name:
+        raise UsageError(f"trial {name} was written by a version whose configurations this one does not read")
+    return finished, trial
+
+
+def _named(folder: Path, wanted: str) -> str:
+    names = [path.stem for path in sorted((folder / "trials").glob("*.parquet"))]
+    fits = [name for name in names if name.startswith(wanted)]
+    if len(fits) != 1 or not wanted:
+        near = closest(wanted, names) if not fits else "; write more of it."
+        raise UsageError(f"{len(fits)} finished trials of {folder} are called {wanted!r}{near}")
+    return fits[0]
+
+
+def _compare(found: Comparison, there: list[dict[str, Any]], here: list[dict[str, Any]]) -> None:
+    """Deterministic rows against each other; without training those of its curves are left out."""
+
+    def table(rows: list[dict[str, Any]]) -> dict[str, float]:
+        chosen = [r for r in rows if r["deterministic"] and (found.trained or r.get("step") is None)]
+        at = [[r.get(c) if c != "step" or r.get(c) is None else float(r[c]) for c in IDENTITY] for r in chosen]
+        return {json.dumps(key): r["value"] for key, r in zip(at, chosen, strict=True)}
+
+    old, new = table(there), table(here)
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key, math.inf), new.get(key, -math.inf)
+        found.rows += 1
+        if a != b and not (math.isnan(a) and math.isnan(b)):
+            found.different.append(metric_name(dict(zip(IDENTITY, json.loads(key), strict=True))))
+    for r in here:
+        if r["measure"] in ("clean_accuracy", "robust_accuracy", "stored_bytes", "macs") and r.get("split") != "train":
+            found.values[metric_name({c: r.get(c) for c in IDENTITY})] = r["value"]

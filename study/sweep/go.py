@@ -1,0 +1,286 @@
+"""One sweep from start to end: pre-flight checks, back end, tracking, report, exit status."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from study.spec import datasets
+from study.spec.errors import UsageError, without_secrets
+from study.store import mirror, places, results
+from study.store.lease import Lease, in_use, lock
+from study.sweep import listing, runner
+from study.sweep.plan import plan as plans
+from study.sweep.plan import search_record
+from study.sweep.plan.costs import duration
+from study.sweep.plan.job import Job
+from study.sweep.plan.plan import Plan
+from study.sweep.plan.source import FixedList, Source
+from study.sweep.preflight import preflight
+from study.sweep.worker.listener import Options
+from study.sweep.worker.monitor import gpu_count
+
+if TYPE_CHECKING:
+    from study.tracking import Tracker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Switches:
+    """How the sweep runs, where it does not change what it finds."""
+
+    resume: bool = False
+    retry_failed: bool = False
+    in_process: bool = False
+    address: str = ""
+    tracking_uri: str = ""
+    json: bool = False
+
+
+def go(plan: Plan, options: Options, switches: Switches, again: str, out: Console, err: Console) -> int:
+    """Run a sweep and return its exit status; UsageError before anything is started or written."""
+    if not in_use(plan.folder):  # the copy of an S3 output belongs to the driver that works in it
+        _pull(plan)
+    plan, found = plans.against_folder(plan, switches.resume, switches.retry_failed)
+    options = replace(options, gpus_per_trial=plan.gpus_per_trial)
+    from study import tracking
+
+    uri = switches.tracking_uri or tracking.default_uri()
+    preflight(plan, uri, switches.address, switches.in_process)
+    left = set(plan.jobs) - set(plans.done(plan.folder))
+    left -= set() if switches.retry_failed else set(results.failures(plan.folder))
+    err.print(where(switches), markup=False)
+    workers = listing.expected_workers(plan, options.max_concurrent, switches.in_process, bool(switches.address))
+    listing.show_plan(err, plan, False, workers=workers, pending=plan.total - len(plan.jobs) + len(left))
+    if (spare := gpu_count()) and not plan.gpus_per_trial:
+        err.print(f"Note: {spare} GPU(s) here stay unused; give --gpus-per-trial 0.25 to use them.")
+    if found and found.get("commit") != (commit := plans.git_commit()):
+        err.print(f"Note: {found['commit']} began this folder and {commit} goes on; each table names its own commit.")
+    with _locked(plan, switches) if found else nullcontext((None, plan, None)) as (_, plan, found):
+        if found and search_record.complete(plan, found) and not runner.pending(plan, switches.retry_failed):
+            err.print("Nothing left to run.")
+            tracker = _tracker(plan, found, uri, plan.jobs)
+            report = runner.outcome(plan)
+            code = finish(plan, report, tracker, switches, again, out, err)
+            _close(tracker, "FAILED" if report.failed else "FINISHED", plan.folder, plan.folder, err)
+            _send_home(plan, uri, err)
+            return code
+    if found:  # accepted as it stood; a damaged table that was set aside above is no reason to ask for --resume
+        switches = replace(switches, resume=True)
+    return _run(plan, options, switches, again, uri, out, err)
+
+
+def _pull(plan: Plan) -> None:
+    try:
+        mirror.pull(plan.place)
+    except places.Unavailable as error:
+        raise UsageError(f"--output {error}") from None
+
+
+@contextmanager
+def _locked(plan: Plan, switches: Switches) -> Iterator[tuple[Lease | None, Plan, dict[str, Any] | None]]:
+    """The output for this driver alone, and the plan against what stands there now: until the lock was had another
+    driver may have gone on there."""
+    with lock(plan.folder, plan.place) as lease:
+        _pull(plan)
+        yield lease, *plans.against_folder(plan, switches.resume, switches.retry_failed)
+
+
+def _run(
+    plan: Plan,
+    options: Options,
+    switches: Switches,
+    again: str,
+    uri: str,
+    out: Console,
+    err: Console,
+) -> int:
+    leave: Callable[[], None] | None = None
+    workers = 1
+    if not switches.in_process:
+        from study.sweep.ray import backend
+
+        backend.connect(switches.address)
+        leave = backend.disconnect
+    tracker = lease = None
+    status = "KILLED"
+    try:
+        if not switches.in_process:
+            from study.sweep.ray import nodes
+
+            if switches.address and isinstance(plan.place, Path):
+                nodes.check_shared(plan.place)
+            if switches.address and not plan.gpus_per_trial and (gpus := nodes.total("GPU")):
+                err.print(unused_gpus(plan, gpus), markup=False)
+            workers = backend.concurrency(options)
+        with _locked(plan, switches) as (lease, plan, found):
+            if ended := runner.clean_up(plan.place):
+                err.print(f"Ended {len(ended)} processes that a killed driver of this folder had left.")
+            manifest = runner.write_manifest(plan, found, lease=lease)
+            jobs = runner.pending(plan, switches.retry_failed)
+            tracker = _tracker(plan, manifest, uri, [n for n in plan.jobs if n not in jobs])
+            source = _source(plan, manifest, jobs, lease)
+            report = runner.run(
+                plan, source, options, err, ray_backend=not switches.in_process, workers=workers, tracker=tracker
+            )
+            status = "FAILED" if report.failed else "KILLED" if report.out_of_time else "FINISHED"
+            code = finish(plan, report, tracker, switches, again, out, err)
+    except (KeyboardInterrupt, runner.Terminated):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if lease and lease.lost:
+            err.print(f"Another driver has taken over {plan.place}.", markup=False)
+        count = len(plans.done(plan.folder))
+        err.print(f"\nInterrupted: {count} of {plan.total} trials are finished and kept. Go on with:\n  {again}")
+        raise
+    finally:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if tracker:
+            artifacts = plan.folder if status != "KILLED" or plan.folder.joinpath("report.html").exists() else None
+            _close(tracker, status, plan.folder, artifacts, err)
+            if not (lease and lease.lost):
+                _send_home(plan, uri, err)
+        if leave:
+            leave()
+        signal.signal(signal.SIGINT, before)
+    return code
+
+
+def _source(plan: Plan, manifest: Mapping[str, Any], jobs: Mapping[str, Job], lease: Lease | None) -> Source:
+    """The grid's pending jobs in order, or a search that begins with the pending ones of its points."""
+    if plan.preset.search is None:
+        return FixedList(jobs)
+    from study.sweep.search.asking import Asking
+
+    def keep(asking: Asking) -> None:
+        runner.write_manifest(asking.grown(), manifest, complete=asking.over, lease=lease)
+
+    return Asking(plan, manifest["sweep"], jobs, keep)
+
+
+def _tracker(plan: Plan, manifest: Mapping[str, Any], uri: str, over: Iterable[str]) -> "Tracker":
+    """The tracker of a sweep, given first the trials that were over before, which a lost store may lack."""
+    from study import tracking
+
+    tracker = tracking.Tracker(uri, plan.folder, manifest)
+    for name in over:
+        tracker.trial(name)
+    return tracker
+
+
+def _close(tracker: "Tracker", status: str, folder: Path, artifacts: Path | None, err: Console) -> None:
+    if problem := tracker.close(status, artifacts):
+        err.print(
+            f"MLflow did not take everything ({problem}). The results folder is complete; deliver the rest with: "
+            f"python -m study.tracking rebuild {_short(folder)}",
+            markup=False,
+        )
+
+
+def _send_home(plan: Plan, uri: str, err: Console) -> None:
+    """Copy what only the driver has (report, figures, journals, MLflow's SQLite) to an output in S3."""
+    if isinstance(plan.place, Path):
+        return
+    from study import tracking
+
+    try:
+        if uri.startswith("sqlite:///"):
+            mirror.copy_database(tracking.sqlite_file(uri), plan.folder / "mlflow.db")
+        mirror.push(plan.place)
+    except places.Unavailable as error:
+        err.print(f"Not everything of {plan.folder} could be copied ({error}).", markup=False)
+
+
+def unused_gpus(plan: Plan, gpus: float) -> str:
+    """What to say when a cluster has GPUs and the preset is not made for them."""
+    made = [f"--preset {name}" for name, preset in plan.study.presets.items() if preset.gpus_per_trial]
+    others = " or ".join([*made, "--gpus-per-trial 0.25"])
+    return f"Note: the {gpus:g} GPU(s) of this cluster stay unused by the preset {plan.preset_name}; give {others}."
+
+
+def where(switches: Switches) -> str:
+    """The first line: on what the trials will run."""
+    if switches.in_process:
+        return "In this process, one trial after another."
+    return f"Ray: the cluster at {switches.address}" if switches.address else f"Ray: a local one, {os.cpu_count()} CPUs"
+
+
+def finish(
+    plan: Plan,
+    report: runner.Report,
+    tracker: "Tracker",
+    switches: Switches,
+    again: str,
+    out: Console,
+    err: Console,
+) -> int:
+    """Write the report, keep the front's models, print the summary and say what to type next; the exit status."""
+    from analysis import report as reports
+    from study.tracking import ui_command
+
+    uri = tracker.uri
+    address = _short(plan.place) if isinstance(plan.place, Path) else str(plan.place)
+    data = datasets.folder(plan.data, plan.data_dir)
+    summary = reports.write(plan.folder, address, _short(Path(data)) if data else "")
+    if not report.out_of_time:  # a search that goes on has another front
+        keep_models(plan, [model["trial"] for model in summary.front if model["weights"]], tracker, err)
+    if switches.json:
+        record = {
+            "folder": str(plan.folder),
+            "output": str(plan.place),
+            "trials": report.total,
+            "finished": report.finished,
+            "diverged": report.diverged,
+            "failed": report.failed,
+            "lost": 0 if report.out_of_time else report.lost,
+            "out_of_time": report.out_of_time,
+            "seconds": round(report.seconds, 1),
+            "claims": summary.claims,
+            "front": summary.front,
+            "tracking_uri": without_secrets(uri),
+        }
+        print(json.dumps(record, indent=1))
+    else:
+        out.print()
+        out.print(summary.text(), markup=False)
+        counts = f"{report.finished} of {report.total} trials finished"
+        counts += f" ({report.diverged} diverged)" if report.diverged else ""
+        counts += f", {len(report.failed)} failed" if report.failed else ""
+        out.print(f"\n{counts}{f' in {duration(report.seconds)}' if report.seconds else ''}.", markup=False)
+        for name, cause in list(report.failed.items())[:5]:
+            out.print(f"  {name}: {cause}; log: {plan.folder / 'failed' / name}.json", markup=False)
+        if report.failed:
+            retry = again if "--retry-failed" in again else f"{again} --retry-failed"
+            out.print(f"  run them again with: {retry}", markup=False)
+        if report.out_of_time:
+            out.print(f"The time budget is used up; go on with: {again}", markup=False)
+        elif report.lost:
+            out.print(f"  {report.lost} ended without a result or a cause; go on with: {again}", markup=False)
+        if summary.front:
+            out.print(f"Front:   {_short(plan.folder / 'front.csv')}", markup=False)
+        out.print(f"Report:  {_short(plan.folder / 'report.html')}", markup=False)
+        out.print(f"Compare: {ui_command(uri, tracker.experiment)}", markup=False)
+    return 1 if report.lost and not report.out_of_time else 3 if report.failed else 0
+
+
+def keep_models(plan: Plan, trials: list[str], tracker: "Tracker", err: Console) -> None:
+    """Log the nets of finished trials as MLflow models; one that cannot be exported is named and left out."""
+    from study.sweep import evaluate
+
+    for count, trial in enumerate(trials, 1):
+        if tracker.has_model(trial):
+            continue
+        with err.status(f"Exporting the front's models to MLflow: {count} of {len(trials)}"):
+            try:
+                tracker.model(trial, *evaluate.net(plan.folder, trial, datasets.folder(plan.data, plan.data_dir)))
+            except Exception as error:  # torch.export raises many kinds, and a user's net may be untraceable in any way
+                cause = (str(error).splitlines() or [type(error).__name__])[0]
+                err.print(f"The net of trial {trial} was not logged as an MLflow model: {cause}", markup=False)
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

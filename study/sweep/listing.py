@@ -1,0 +1,128 @@
+"""What the command line prints about studies, plans and folders, as text and as JSON."""
+
+import json
+import os
+from typing import Any
+
+from rich.console import Console
+
+from study.spec.domains import Choice, Domain, LogUniform
+from study.spec.expand import moving
+from study.spec.knobs import shown
+from study.sweep.plan import costs
+from study.sweep.plan import plan as plans
+from study.sweep.plan.plan import Plan
+
+
+def expected_workers(plan: Plan, max_concurrent: int = 0, in_process: bool = False, cluster: bool = False) -> int:
+    """Trials at once: one in this process, what fits on this machine or on one GPU, 0 for a cluster not yet seen."""
+    if in_process:
+        return 1
+    if cluster:
+        return 0
+    fits = 1 / plan.gpus_per_trial if plan.gpus_per_trial else (os.cpu_count() or 1) / plan.cpus_per_trial
+    return max(1, min(int(fits + 1e-9), max_concurrent or int(fits + 1)))
+
+
+def facts(plan: Plan, workers: int, pending: int | None = None) -> dict[str, Any]:
+    """Trials, seconds, disk and cost of a plan's pending trials (all by default) on `workers` workers (0: unknown)."""
+    trials = plan.total if pending is None else pending
+    start = costs.SECONDS["gpu" if plan.gpus_per_trial else "cpu"]["start"]
+    work = trials * plan.estimated_trial_seconds
+    return {
+        "trials": plan.total,
+        "seconds": start + work / max(1, workers),
+        "workers": workers,
+        "megabytes": trials * costs.BYTES_PER_TRIAL / 1e6,
+        "dollars": costs.dollars(work, plan.gpus_per_trial, plan.preset.instance),
+        "past_trials": plan.past_trials,
+    }
+
+
+def cost_text(f: dict[str, Any], plan: Plan) -> str:
+    """A plan's cost in a line."""
+    where = "on 1 worker" if f["workers"] == 1 else f"on {f['workers']} workers"
+    if f["workers"] == 0:
+        where = "of one worker's time, spread over the cluster"
+    elif plan.gpus_per_trial:
+        where = f"on 1 GPU, {plan.gpus_per_trial:g} per trial"
+    price = f", about ${f['dollars']:.0f} on {plan.preset.instance}" if f["dollars"] else ""
+    return f"about {costs.duration(f['seconds'])} {where}, {f['megabytes']:.0f} MB{price}"
+
+
+def show(out: Console, as_json: bool) -> None:
+    """Every study: what it asks, the rows it covers, trials and cost per preset."""
+    records: list[dict[str, Any]] = []
+    for name in plans.study_names():
+        study = plans.find_study(name)
+        presets = {}
+        for preset in study.presets:
+            plan = plans.make(plans.Request(study=name, preset=preset), need_data=False)
+            cost = facts(plan, expected_workers(plan))
+            presets[preset] = cost | {"text": cost_text(cost, plan)}
+        records.append(
+            {
+                "name": name,
+                "question": study.question,
+                "figure": study.figure,
+                "covers": list(study.covers),
+                "presets": presets,
+            }
+        )
+    if as_json:
+        print(json.dumps(records, indent=1))
+        return
+    for record in records:
+        rows = f"; rows {', '.join(record['covers'])}" if record["covers"] else ""
+        out.print(f"[bold]{record['name']}[/bold]  ({record['figure']}{rows})")
+        out.print(f"  {record['question']}")
+        for preset, f in record["presets"].items():
+            out.print(f"  {preset:7} {f['trials']:4} trials, {f['text']}", markup=False)
+    out.print("\nRun one with: python -m study.launch NAME [--preset PRESET]; its points: add --dry-run", markup=False)
+
+
+def show_plan(
+    out: Console, plan: Plan, as_json: bool, *, workers: int, points: bool = False, pending: int | None = None
+) -> None:
+    """A plan: trials, time, disk, cost of the pending ones; with `points`, every trial."""
+    f = facts(plan, workers, pending)
+    if as_json:
+        rows = [{"trial": n, "family": j.family, "seed": j.trial.seed, **j.axes} for n, j in plan.jobs.items()]
+        print(json.dumps({"configuration": plan.configuration(), **f, "points": rows}, indent=1))
+        return
+    configuration = plan.configuration()
+    source = f"scaled by {plan.past_trials} past trials" if plan.past_trials else "from the table of stage times"
+    out.print(f"{plan.study.name} ({plan.preset_name}): {plan.study.question}", markup=False)
+    on = f"data {configuration['data']}, model {plan.model}, " if plan.data else ""
+    out.print(f"  {on}{len(plan.seeds)} seeds", markup=False)
+    for arm in plan.preset.arms:
+        axes = "; ".join(f"{k} {', '.join(map(shown, vs))}" for k, vs in arm.axes.items())
+        out.print(f"  {arm.name:17} {arm.family}: {axes}", markup=False)
+    if search := plan.preset.search:
+        knobs = "; ".join(f"{name} {_domain(domain)}" for name, domain in search.knobs.items())
+        out.print(f"  search {search.family}: {knobs}", markup=False)
+        out.print(
+            f"  {' against '.join(search['objectives'])}, clean accuracy from {search['floor']:g}; "
+            f"{search['evaluations']} evaluations by {search['sampler']} (seed {search['sampler_seed']}), "
+            f"then the front at every seed",
+            markup=False,
+        )
+    left = "" if pending is None or pending == f["trials"] else f", {pending} of them left"
+    out.print(f"  {f['trials']} trials{left}: {cost_text(f, plan)} ({source})", markup=False)
+    out.print(f"  results in {plan.place}", markup=False)
+    if points:
+        arms = {(p.seed, *p.axes.values()): p.arms for p in plan.points}
+        lines = [["trial", "family", "arms", "seed", *moving(plan.preset)]]
+        for name, job in plan.jobs.items():
+            where = arms[(job.trial.seed, *job.axes.values())]
+            lines.append([name, job.family, "+".join(where), str(job.trial.seed)])
+            lines[-1] += [shown(job.axes[a]) for a in moving(plan.preset)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+        for line in lines:
+            out.print("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip(), markup=False)
+
+
+def _domain(domain: Domain) -> str:
+    if isinstance(domain, Choice):
+        return ", ".join(map(shown, domain.values))
+    return f"{domain.low:g} to {domain.high:g}{' (log)' if isinstance(domain, LogUniform) else ''}"

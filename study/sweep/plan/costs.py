@@ -1,0 +1,114 @@
+"""What a sweep will cost before it is started: seconds per stage from a committed table, scaled by past runs."""
+
+import math
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from study.spec.datasets import DATASETS
+
+# Seconds on one CPU thread (2-core x86-64 at about 3 GHz, torch 2.14, fully connected nets), fitted to the pilot's
+# stage times. `*_flop` are seconds per floating-point operation, `*_step` the overhead of one iteration. The GPU
+# column is arithmetic (a tenth of an A10G's fp32 peak), not a measurement.
+SECONDS = {
+    "cpu": {"start": 20.0, "trial": 0.15, "step": 1.2e-3, "step_flop": 3.0e-11, "pass": 2.0e-3, "pass_flop": 3.0e-11},
+    "gpu": {"start": 60.0, "trial": 0.5, "step": 1.5e-3, "step_flop": 3.0e-13, "pass": 3.0e-3, "pass_flop": 3.0e-13},
+}
+# US dollars per hour, on demand, us-east-1, list price as of 2025.
+DOLLARS_PER_HOUR = {"g4dn.xlarge": 0.526, "g5.xlarge": 1.006, "g5.2xlarge": 1.212}
+GPUS = {"g4dn.xlarge": 1, "g5.xlarge": 1, "g5.2xlarge": 1}
+# Share of one 24 GB GPU that a trial takes, by family and model ("*": any other). A process costs 0.5 GB of CUDA
+# context before anything else; the share also fences its memory (sweep/worker/attempt.py), and a trial
+# that does not fit is tried once more with twice as much. Arithmetic, not measurements.
+GPU_SHARES = {
+    ("operator_norm", "*"): 0.25,  # one matrix; its decompositions are serial and leave the GPU idle
+    ("*", "fcn"): 0.25,  # 4 x 2000: 0.3 GB of weights, gradients, moments; kernels too small to fill a GPU alone
+    ("*", "fcn, wide"): 0.5,  # from 4096 up: weights grow with the square, and the kernels fill half a GPU
+    ("*", "resnet18"): 0.5,  # 0.2 GB of weights, but some GB of activations while whole batches are attacked
+    ("*", "vit"): 0.5,
+    ("*", "*"): 1.0,  # a user's model: nothing is known of it; --gpus-per-trial says better
+}
+WIDE = 4096
+BYTES_PER_TRIAL = 45_000
+INPUTS = {"digits": 64, "mnist": 784, "fashion_mnist": 784}
+OTHER_IMAGES = (50_000, 10_000)
+RESNET18_MULTIPLICATIONS = 37e6
+
+
+def multiplications(model: str, data: str, width: int, depth: int) -> float:
+    """Multiply-adds of one forward pass of one image; a user's model is taken for an FCN of the set size."""
+    if model == "resnet18":
+        return RESNET18_MULTIPLICATIONS
+    if model == "vit":
+        return 64 * depth * 12 * width**2
+    return INPUTS.get(data, 3072) * width + (depth - 1) * width**2
+
+
+def trial_seconds(data: str, model: str, settings: Mapping[str, Any], gpu: bool) -> float:
+    """Estimated wall seconds of one trial on one worker: trainings, attacks and the rest, from the table.
+
+    `settings` with the axes of the trial's point. Without data: one singular value decomposition per ascent step.
+    """
+    s = SECONDS["gpu" if gpu else "cpu"]
+    if not data:
+        size = settings["rows"] * settings["columns"] * min(settings["rows"], settings["columns"])
+        return s["trial"] + settings["ascent_steps"] * (s["step"] + 40 * size * s["step_flop"])
+    train_all, test_all = DATASETS[data].images if data in DATASETS else OTHER_IMAGES
+    train, test = settings["train_size"] or train_all, settings["test_size"] or test_all
+    madds = multiplications(model, data, settings["width"], settings["depth"])
+    tuned = {"none": 0.0, "standard": 1.0, "adversarial": 1 + 0.5 * settings["train_steps"]}[settings["finetune"]]
+    epochs = settings["epochs"] * (1 + settings["adversarial_ratio"] * settings["train_steps"])
+    epochs += tuned * settings["finetune_epochs"]
+    training = epochs * (math.ceil(train / settings["batch_size"]) * s["step"] + train * madds * 6 * s["step_flop"])
+    budgets = len(settings["eps_linf"]) + len(settings["eps_l2"])
+    passes = budgets * settings["attack_iterations"] * settings["attack_restarts"] * 2 + 2 * settings["gap_iterations"]
+    attacking = passes * (s["pass"] + test * madds * 3 * s["pass_flop"])
+    return s["trial"] + training + attacking
+
+
+def past_ratio(results: Path, device: str, most: int = 60) -> tuple[float, int]:
+    """Median of measured over estimated seconds of the newest trials under a folder of results, and their number."""
+    files = sorted(results.glob("*/trials/*.parquet"), key=lambda p: -p.stat().st_mtime)[:most]
+    ratios = []
+    for path in files:
+        provenance = _footer(path)
+        if provenance.get("estimated_seconds", 0) > 0 and (provenance.get("device") == "cpu") == (device == "cpu"):
+            ratios.append(provenance["wall_seconds"] / provenance["estimated_seconds"])
+    return (statistics.median(ratios), len(ratios)) if ratios else (1.0, 0)
+
+
+def _footer(path: Path) -> dict[str, Any]:
+    import json
+
+    try:
+        return json.loads((pq.read_metadata(path).metadata or {})[b"provenance"])
+    except (OSError, KeyError, ValueError):  # a damaged file is named by the sweep itself; it just does not scale
+        return {}
+
+
+def gpu_share(family: str, model: str, width: int) -> float:
+    """Share of a GPU that a trial of a family gets by default, from GPU_SHARES."""
+    kind = "fcn, wide" if model == "fcn" and width >= WIDE else model
+    return next(GPU_SHARES[key] for key in ((family, "*"), ("*", kind), ("*", "*")) if key in GPU_SHARES)
+
+
+def dollars(seconds_of_workers: float, gpus_per_trial: float, instance: str) -> float:
+    """Price of so many worker seconds on a cluster of `instance`, packed by GPU fraction; 0 for an unknown one."""
+    if instance not in DOLLARS_PER_HOUR or gpus_per_trial <= 0:
+        return 0.0
+    return seconds_of_workers * gpus_per_trial / GPUS[instance] / 3600 * DOLLARS_PER_HOUR[instance]
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 45 s, 3 min 20 s, 2 h 5 min."""
+    seconds = max(0, round(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, rest = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"

@@ -1,0 +1,81 @@
+"""What a sweep is refused for before it is planned: attacks, sizes, data and models that cannot be had."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from study.nets import sources
+from study.spec import datasets
+from study.spec.errors import UsageError, closest
+from study.store import mirror, places
+
+
+def check_attack(model: str, settings: Mapping[str, Any]) -> None:
+    """Attacks that this data or model cannot be given."""
+    attack, backend = settings["attack"], settings["attack_backend"]
+    if settings["binary"] and attack in ("apgd_dlr", "autoattack", "autoattack_pair"):
+        raise UsageError(
+            f"--set attack: {attack} uses the DLR loss, which needs three classes; give apgd, pgd or square"
+        )
+    if settings["certify"] and (model != "fcn" or attack != "apgd" or backend != "native"):
+        raise UsageError(
+            f"--set certify: certificates go with attack=apgd, attack_backend=native and model fcn, "
+            f"got {attack}, {backend}, {model or 'no model'}"
+        )
+
+
+def check_sizes(data: str, settings: Mapping[str, Any]) -> None:
+    """The split's arithmetic, where the data set's size is known: every part must hold each class once."""
+    info = datasets.DATASETS.get(data)
+    if info is None:
+        return
+    left = {}
+    for name, have in zip(("train_size", "test_size"), info.images, strict=True):
+        size = left[name] = settings[name] or have
+        if size > have:
+            raise UsageError(f"--set {name}: {size} is more than the {have} images of {data}")
+        if size < have and not info.classes <= size <= have - info.classes:
+            raise UsageError(
+                f"--set {name}: {size} of {have} images cannot be drawn with all {info.classes} classes of {data} "
+                f"on both sides; give {info.classes} to {have - info.classes}, or 0 for all"
+            )
+    share = settings["validation"]
+    if share and not info.classes <= round(share * left["train_size"]) <= left["train_size"] - info.classes:
+        raise UsageError(
+            f"--set validation: {share:g} of {left['train_size']} training images are too few "
+            f"for the {info.classes} classes of {data}; give a larger share"
+        )
+
+
+def data_digest(data: str, data_dir: str, need_data: bool) -> str:
+    """The data's content digest; empty for a named data set that is not there, unless it is needed."""
+    try:
+        return sources.digest(data, data_dir)
+    except UsageError:
+        if need_data or data not in datasets.DATASETS:
+            raise
+        return ""
+
+
+def warm_start(output: str, looked_at: bool) -> str:
+    """The full address of an earlier output; UsageError unless it holds results, if it is to be looked at."""
+    try:
+        place = places.at(output)
+        if looked_at and not (mirror.local(output) / "study.json").exists():
+            raise UsageError("not a folder of results, it has no study.json")
+    except (places.Unavailable, UsageError) as error:
+        raise UsageError(f"--warm-start {output}: {str(error).removeprefix('--output ')}") from None
+    return str(place)
+
+
+MODELS = ("fcn", "resnet18", "vit")
+
+
+def model_digest(model: str) -> str:
+    """The digest of a user's model function, empty for the project's own; UsageError for an unknown one."""
+    if datasets.is_user_function(model):
+        return sources.source_digest(sources.user_function(model, "model"))
+    if model not in MODELS:
+        raise UsageError(
+            f"unknown model {model!r}{closest(model, MODELS)} Models: {', '.join(MODELS)} or package:function"
+        )
+    return ""

@@ -1,0 +1,43 @@
+"""A search as study.json keeps it."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from study.spec.identity import plain
+from study.spec.knobs import AXES, SEARCH
+from study.spec.objectives import selector
+
+if TYPE_CHECKING:
+    from study.sweep.plan.plan import Plan
+
+
+def record(plan: "Plan") -> dict[str, Any]:
+    """A search as study.json keeps it: knobs, resolved objectives, and every option."""
+    search = plan.preset.search
+    assert search is not None
+    knobs = {
+        name: {"kind": type(domain).__name__} | {k: plain(v) for k, v in dataclasses.asdict(domain).items()}
+        for name, domain in search.knobs.items()
+    }
+    out = {name: plain(search[name]) for name in SEARCH} | {"family": search.family, "knobs": knobs}
+    out["objectives"] = [selector(name, plan.settings) for name in search["objectives"]]
+    return json.loads(json.dumps(out | {"warm_start": list(search.warm_start)}))
+
+
+def part(plan: "Plan", complete: bool) -> dict[str, Any]:
+    """What only a search's study.json holds: the search, its points so far, whether it is at its end."""
+    if plan.preset.search is None:
+        return {}
+    points = [
+        {"trial": name, "family": job.family, "seed": job.trial.seed}
+        | {"axes": {axis: value for axis, value in job.axes.items() if value != AXES[axis].default}}
+        for name, job in plan.jobs.items()
+    ]
+    return {"search": record(plan), "points": points, "complete": complete}
+
+
+def complete(plan: "Plan", found: Mapping[str, Any]) -> bool:
+    """Whether a folder holds this plan to its end; always so of a grid whose trials are all there."""
+    return plan.preset.search is None or (found.get("complete", False) and found["search"] == record(plan))

@@ -1,0 +1,55 @@
+"""Where jobs come from: both back ends ask a source for ready jobs and tell it which are over."""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Protocol
+
+from study.sweep.plan.job import Job
+
+
+class Source(Protocol):
+    """Hands out ready jobs in the driver."""
+
+    @property
+    def over(self) -> bool:
+        """Every job was handed out and told; a search knows after the `next` that found no more."""
+
+    @property
+    def jobs(self) -> Mapping[str, Job]:
+        """Every job known so far, by fingerprint."""
+
+    @property
+    def total(self) -> int:
+        """How many jobs will have been handed out in the end, as far as is known."""
+
+    def next(self) -> Job | None:
+        """A job to run now; None when it must wait for one that is running, or when all is over."""
+
+    def told(self, job: Job) -> None:
+        """A job is published, or its failure noted."""
+
+
+class FixedList:
+    """The jobs of a grid, in order."""
+
+    def __init__(self, jobs: Mapping[str, Job]) -> None:
+        self.jobs = jobs
+        self.total = len(jobs)
+        self._left, self._out = deque(jobs.values()), set[str]()
+
+    @property
+    def over(self) -> bool:
+        """Every job was handed out and told."""
+        return not self._left and not self._out
+
+    def next(self) -> Job | None:
+        """The next of the list."""
+        if not self._left:
+            return None
+        job = self._left.popleft()
+        self._out.add(job.fingerprint)
+        return job
+
+    def told(self, job: Job) -> None:
+        """One less to wait for."""
+        self._out.discard(job.fingerprint)

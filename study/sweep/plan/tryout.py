@@ -1,0 +1,31 @@
+"""The checks of a plan that need torch: the data can be read, the model can be built."""
+
+from study.nets.build import build
+from study.nets.data import load
+from study.spec import datasets
+from study.spec.config import Build, Load, Trial
+from study.spec.errors import UsageError
+
+
+def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) -> None:
+    """UsageError when the first trial's data cannot be loaded or its model cannot be built and run."""
+    stages = {type(stage): stage for stage in trial.stages}
+    wanted, model = stages[Load], stages[Build]
+    assert isinstance(wanted, Load)
+    assert isinstance(model, Build)
+    try:
+        dataset = load(wanted, trial.seed)
+    except ValueError as error:  # scikit-learn's splitter: more images asked for than there are, or too few per class
+        raise UsageError(f"data {datasets.label(data)} cannot be split as asked: {error}") from None
+    try:
+        net = build(model, dataset.shape, dataset.classes, (dataset.mean, dataset.std), 0)
+        logits = net.eval()(dataset.test.x[:2])
+    except UsageError:
+        raise
+    except Exception as error:  # a user's model may raise anything; the message is what helps
+        raise UsageError(f"--model {model.model} cannot be used: {type(error).__name__}: {error}") from None
+    if logits.shape != (2, dataset.classes):
+        raise UsageError(
+            f"--model {model.model} must return logits of shape (N, {dataset.classes}), "
+            f"got {tuple(logits.shape)} for N = 2"
+        )

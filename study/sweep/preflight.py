@@ -1,0 +1,80 @@
+"""What is looked at before anything is started or written."""
+
+import socket
+import tempfile
+
+from study.spec.errors import UsageError
+from study.spec.expand import axes_of
+from study.spec.studies import Point, Search
+from study.store.places import S3Path
+from study.sweep.plan.job import Job
+from study.sweep.plan.plan import Plan, job_of
+from study.sweep.worker.monitor import gpu_count
+
+
+def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
+    """UsageError for all that would fail later: tracking store, Ray address, GPU, data, model, output folder."""
+    from study import tracking
+
+    tracking.check_uri(uri)
+    if address and not in_process:
+        check_reachable(address)
+    if plan.gpus_per_trial > 0 and (in_process or not address) and gpu_count() == 0:
+        raise UsageError(
+            f"this sweep wants {plan.gpus_per_trial:g} GPU per trial and there is no GPU here; "
+            "give --address of a cluster that has some, or --gpus-per-trial 0"
+        )
+    if plan.data and (
+        plan.data != "digits" or plan.model != "fcn"
+    ):  # digits come with scikit-learn; torch is slow to import
+        from study.sweep.plan.tryout import check_data_and_model
+
+        check_data_and_model(plan.data, plan.data_dir, plan.data_digest, first(plan).trial)
+    if plan.preset.search:
+        _check_search(plan, plan.preset.search)
+    if isinstance(plan.place, S3Path):
+        return  # it has just been listed; that it takes files shows when it is locked, before anything starts
+    parent = plan.folder
+    while not parent.exists():
+        parent = parent.parent
+    try:
+        with tempfile.TemporaryFile(dir=parent):  # the permission bits say yes where the file system says no
+            pass
+    except OSError as error:
+        raise UsageError(f"--output {plan.folder}: {parent} cannot be written ({error.strerror})") from None
+
+
+def _check_search(plan: Plan, search: Search) -> None:
+    """The database lets us in; the earlier sweeps have something to give."""
+    if search.storage:
+        from study.sweep.search.view import storage_of
+
+        storage_of(search.storage, plan.folder)
+    if search.warm_start:
+        from study.sweep.search.asking import warm_points
+
+        for output in search.warm_start:
+            warm_points(output, plan)
+
+
+def first(plan: Plan) -> Job:
+    """A job of the plan to look at; a search that has none yet is asked for the one with every axis off."""
+    if plan.jobs:
+        return next(iter(plan.jobs.values()))
+    assert plan.preset.search is not None
+    family = plan.preset.search.family
+    return job_of(plan, Point(family=family, arms=(), seed=plan.seeds[0], axes=axes_of({}), settings=plan.settings))
+
+
+def check_reachable(address: str) -> None:
+    """UsageError unless something listens at host:port of a Ray address; `auto` and `local` are left to Ray."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host:
+        if address in ("auto", "local"):
+            return
+        raise UsageError(f"--address {address!r} is not accepted; give host:port, ray://host:port or auto")
+    try:
+        with socket.create_connection((host, int(port)), timeout=3):
+            return
+    except (OSError, ValueError, OverflowError) as error:
+        raise UsageError(f"--address {address}: no Ray answers there ({error})") from None

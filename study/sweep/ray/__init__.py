@@ -1,0 +1,1 @@
+"""The Ray room: trainables, the back end, nodes, jobs on a cluster."""

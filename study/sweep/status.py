@@ -1,0 +1,94 @@
+"""What stands in a folder of results and what runs there now: the facts, and how they are told."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from study.store import lease, places, results
+from study.store.places import Place
+from study.sweep.plan import costs
+from study.sweep.worker import heartbeat
+
+
+def facts(output: str, folder: Path, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Done, running, failed and left trials of an output, what they cost so far, and how long the rest will take.
+
+    Seconds are wall seconds of workers; dollars 0 where the price is not known.
+    """
+    finished = {n: t.provenance for n, t in results.scan(folder).items() if n in found["trials"]}
+    failed = {n: f for n, f in results.failures(folder).items() if n not in finished and n in found["trials"]}
+    holder = lease.in_use(folder) or lease.leased(output)
+    running = _running(places.at(output), finished) if holder else {}
+    missing = [t for t in found["trials"] if t not in finished and t not in failed]
+    seconds = sum(p.get("wall_seconds", 0.0) for p in finished.values())
+    mean = seconds / len(finished) if finished else 0.0
+    spent = sum(min(r["seconds"], mean) for r in running.values())
+    return {
+        "study": found["configuration"]["study"],
+        "trials": len(found["trials"]),
+        "done": len(finished),
+        "failed": {n: _failure(folder, n, f) for n, f in failed.items()},
+        "left": len(missing),
+        "driver": holder,
+        "running": running,
+        "cost": {
+            "seconds": seconds,
+            "cpu_hours": sum(p.get("cpu_seconds", 0.0) for p in finished.values()) / 3600,
+            "dollars": costs.dollars(seconds, found.get("gpus_per_trial", 0.0), found.get("instance", "")),
+        },
+        "seconds_left": (len(missing) * mean - spent) / max(1, len(running)) if finished and missing else None,
+    }
+
+
+def _running(place: Place, finished: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    now = time.time()
+    return {
+        name: {
+            "host": note["host"],
+            "pid": note["pid"],
+            "phase": note["phase"],
+            "epoch": note["epoch"],
+            "seconds": max(0.0, now - note["began"]),
+            "silent_seconds": max(0.0, now - note["seen"]),
+        }
+        for name, note in heartbeat.read(place).items()
+        if name not in finished
+    }
+
+
+def _failure(folder: Path, name: str, note: Mapping[str, Any]) -> dict[str, Any]:
+    path = folder / "failed" / f"{name}.json"
+    return {"cause": note["cause"], "attempts": note["attempts"], "log": note["log"], "path": str(path)}
+
+
+def show(out: Console, output: str, folder: Path, found: Mapping[str, Any], as_json: bool) -> None:
+    """Tell it of an output, read in its folder, as text or as JSON."""
+    f = facts(output, folder, found)
+    if as_json:
+        print(json.dumps(f, indent=1))
+        return
+    state = f"being run by {f['driver']}" if f["driver"] else "nothing is running"
+    out.print(f"{f['study']} in {output}: {f['done']} of {f['trials']} trials done, "
+              f"{len(f['failed'])} failed, {f['left']} left; {state}", markup=False)  # fmt: skip
+    for name, r in f["running"].items():
+        quiet = r["silent_seconds"] > 5 + heartbeat.pace(places.at(output))
+        silent = f", silent for {costs.duration(r['silent_seconds'])}" if quiet else ""
+        where = f"{r['phase']}, epoch {r['epoch']}" if r["epoch"] else r["phase"]
+        out.print(
+            f"  {name}: {where}, {costs.duration(r['seconds'])}, process {r['pid']} on {r['host']}{silent}",
+            markup=False,
+        )
+    for name, note in f["failed"].items():
+        out.print(f"  {name}: {note['cause']} ({note['attempts']} attempts); log: {note['path']}", markup=False)
+    if f["failed"]:
+        out.print("  run them again with --retry-failed", markup=False)
+    cost = f["cost"]
+    price = f", ${cost['dollars']:.2f}" if cost["dollars"] else ""
+    left = f"; about {costs.duration(f['seconds_left'])} left" if f["seconds_left"] is not None else ""
+    left += " on one worker" if left and not f["running"] else ""
+    out.print(f"  so far {costs.duration(cost['seconds'])} of workers, {cost['cpu_hours']:.2f} CPU-hours{price}{left}",
+              markup=False)  # fmt: skip

@@ -1,0 +1,16 @@
+"""What is measured on a trained net: {measure type: (state, measure) -> rows}."""
+
+from study.spec.config import Accuracy, Cost, Prunability, Robustness, Structure
+from study.trial.measures.accuracy import accuracy, prunability
+from study.trial.measures.cost import cost
+from study.trial.measures.robustness import robustness
+from study.trial.measures.structure import structure
+from study.trial.state import MeasureFunction
+
+MEASURES: dict[type, MeasureFunction] = {
+    Accuracy: accuracy,
+    Robustness: robustness,
+    Structure: structure,
+    Prunability: prunability,
+    Cost: cost,
+}

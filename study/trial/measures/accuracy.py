@@ -1,0 +1,32 @@
+"""Accuracy without an attack: of the net as trained, and after keeping a share of its rows."""
+
+from study.nets.compression.prune import keep_rows
+from study.spec.config import Accuracy, Prunability
+from study.spec.rows import Row, row
+from study.trial.measures.cost import parameters
+from study.trial.state import State
+from study.trial.train import evaluate
+
+
+def accuracy(state: State, config: Accuracy) -> list[Row]:
+    """clean_accuracy and clean_loss on the train and test split, and the parameters that the net keeps."""
+    assert state.net is not None
+    assert state.data is not None
+    rows = []
+    for name, split in (("train", state.data.train), ("test", state.data.test)):
+        share, loss = evaluate(state.net, split)
+        rows.append(row("clean_accuracy", share, split=name, n=len(split.y)))
+        rows.append(row("clean_loss", loss, split=name, n=len(split.y)))
+    rows.append(row("parameters", parameters(state.net)))
+    return rows
+
+
+def prunability(state: State, config: Prunability) -> list[Row]:
+    """pruned_accuracy on the test split for each kept share of the rows (paper A, Figure 4)."""
+    assert state.net is not None
+    assert state.data is not None
+    test = state.data.test
+    return [
+        row("pruned_accuracy", evaluate(keep_rows(state.net, kept), test)[0], kept=kept, split="test", n=len(test.y))
+        for kept in config.kept
+    ]

@@ -1,0 +1,116 @@
+"""What a net costs to ship, to run and to train; docs/compression.md has the definitions in full."""
+
+import math
+import statistics
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from study.nets import masks
+from study.nets import net as nets
+from study.nets.compression.quantize import InputQuantizer, bits_of
+from study.nets.net import Net
+from study.spec.config import Cost
+from study.spec.rows import Row, row
+from study.trial.state import State
+
+FLOAT = 4  # bytes
+
+
+def parameters(net: Net) -> int:
+    """Parameters that the shipped net keeps: all of them less the weights that a mask holds at zero."""
+    masked = sum(mask.numel() - int(mask.count_nonzero()) for mask in net.masks.values())
+    return sum(p.numel() for p in net.parameters()) - masked
+
+
+def tensor_bytes(weights: int, kept: int | None, bits: int) -> int:
+    """Bytes of one tensor of `weights` weights at `bits` bits each, the last byte filled up.
+
+    With a mask that keeps `kept` of them (None: no mask) the cheaper of dense storage, zeros included, and a bitmap of
+    one bit per weight followed by the kept ones. One bit has no level for zero: with a mask it takes the bitmap.
+    """
+    dense = math.ceil(weights * bits / 8)
+    if kept is None:
+        return dense
+    sparse = math.ceil(weights / 8) + math.ceil(kept * bits / 8)
+    return sparse if bits == 1 else min(dense, sparse)
+
+
+def stored_bytes(net: Net) -> int:
+    """Bytes of the net as it would be shipped, before any entropy coding and without file headers.
+
+    Weight tensors as in tensor_bytes; for each quantized one a float32 scale, for each quantized input a float32 scale
+    and zero point; every other parameter (biases, norms) and statistic of the body in float32. The constants of the
+    input normalisation and the architecture are not counted.
+    """
+    total = weights = 0
+    for name, layer in nets.weighted(net).items():
+        bits = bits_of(layer)
+        for part, W in masks.stored(layer).items():
+            mask = net.masks.get(f"{name}.{part}")
+            total += tensor_bytes(W.numel(), None if mask is None else int(mask.count_nonzero()), bits)
+            total += FLOAT if bits < 32 else 0
+            weights += W.numel()
+    others = sum(p.numel() for p in net.body.parameters()) - weights
+    others += sum(b.numel() for b in net.body.buffers() if b.is_floating_point())
+    others += sum(2 for m in net.body.modules() if isinstance(m, InputQuantizer))
+    return total + FLOAT * others
+
+
+@torch.no_grad()
+def macs(net: Net, image: Tensor) -> int:
+    """Multiply-accumulates of the layers with weights for one image (1, C, H, W), on hardware that computes densely.
+
+    Zeros of a mask are multiplied like any weight and bits do not matter; rows removed and low rank do save. Products
+    between activations (attention), activations, norms and biases are not counted.
+    """
+    total = 0
+
+    def count(layer: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
+        nonlocal total
+        positions = out.numel() // nets.matrix(layer).shape[0]
+        total += positions * sum(W.numel() for W in masks.stored(layer).values())
+
+    hooks = [layer.register_forward_hook(count) for layer in nets.weighted(net).values()]
+    net.eval()(image)
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+@torch.no_grad()
+def latencies(net: Net, image: Tensor, repeats: int) -> list[float]:
+    """Wall seconds of `repeats` forward passes of one image, after five that are not timed.
+
+    Quantized weights are computed once before; the arithmetic stays floating point, so bits make nothing faster here.
+    """
+    net.eval()
+    out = []
+    with parametrize.cached():
+        for i in range(repeats + 5):
+            begun = perf_counter()
+            net(image)
+            if image.is_cuda:
+                torch.cuda.synchronize()
+            if i >= 5:
+                out.append(perf_counter() - begun)
+    return out
+
+
+def cost(state: State, config: Cost) -> list[Row]:
+    """stored_bytes, macs, training_passes; not deterministic: latency_seconds (median, batch of one, n passes) and
+    training_seconds (all trainings, those of a shared base included). `parameters` stands with the accuracies."""
+    assert state.net is not None
+    assert state.data is not None
+    image = state.data.test.x[:1].to(state.device)
+    passes = sum(progress.passes for progress in state.trainings.values())
+    times = latencies(state.net, image, config.repeats)
+    return [
+        row("stored_bytes", stored_bytes(state.net)),
+        row("macs", macs(state.net, image)),
+        row("training_passes", passes),
+        row("latency_seconds", statistics.median(times), n=len(times), deterministic=False),
+        row("training_seconds", state.seconds.get("train_seconds", 0.0), deterministic=False),
+    ]

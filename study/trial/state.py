@@ -1,0 +1,65 @@
+"""What a trial carries from stage to stage and hands to its measures."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from study.nets.data import Dataset
+from study.nets.net import Net
+from study.spec.rows import Row
+from study.trial.train import Progress
+
+
+@dataclass
+class State:
+    """A trial under way. `stage` is the index of the running stage; `seconds` adds up wall time by kind.
+
+    A trial works on a net with data, or on a bare matrix; `history` holds the rows that stages leave along the way.
+    `trainings` holds each training's progress by the index of its stage, `trained` the weights that the finished ones
+    ended with.
+    """
+
+    seed: int
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    data: Dataset | None = None
+    net: Net | None = None
+    matrix: Tensor | None = None
+    history: list[Row] = field(default_factory=list)
+    stage: int = 0
+    trainings: dict[int, Progress] = field(default_factory=dict)
+    trained: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    resume: dict[str, Any] | None = None
+    diverged: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def progress(self) -> Progress | None:
+        """The newest training's progress."""
+        return next(reversed(self.trainings.values()), None)
+
+    def curves(self) -> list[tuple[int, str, float]]:
+        """(epoch, name, value) of every training; the epochs of a later one go on from those before it."""
+        out: list[tuple[int, str, float]] = []
+        before = 0
+        for progress in self.trainings.values():
+            out += [(before + epoch, name, value) for epoch, name, value in progress.curves]
+            before += progress.epoch
+        return out
+
+    @contextmanager
+    def timed(self, kind: str) -> Iterator[None]:
+        """Add the wall seconds of the block to `seconds[kind]`."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[kind] = self.seconds.get(kind, 0.0) + perf_counter() - start
+
+
+StageFunction = Callable[[State, Any], Iterator[State]]
+MeasureFunction = Callable[[State, Any], list[Row]]

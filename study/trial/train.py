@@ -1,0 +1,181 @@
+"""The training loop: batches and penalty, an optimiser step, then the projection to masks and fixed Frobenius norms."""
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from study.nets import masks
+from study.nets import net as nets
+from study.nets.data import Dataset, Split
+from study.nets.net import Net
+from study.nets.penalties import PENALTIES, linearised, polar, shrink
+from study.spec.config import Train
+from study.spec.identity import seed_for
+from study.trial import adversary
+
+SETTLING_BATCHES = 30
+
+
+@dataclass
+class Progress:
+    """Where training stands after an epoch; `curves` holds one row (epoch, name, value) per logged value.
+
+    `passes` counts forward and backward passes over single images, the adversary's included; evaluation is none.
+    """
+
+    epoch: int
+    optimizer: torch.optim.Optimizer
+    norms: list[float]
+    curves: list[tuple[int, str, float]] = field(default_factory=list)
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] | None = None
+    diverged: bool = False
+    passes: int = 0
+
+
+@torch.no_grad()
+def evaluate(net: Net, split: Split, batch_size: int = 1000) -> tuple[float, float]:
+    """Accuracy in [0, 1] and mean cross-entropy of a net (in eval mode) on a split."""
+    was_training = net.training
+    net.eval()
+    correct, loss = 0, 0.0
+    device = net.mean.device
+    for x, y in zip(split.x.split(batch_size), split.y.split(batch_size), strict=True):
+        logits, y = net(x.to(device)), y.to(device)
+        correct += int((logits.argmax(1) == y).sum())
+        loss += float(cross_entropy(logits, y, reduction="sum"))
+    net.train(was_training)
+    return correct / len(split.y), loss / len(split.y)
+
+
+def _optimizer(net: Net, config: Train) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+
+
+def _penalty(net: Net, config: Train, polars: list[Tensor], step: int, left: int) -> Tensor:
+    """The penalty's value to be added to the loss; `polars` is renewed in place every penalty_refresh steps.
+
+    Between renewals the smallest singular values overshoot zero, so that they need not be told apart; in the last
+    batches (`left` counts them) every step renews exactly, and the spectrum's tail settles where the gradient has it.
+    """
+    matrices = list(nets.weight_matrices(net).values())
+    if config.penalty != "nuclear_norm" or not config.penalty_refresh:
+        return PENALTIES[config.penalty](matrices)
+    exact = left <= SETTLING_BATCHES or config.penalty_refresh == 1
+    if exact or step % config.penalty_refresh == 0:
+        polars[:] = [polar(W, exact) for W in matrices]
+    return linearised(matrices, polars)
+
+
+def _shrink(layers: list[Any], config: Train, rate: float, step: int) -> None:
+    """The proximal form of the nuclear norm: every T steps the map of T steps' threshold at once."""
+    every = max(1, config.penalty_refresh)
+    if config.penalty == "nuclear_norm_prox" and (step + 1) % every == 0:
+        for layer in layers:
+            nets.set_matrix(layer, shrink(nets.matrix(layer).detach(), rate * config.alpha * every))
+
+
+def _epoch(
+    net: Net, split: Split, config: Train, progress: Progress, order: Tensor, generator: torch.Generator
+) -> float:
+    """One pass over the training split; the mean loss (penalty included), NaN once it or a weight is not finite."""
+    net.train()
+    layers = list(nets.layers(net).values())
+    device = net.mean.device
+    total, seen, step = torch.zeros((), device=device), 0, 0
+    rate = adversary.learning_rate(config, progress.epoch)
+    for group in progress.optimizer.param_groups:
+        group["lr"] = rate
+    polars: list[Tensor] = []  # begun anew each epoch, so that a resumed run needs none of them
+    batches = math.ceil(len(order) / config.batch_size)
+    later = 0 if config.patience else (config.epochs - progress.epoch - 1) * batches  # any epoch may be the one kept
+    augment = adversary.AUGMENTATIONS[config.augment]
+    for batch, index in enumerate(order.split(config.batch_size)):
+        x, y = split.x[index].to(device), split.y[index].to(device)
+        progress.passes += adversary.passes(config, len(index))
+        x = x if augment is None else augment(x, generator)
+        for point in adversary.inputs(net, x, y, config, generator):
+            loss = cross_entropy(net(point), y)
+            if config.alpha > 0 and config.penalty in PENALTIES:
+                loss = loss + config.alpha * _penalty(net, config, polars, step, later + batches - batch)
+            progress.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            progress.optimizer.step()
+            _shrink(layers, config, rate, step)
+            masks.apply(net)
+            _project(layers, progress.norms)
+            total += loss.detach() * len(index)
+            seen, step = seen + len(index), step + 1
+    mean = float(total) / seen
+    sound = all(bool(p.isfinite().all()) for p in net.parameters())  # the last step may be the one that diverged
+    return mean if sound and math.isfinite(mean) else math.nan
+
+
+def _project(layers: list[Any], norms: list[float]) -> None:
+    for layer, norm in zip(layers, norms, strict=False):
+        current = nets.frobenius(layer)
+        if current > 0:
+            nets.scale(layer, norm / current)
+
+
+def start(net: Net, config: Train) -> Progress:
+    """The state before the first epoch: optimiser, and the Frobenius norms that the hidden layers are held at.
+
+    With config.frobenius = c > 0 each hidden layer is held at c times the norm it has now; 0 leaves it free.
+    """
+    norms = (
+        [config.frobenius * nets.frobenius(layer) for layer in nets.layers(net).values()] if config.frobenius else []
+    )
+    _project(list(nets.layers(net).values()), norms)
+    return Progress(epoch=0, optimizer=_optimizer(net, config), norms=norms)
+
+
+def epochs(net: Net, data: Dataset, config: Train, seed: int, progress: Progress) -> Iterator[Progress]:
+    """Train `net` in place from progress.epoch on, yielding after each epoch, with early stopping where configured.
+
+    Each epoch draws its own random streams from (seed, epoch), so a run that goes on from a checkpoint equals one
+    that was never interrupted. A loss that is not finite ends training with progress.diverged set. With patience,
+    the weights of the best validation loss are put back at the end (paper A, C.1).
+    """
+    while progress.epoch < config.epochs and not progress.diverged:
+        if config.patience and progress.epoch - progress.best_epoch >= config.patience:
+            break
+        with torch.random.fork_rng():
+            torch.manual_seed(seed_for(seed, f"epoch {progress.epoch}"))
+            order = torch.randperm(len(data.train.y))
+            generator = torch.Generator().manual_seed(seed_for(seed, f"adversary {progress.epoch}"))
+            loss = _epoch(net, data.train, config, progress, order, generator)
+        progress.epoch += 1
+        progress.diverged = not math.isfinite(loss)
+        progress.curves.append((progress.epoch, "train_loss", loss))
+        if len(data.validation.y) and not progress.diverged:
+            _validate(net, data, config, progress, generator)
+        yield progress
+    if progress.best_weights is not None and not progress.diverged:
+        net.load_state_dict(progress.best_weights)
+
+
+def _validate(net: Net, data: Dataset, config: Train, progress: Progress, generator: torch.Generator) -> None:
+    """Validation curves; under adversarial training early stopping looks at the adversarial loss (paper A, C.3)."""
+    accuracy, loss = evaluate(net, data.validation)
+    progress.curves.append((progress.epoch, "validation_loss", loss))
+    progress.curves.append((progress.epoch, "validation_accuracy", accuracy))
+    if config.adversarial_ratio > 0:
+        device = net.mean.device
+        points = [
+            adversary.perturb(net, x.to(device), y.to(device), config, generator).cpu()
+            for x, y in zip(data.validation.x.split(1000), data.validation.y.split(1000), strict=True)
+        ]
+        accuracy, loss = evaluate(net, Split(x=torch.cat(points), y=data.validation.y))
+        progress.curves.append((progress.epoch, "validation_adversarial_loss", loss))
+        progress.curves.append((progress.epoch, "validation_adversarial_accuracy", accuracy))
+    if config.patience and loss < progress.best_loss:
+        progress.best_loss, progress.best_epoch = loss, progress.epoch
+        progress.best_weights = copy.deepcopy(net.state_dict())

@@ -1,0 +1,256 @@
+"""Statistics with answers known on paper, and verdicts on tables whose truth was planted."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis import claims
+from analysis.correlation import pearson, spearman
+from analysis.intervals import cluster_bootstrap, mean_t
+from analysis.registry import CLAIMS
+from analysis.tables import arm_trials
+from study.store import results
+
+STUDY = {
+    "configuration": {
+        "study": "compressibility_sweep", "data": "digits", "model": "fcn",
+        "settings": {"judged_linf": 16 / 255, "judged_l2": 0.5, "eps_linf": [16 / 255], "eps_l2": [0.5]},
+        "data_digest": "d",
+    },
+    "question": "q", "figure": "f", "trials": [], "seeds": [0, 1, 2, 3, 4], "version": "0", "commit": "",
+    "axes_off": {"alpha": 0.0, "rank": 0, "frobenius": 1.0, "plant_rows": 0.0, "plant_spectrum": 0.0},
+    "arms": [
+        {"name": "neuron", "family": "regularization", "axes": {"alpha": [0.0, 0.01, 0.02, 0.03, 0.04]}},
+        {"name": "control_neuron", "family": "regularization", "axes": {"plant_rows": [0.0, 0.25, 0.5]}},
+    ],
+}  # fmt: skip
+NEURON = CLAIMS[0]
+
+
+def test_a_net_without_a_penalty_is_the_baseline_of_every_penalty():
+    points = [
+        ("a", 0.0, "group_lasso"),
+        ("b", 0.1, "group_lasso"),
+        ("c", 0.1, "nuclear_norm"),
+        ("d", 0.2, "nuclear_norm"),
+    ]
+    frame = pd.DataFrame(points, columns=["trial", "alpha", "penalty"]).assign(family="f", seed=0, status="ok")
+    arm = {"axes": {"alpha": [0.0, 0.1], "penalty": ["nuclear_norm"]}}
+    assert list(arm_trials(frame, arm, {"alpha": 0.0, "penalty": "group_lasso"}).index) == ["a", "c"]
+
+
+def table(effect=-0.4, control=-0.4, seeds=5, clean=0.97, eps_drop=0.1, noise=0.02, base_ra=0.8, turn=None):
+    """A synthetic sweep: RA/SA = base_ra + effect * (how far compressibility moved) + noise."""
+    random = np.random.default_rng(0)
+    rows = []
+
+    def net(seed, axes, moved, slope):
+        ratio = base_ra + slope * moved + noise * random.standard_normal()
+        identity = {"study": "s", "family": "f", "trial": f"{seed}{axes}", "seed": seed, "status": "ok", "rank": 0,
+                    "frobenius": 1.0, "alpha": 0.0, "plant_rows": 0.0, "plant_spectrum": 0.0} | axes  # fmt: skip
+        where = {"norm": "linf", "eps": 16 / 255, "split": "test"}
+        eps = 0.9 - moved
+        for measure, value, coordinates in (
+            ("clean_accuracy", clean, {"split": "test"}),
+            ("robust_accuracy", clean * ratio, where),
+            ("relative_robust_accuracy", ratio, where),
+            ("compress_eps_nu", eps, {"layer": "mean"}),
+        ):
+            rows.append(identity | {"measure": measure, "value": value, "deterministic": True} | coordinates)
+
+    for seed in range(seeds):
+        for i, alpha in enumerate(STUDY["arms"][0]["axes"]["alpha"]):
+            moved = eps_drop * (i if turn is None or i <= turn else 2 * turn - i)
+            net(seed, {"alpha": alpha}, moved, effect)
+        for i, strength in enumerate((0.25, 0.5), start=1):
+            net(seed, {"plant_rows": strength}, 0.15 * i, control)
+    return pd.DataFrame(rows).reindex(columns=results.COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        ({}, "supported"),
+        ({"effect": 0.4}, "opposite"),
+        ({"effect": 0.0}, "not supported"),
+        ({"effect": 0.0, "control": 0.0}, "regime not reached"),
+        ({"seeds": 3}, "regime not reached"),
+        ({"clean": 0.5}, "regime not reached"),
+        ({"base_ra": 0.99}, "regime not reached"),
+        ({"eps_drop": 0.05}, "regime not reached"),
+    ],
+)
+def test_verdicts_on_planted_truth(change, verdict):
+    judged = claims.judge(table(**change), STUDY, NEURON)
+    assert judged.verdict == verdict
+    assert bool(judged.reasons) == (verdict == "regime not reached")
+    assert verdict in judged.sentence().lower()
+
+
+def test_the_planted_control_is_detected_where_it_is_there():
+    assert claims.judge(table(effect=0.0), STUDY, NEURON).control_detected
+    assert not claims.judge(table(control=0.0), STUDY, NEURON).control_detected
+
+
+def test_points_past_the_turning_point_are_shown_and_not_judged():
+    judged = claims.judge(table(turn=3, eps_drop=0.15), STUDY, NEURON)
+    assert judged.unjudged == (0.04,)
+    assert judged.points == 20
+    assert "shown and not judged: alpha 0.04" in judged.sentence()
+
+
+def test_residuals_at_round_off_are_ties():
+    """Ranks below k leave nothing but float32 noise: their order says nothing, and only the first of them is judged."""
+    frame = table(eps_drop=0.2, noise=0.0)
+    eps = frame["measure"] == "compress_eps_nu"
+    exhausted = eps & frame["alpha"].isin([0.02, 0.03, 0.04])
+    frame.loc[exhausted, "value"] = 1e-8 * (1 - frame.loc[exhausted, "alpha"])
+    judged = claims.judge(frame, STUDY, NEURON)
+    assert judged.unjudged == (0.03, 0.04)
+    assert any("1 points between" in r for r in judged.reasons)
+
+
+def test_two_frobenius_norms_are_judged_apart():
+    """Pooled, the second norm's higher level would hide the fall within each; and every seed would count twice."""
+    low, high = table(noise=0.0), table(noise=0.0, base_ra=0.6)
+    high["frobenius"], high["trial"] = 2.0, high["trial"] + "at 2"
+    study = STUDY | {"arms": [dict(a) | {"axes": a["axes"] | {"frobenius": [1.0, 2.0]}} for a in STUDY["arms"]]}
+    judged = claims.judge_all(pd.concat([low, high], ignore_index=True), study)
+    neuron = [j for j in judged if j.claim.id == NEURON.id]
+    assert [j.at for j in neuron] == ["frobenius 1", "frobenius 2"]
+    assert [j.points for j in neuron] == [25, 25]
+    assert [j.statistic.value for j in neuron] == pytest.approx([-1.0, -1.0])
+    assert neuron[1].sentence().startswith("At frobenius 2: ")
+
+
+def ascents(growth, control, seeds=10):
+    random = np.random.default_rng(0)
+    rows = [
+        {"trial": f"t{seed}", "seed": seed, "status": "ok", "ascended_norm": "linf", "measure": "operator_norm_growth",
+         "norm": norm, "value": math.exp(g + 0.01 * random.standard_normal()), "deterministic": True}
+        for seed in range(seeds) for norm, g in (("l2", growth), ("linf", control))
+    ]  # fmt: skip
+    return pd.DataFrame(rows).reindex(columns=results.COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("growth", "control", "seeds", "verdict"),
+    [(0.5, 1, 10, "supported"), (-0.5, 1, 10, "opposite"), (0, 1, 10, "not supported"),
+     (0, 0, 10, "regime not reached"), (0.5, 1, 3, "regime not reached")],
+)  # fmt: skip
+def test_growth_is_judged_over_seeds(growth, control, seeds, verdict):
+    (claim,) = [c for c in CLAIMS if c.id == "A-ascent-linf"]
+    study = {"configuration": {"study": "operator_norm_study", "settings": {}}, "axes_off": {"ascended_norm": ""},
+             "arms": [{"name": "ascend_linf", "axes": {"ascended_norm": ["linf"]}}]}  # fmt: skip
+    judged = claims.judge(ascents(growth, control, seeds), study, claim)
+    assert judged.verdict == verdict
+    if seeds == 10:
+        assert judged.statistic.value == pytest.approx(growth, abs=0.02)
+
+
+def test_pearson_agrees_with_scipy():
+    random = np.random.default_rng(2)
+    x, y = random.standard_normal(40), random.standard_normal(40)
+    found = pearson(x, y + x, np.repeat(np.arange(5), 8))
+    assert found.value == pytest.approx(stats.pearsonr(x, y + x).statistic)
+    assert found.low <= found.value <= found.high
+
+
+def test_a_seed_that_stands_twice_is_refused():
+    twice = table()
+    twice["trial"] = twice["trial"] + "again"
+    with pytest.raises(ValueError, match="would count twice"):
+        claims.judge(pd.concat([table(), twice], ignore_index=True), STUDY, NEURON)
+
+
+def test_a_study_without_the_arm_is_not_judged():
+    assert claims.judge(table(), STUDY | {"arms": []}, NEURON) is None
+
+
+def test_differences_to_the_baseline_are_paired_by_seed():
+    found = claims.against_baseline(table(noise=0.0), STUDY, NEURON)
+    assert [value for value, _, _ in found] == [0.0, 0.01, 0.02, 0.03, 0.04]
+    assert [d.value for _, _, d in found] == pytest.approx([0, -0.04, -0.08, -0.12, -0.16])
+
+
+def test_mean_t_on_paper():
+    found = mean_t([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert (found.value, found.n) == (3.0, 5)
+    assert found.high - found.value == pytest.approx(2.776445 * math.sqrt(2.5) / math.sqrt(5), rel=1e-6)
+    assert math.isnan(mean_t([1.0, 2.0]).low)
+    assert "too small" in mean_t([1.0, 2.0]).text()
+
+
+def test_spearman_agrees_with_scipy_ties_and_infinities_included():
+    random = np.random.default_rng(1)
+    x, y = random.integers(0, 6, 60).astype(float), random.standard_normal(60)
+    y[0] = math.inf
+    found = spearman(x, y, np.repeat(np.arange(6), 10))
+    assert found.value == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert found.low <= found.value <= found.high
+    assert math.isnan(spearman(np.ones(10), np.arange(10.0), np.repeat(np.arange(5), 2)).value)
+
+
+def test_the_bootstrap_resamples_whole_clusters():
+    """Two values per cluster that cancel within it: the mean never moves when clusters stay whole."""
+    values = np.array([1.0, -1.0, 5.0, -5.0, 2.0, -2.0, 7.0, -7.0, 3.0, -3.0])
+    found = cluster_bootstrap(lambda i: float(values[i].mean()), np.repeat(np.arange(5), 2))
+    assert (found.low, found.high) == (0.0, 0.0)
+    spread = cluster_bootstrap(lambda i: float(values[i].mean()), np.arange(10))
+    assert spread.high - spread.low > 1
+    assert math.isnan(cluster_bootstrap(lambda i: 0.0, np.arange(4)).low)
+
+
+def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says():
+    random = np.random.default_rng(3)
+    covered = 0
+    for _ in range(200):
+        effect = random.standard_normal(12)
+        values = (effect[:, None] + 0.1 * random.standard_normal((12, 4))).ravel()
+        found = cluster_bootstrap(lambda i, v=values: float(v[i].mean()), np.repeat(np.arange(12), 4), resamples=200)
+        covered += found.low <= 0 <= found.high
+    assert 0.84 <= covered / 200 <= 0.99
+
+
+EVIL = '"><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}'
+
+
+def test_the_report_is_one_self_contained_file_that_runs_nothing(tmp_path):
+    import json
+    from html.parser import HTMLParser
+
+    from analysis import report
+
+    study = json.loads(json.dumps(STUDY))
+    study["configuration"]["data"] = study["configuration"]["model"] = study["question"] = EVIL
+    (tmp_path / "study.json").write_text(json.dumps(study))
+    frame = table()
+    for name, rows in frame.groupby("trial"):
+        records = rows.astype(object).where(rows.notna(), None).to_dict("records")
+        for r in records:
+            r["seed"], r["rank"] = int(r["seed"]), int(r["rank"])
+        results.publish_trial(tmp_path, f"t{abs(hash(name))}", records, {})
+    note = {"identity": {"trial": "x", "seed": 0}, "cause": EVIL, "log": EVIL}
+    results.note_failure(tmp_path, "x", note)
+    summary = report.write(tmp_path)
+    html = (tmp_path / "report.html").read_text()
+    seen = []
+
+    class Parser(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            seen.append((tag, dict(attrs)))
+
+    Parser().feed(html)
+    assert not [tag for tag, _ in seen if tag in ("script", "iframe", "object", "link", "form")]
+    images = [attrs for tag, attrs in seen if tag == "img"]
+    assert images
+    assert all(a["src"].startswith("data:image/png;base64,") and "onerror" not in a for a in images)
+    assert "{{7*7}}" in html
+    assert "default-src 'none'" in html
+    assert "http" not in html.replace("http-equiv", "")
+    assert [c["id"] for c in summary.claims][:1] == ["A-i-neuron"]
+    assert summary.claims[0]["sentence"] in html.replace("&#39;", "'").replace("&gt;", ">")
+    assert html.count("<h2>") >= 5

@@ -1,0 +1,115 @@
+"""Axes, values and expansion."""
+
+import pytest
+
+from search_spaces.compressibility_sweep import STUDY
+from study.spec.errors import UsageError
+from study.spec.expand import expand, with_overrides
+from study.spec.knobs import AXES, SETTINGS, parse_value
+from study.spec.studies import Arm, Preset
+
+LAPTOP = STUDY.presets["laptop"]
+
+
+def points(preset, settings=None):
+    return expand(preset, settings or {}, preset.seeds)
+
+
+def test_laptop_trains_sixty_nets_in_its_two_arms_and_shares_the_baseline():
+    found = points(LAPTOP)
+    arms = [p for p in found if {"neuron", "spectral"} & set(p.arms)]
+    assert len(arms) == 60
+    baselines = [p for p in found if p.axes == {n: k.default for n, k in AXES.items()}]
+    assert len(baselines) == 5
+    assert all(set(p.arms) == {"neuron", "spectral", "control_neuron", "control_spectral"} for p in baselines)
+
+
+def test_every_axis_and_the_seed_stand_in_every_point():
+    for p in points(LAPTOP):
+        assert set(p.axes) == set(AXES)
+    assert sorted({p.seed for p in points(LAPTOP)}) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("alpha", "8/255", 8 / 255),
+        ("alpha", "1e-3", 1e-3),
+        ("rank", "full", 0),
+        ("rank", "16", 16),
+        ("bits", "4", 4),
+        ("keep_prob", "1", 1.0),
+        ("prune_ratio", "0", 0.0),
+        ("lam", "1", 1.0),
+        ("finetune", "none", "none"),
+    ],
+)
+def test_values(name, text, value):
+    assert parse_value(name, AXES[name], text) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("alpha", "nan"), ("alpha", "-1"), ("alpha", "inf"), ("alpha", "x"), ("alpha", "1/0"), ("rank", "2.5"),
+                   ("rank", "-4"), ("frobenius", "-0.1")]
+)  # fmt: skip
+def test_refused_values_name_what_is_accepted(name, text):
+    with pytest.raises(UsageError, match=f"--set {name}: '.*' is not accepted; give (whole )?numbers from 0"):
+        parse_value(name, AXES[name], text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "accepted"),
+    [("bits", "3", "one of 0, 8, 4, 2, 1"), ("bits", "16", "one of 0, 8"), ("keep_prob", "0", "numbers above 0 to 1"),
+     ("keep_prob", "1.1", "numbers above 0 to 1"), ("prune_ratio", "1", "numbers from 0 below 1"),
+     ("lam", "1.5", "numbers from 0 to 1"), ("mask", "taylor", "one of magnitude, bernoulli"),
+     ("finetune", "yes", "one of none, standard, adversarial")],
+)  # fmt: skip
+def test_compression_axes_refuse_what_they_cannot_be(name, text, accepted):
+    with pytest.raises(UsageError, match=f"--set {name}: '{text}' is not accepted; give {accepted}"):
+        parse_value(name, AXES[name], text)
+
+
+def test_overrides_reach_axes_and_settings():
+    preset, settings = with_overrides(LAPTOP, {"alpha": "0,0.5", "epochs": "3", "eps_linf": "1/255,2/255"}, "digits")
+    assert preset.arms[0].axes["alpha"] == (0.0, 0.5)
+    assert settings["epochs"] == 3
+    assert settings["eps_linf"] == (1 / 255, 2 / 255)
+    assert settings["judged_linf"] in settings["eps_linf"]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ({"alpa": "1"}, "no such axis or setting; did you mean alpha"),
+        ({"epochs": "1,2"}, "one value is accepted"),
+        ({"alpha": ""}, "no value given"),
+        ({"patience": "3"}, "needs a validation share"),
+        ({"learning_rate": "0"}, "numbers above 0"),
+    ],
+)
+def test_bad_overrides(override, words):
+    with pytest.raises(UsageError, match=words):
+        with_overrides(LAPTOP, override, "digits")
+
+
+def test_another_data_set_brings_its_own_settings():
+    _, digits = with_overrides(LAPTOP, {}, "digits")
+    _, mnist = with_overrides(LAPTOP, {}, "mnist")
+    _, svhn = with_overrides(LAPTOP, {}, "svhn")
+    assert (digits["width"], digits["epochs"], digits["judged_linf"]) == (200, 30, 16 / 255)
+    assert (mnist["width"], mnist["epochs"], mnist["train_size"], mnist["judged_linf"]) == (400, 10, 5000, 8 / 255)
+    assert svhn["judged_linf"] == 2 / 255
+
+
+def test_a_grid_is_a_product():
+    preset = Preset(arms=(Arm(name="a", family="regularization", axes={"alpha": (0, 1, 2), "frobenius": (1, 2)}),),
+                    seeds=(0, 1))  # fmt: skip
+    assert len(points(preset)) == 12
+
+
+def test_every_preset_uses_known_names():
+    for preset in STUDY.presets.values():
+        assert set(preset.settings) <= set(SETTINGS)
+        assert all(set(s) <= set(SETTINGS) for s in preset.by_data.values())
+        assert all(set(arm.axes) <= set(AXES) for arm in preset.arms)

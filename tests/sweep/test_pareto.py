@@ -1,0 +1,177 @@
+"""The pareto family: what a point becomes, what does not go together, and equal trials under equal names."""
+
+import pytest
+
+from study.spec.config import Cost, Factorize, Prune, Quantize, Remove, Train
+from study.spec.errors import UsageError
+from study.spec.families import FAMILIES, TAKES
+from study.spec.families.common import off
+from study.spec.identity import base_key, fingerprint
+from study.spec.knobs import AXES, SETTINGS
+from study.store import results
+from study.sweep.plan import plan as plans
+from study.sweep.plan.plan import Request
+
+POINT = {n: k.default for n, k in (AXES | SETTINGS).items()} | {
+    "data": "digits", "data_digest": "d", "data_dir": "", "model": "fcn", "model_digest": "", "seed": 0,
+}  # fmt: skip
+
+
+def trial(**point):
+    return FAMILIES["pareto"](POINT | point)
+
+
+def kinds(trial):
+    return [type(s) for s in trial.stages[2:]]
+
+
+def test_a_point_with_everything_is_compressed_in_order_and_trained_twice():
+    found = trial(
+        rank=8, alpha=0.01, prune_ratio=0.5, keep_prob=0.3, mask="bernoulli", bits=4, finetune="adversarial",
+        finetune_epochs=3, finetune_learning_rate=1e-4, frobenius=2.0, train_eps=0.1,
+    )  # fmt: skip
+    assert kinds(found) == [Factorize, Train, Remove, Prune, Quantize, Train]
+    assert found.stages[5] == Prune(keep_prob=0.3, mask="bernoulli")
+    first, second = found.stages[3], found.stages[7]
+    assert (first.alpha, first.frobenius, first.adversarial_ratio, first.epochs) == (0.01, 2.0, 0.0, 40)
+    assert second == Train(epochs=3, learning_rate=1e-4, adversarial_ratio=0.5, train_eps=0.1)
+    assert isinstance(found.measures[-1], Cost)
+
+
+def test_a_point_at_its_defaults_is_plain_training():
+    assert kinds(trial()) == [Train]
+    assert trial().stages[2] == Train(frobenius=1.0)
+
+
+def test_lam_sets_the_mask_and_brings_its_floor():
+    (prune,) = [s for s in trial(lam=0.4, keep_floor=0.2).stages if isinstance(s, Prune)]
+    assert prune == Prune(lam=0.4, floor=0.2)
+
+
+@pytest.mark.parametrize(
+    "idle",
+    [{"mask": "bernoulli"}, {"penalty": "nuclear_norm"}, {"finetune": "standard"}, {"keep_floor": 0.3},
+     {"finetune_learning_rate": 1.0}],
+)  # fmt: skip
+def test_knobs_that_do_nothing_make_no_other_trial(idle):
+    assert fingerprint(trial(**idle)) == fingerprint(trial())
+    assert off({a: (POINT | idle)[a] for a in AXES}) == {a: AXES[a].default for a in AXES}
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [{"mask": "bernoulli", "keep_prob": 0.5}, {"mask": "bernoulli", "lam": 0.5},
+     {"penalty": "nuclear_norm", "alpha": 0.1}, {"finetune": "standard", "finetune_epochs": 2, "bits": 8}],
+)  # fmt: skip
+def test_knobs_that_do_something_stay(busy):
+    axes = {a: (POINT | busy)[a] for a in AXES}
+    assert off(axes) == axes
+
+
+@pytest.mark.parametrize(
+    ("point", "words"),
+    [
+        ({"lam": 0.5, "keep_prob": 0.5}, "leave keep_prob at 1"),
+        ({"rank": 4, "model": "resnet18"}, "rank goes with model fcn, got resnet18"),
+        ({"prune_ratio": 0.5, "model": "mine:net"}, "prune_ratio goes with model fcn, got mine:net"),
+        ({"lam": 0.5, "model": "vit"}, "lam goes with model fcn"),
+        ({"finetune_epochs": 3, "bits": 4}, "finetune_epochs needs finetune"),
+        ({"finetune": "standard", "finetune_epochs": 3}, "finetune needs a net that is compressed"),
+        ({"penalty": "nuclear_norm_prox", "alpha": 0.1, "rank": 4}, "leave rank at 0"),
+        ({"bits": 8, "certify": 1}, "certificates do not cover"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(point, words):
+    with pytest.raises(UsageError, match=words):
+        trial(**point)
+
+
+def test_compression_shares_the_base_of_the_net_it_compresses():
+    found = [trial(), trial(bits=4), trial(keep_prob=0.5, finetune="standard", finetune_epochs=2)]
+    assert len({base_key(t) for t in found}) == 1
+    assert len({fingerprint(t) for t in found}) == 3
+    assert base_key(trial(rank=4)) != base_key(trial())
+
+
+def test_every_axis_that_a_family_takes_exists():
+    assert set(TAKES) == set(FAMILIES)
+    assert all(axis in AXES for taken in TAKES.values() for axis in taken)
+
+
+def test_the_levels_study_shares_one_base_per_seed(tmp_path):
+    plan = plans.make(Request(study="compression_levels", output=str(tmp_path / "out")))
+    assert len(plan.jobs) == 5 * (1 + 3 * 4 * 3)
+    assert len({job.base for job in plan.jobs.values()}) == 5
+    with pytest.raises(UsageError, match="prune_ratio goes with model fcn, got resnet18"):
+        plans.make(Request(study="compression_levels", model="resnet18"))
+
+
+def test_the_penalty_of_a_sweep_is_an_axis_and_one_baseline_serves_all_of_its_values(tmp_path):
+    request = Request(
+        study="compressibility_sweep", preset="smoke", output=str(tmp_path / "out"),
+        overrides={"penalty": "group_lasso,nuclear_norm", "alpha": "0,0.01"}, seeds=(0,),
+    )  # fmt: skip
+    plan = plans.make(request)
+    found = [(j.axes["alpha"], j.axes["rank"], j.axes["penalty"]) for j in plan.jobs.values()]
+    baseline = (0.0, 0, "group_lasso")
+    expected = [baseline, (0.01, 0, "group_lasso"), (0.01, 0, "nuclear_norm"), (0.0, 8, "group_lasso")]
+    assert sorted(found) == sorted(expected)
+    assert [p.arms for p in plan.points if p.axes["alpha"] == 0 and p.axes["rank"] == 0] == [("neuron", "spectral")]
+
+
+def test_the_command_line_runs_the_family_and_reports_it(tmp_path, here):
+    words = ("--preset", "smoke", "--seeds", "1", "--set", "audit_queries=20")
+    done = here("compression_levels", *words, "--in-process", "--output", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "MLflow did not take everything" not in done.stderr
+    assert (tmp_path / "out/figures/bytes.png").stat().st_size > 10_000
+    assert not (tmp_path / "out/bases").exists(), "bases have served when all trials are done"
+    frame = results.read(tmp_path / "out")
+    assert (frame["status"] == "ok").all()
+    size = frame[frame["measure"] == "stored_bytes"].set_index(["prune_ratio", "keep_prob", "bits", "finetune"])
+    assert len(size) == 10
+    found = size["value"].to_dict()
+    whole = found[0.0, 1.0, 0, "none"]
+    assert whole == 4 * (64 * 32 + 32 * 32 + 320)
+    assert found[0.5, 1.0, 0, "none"] == 4 * (64 * 16 + 16 * 16 + 160)
+    assert found[0.0, 1.0, 4, "none"] == whole / 8 + 3 * 4 + 2 * 8
+    assert found[0.0, 1.0, 4, "adversarial"] == found[0.0, 1.0, 4, "none"]
+    rounded = frame[(frame["bits"] == 4) & (frame["finetune"] == "none")]
+    for measure in ("zero_gradient_share", "audit_flag"):
+        assert len(rounded[rounded["measure"] == measure]) == 2
+    agrees = frame.loc[frame["measure"] == "zero_eps_agrees", "value"]
+    assert (agrees == 1).all()
+
+
+def test_a_tune_configuration_of_the_family_is_a_trial_of_it(tmp_path):
+    from study.sweep.ray.trainables import standalone_job
+
+    job = standalone_job("pareto", {"bits": 4, "mask": "bernoulli", "epochs": 2}, str(tmp_path))
+    assert kinds(job.trial) == [Train, Quantize]
+    assert job.axes["mask"] == "magnitude", "no mask, no kind of mask"
+    with pytest.raises(UsageError, match="does not take plant_rows"):
+        standalone_job("pareto", {"plant_rows": 0.5}, str(tmp_path))
+
+
+def test_a_folder_from_when_the_penalty_was_a_setting_goes_on(tmp_path):
+    import json
+
+    from study.sweep.runner import write_manifest
+
+    request = Request(study="compressibility_sweep", preset="smoke", output=str(tmp_path / "out"))
+    plan = plans.make(request)
+    plan.folder.mkdir()
+    write_manifest(plan, None)
+    path = plan.folder / "study.json"
+    found = json.loads(path.read_text())
+    found["configuration"]["settings"]["penalty"] = "group_lasso"
+    for arm in found["arms"]:
+        arm["axes"].pop("penalty", None)
+    path.write_text(json.dumps(found))
+    again, _ = plans.against_folder(plan, resume=True)
+    assert set(again.jobs) == set(plan.jobs)
+    found["configuration"]["settings"]["penalty"] = "nuclear_norm"
+    path.write_text(json.dumps(found))
+    with pytest.raises(UsageError, match="penalty"):
+        plans.against_folder(plan, resume=True)
+    assert not results.failures(plan.folder)

@@ -1,0 +1,62 @@
+"""`status DIR`: what is done, running and failed, what it cost and how long it takes, with answers known on paper."""
+
+import json
+
+import pytest
+
+from study.launch import main
+from study.store import lease
+from study.sweep import runner
+from study.sweep.worker import heartbeat
+from tests.folders import make_folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Eight trials asked for: one failed, three finished after 10 s and 36 CPU seconds each, four left."""
+    manifest, names = make_folder(tmp_path / "out", 4, failed=1)
+    manifest |= {"trials": [*names, *"abcd"], "gpus_per_trial": 0.25, "instance": "g5.xlarge"}
+    (tmp_path / "out/study.json").write_text(json.dumps(manifest))
+    return tmp_path / "out"
+
+
+def told(folder, capsys, *words):
+    assert main(["status", str(folder), *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_a_folder_at_rest(folder, capsys):
+    found = json.loads(told(folder, capsys, "--json"))
+    assert (found["trials"], found["done"], found["left"], found["driver"], found["running"]) == (8, 3, 4, "", {})
+    ((name, failed),) = found["failed"].items()
+    assert failed["cause"] == "boom"
+    assert failed["path"] == str(folder / "failed" / f"{name}.json")
+    assert found["cost"] == {"seconds": 30, "cpu_hours": 0.03, "dollars": 30 * 0.25 / 3600 * 1.006}
+    assert found["seconds_left"] == 40
+    text = told(folder, capsys)
+    assert "3 of 8 trials done, 1 failed, 4 left; nothing is running" in text
+    assert "boom (1 attempts); log: " in text
+    assert "so far 30 s of workers, 0.03 CPU-hours, $0.00; about 40 s left on one worker" in text
+
+
+def test_a_folder_at_work(folder, capsys):
+    stale = heartbeat.Heartbeat(folder, "a", limit=9)
+    stale.moved("train", 7)
+    stale.beat()
+    assert json.loads(told(folder, capsys, "--json"))["running"] == {}, "a note without a driver is a leftover"
+    with lease.lock(folder):
+        heartbeat.Heartbeat(folder, "b", limit=9)
+        found = json.loads(told(folder, capsys, "--json"))
+        assert {n: (r["phase"], r["epoch"]) for n, r in found["running"].items()} == {
+            "a": ("train", 7),
+            "b": ("start", 0),
+        }
+        assert 19 < found["seconds_left"] <= 20, "four trials of 10 s on two workers that have just begun"
+        assert "  a: train, epoch 7, 0 s, process" in told(folder, capsys)
+    runner.clean_up(folder)
+    assert heartbeat.read(folder) == {}
+
+
+def test_a_folder_with_a_damaged_note_is_still_told(folder, capsys):
+    next((folder / "failed").iterdir()).write_text("{")
+    assert "3 of 8 trials done, 0 failed, 5 left" in told(folder, capsys)

@@ -1,0 +1,117 @@
+"""What a net costs, on numbers done by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from study.nets.build import build
+from study.nets.compression.factorize import factorize
+from study.nets.compression.mask import mask_weights
+from study.nets.compression.quantize import quantize
+from study.nets.compression.remove import remove_rows
+from study.nets.data import load
+from study.nets.net import Net
+from study.spec.config import Build, Cost, Load, Train
+from study.trial import train as training
+from study.trial.adversary import passes
+from study.trial.measures.cost import cost, latencies, macs, parameters, stored_bytes, tensor_bytes
+from study.trial.state import State
+
+DATA = load(Load(train_size=250, test_size=60), 0)
+IMAGE = DATA.test.x[:1]
+
+
+def small_net(rank=0):
+    """64 pixels, 8 hidden units, 10 classes: 512 + 80 weights."""
+    net = build(Build(width=8, depth=1), DATA.shape, 10, (DATA.mean, DATA.std), 0)
+    return factorize(net, rank, 0) if rank else net
+
+
+def masked(keep):
+    return mask_weights(small_net(), keep, "magnitude", 0)
+
+
+def quantized(net, bits):
+    return quantize(net, bits, [DATA.train.x])
+
+
+@pytest.mark.parametrize(
+    ("net", "kept", "bytes_", "multiplications"),
+    [
+        (small_net, 592, 592 * 4, 592),
+        (lambda: small_net(rank=2), 2 * (64 + 8) + 80, 4 * 224, 224),
+        (lambda: remove_rows(small_net(), 0.5), 64 * 4 + 4 * 10, 4 * 296, 296),
+        # masks: a bitmap of 512 bits and 128 weights of 4 bytes against 2048 bytes; the head is dense
+        (lambda: masked(0.25), 128 + 80, 64 + 512 + 320, 592),
+        # 500 of 512 weights and a bitmap are more than 2048 bytes
+        (lambda: masked(500 / 512), 500 + 80, 2048 + 320, 592),
+        # two scales of weights, one scale and zero point of the head's input: 16 bytes
+        (lambda: quantized(small_net(), 4), 592, 256 + 40 + 16, 592),
+        (lambda: quantized(small_net(), 1), 592, 64 + 10 + 16, 592),
+        # 461 weights of a byte with a bitmap of 64 are more than 512
+        (lambda: quantized(masked(0.9), 8), 461 + 80, 512 + 80 + 16, 592),
+        # one bit knows no zero: the bitmap, and ceil(461 / 8) bytes
+        (lambda: quantized(masked(0.9), 1), 461 + 80, 64 + 58 + 10 + 16, 592),
+    ],
+)
+def test_costs_by_hand(net, kept, bytes_, multiplications):
+    found = net()
+    assert (parameters(found), stored_bytes(found), macs(found, IMAGE)) == (kept, bytes_, multiplications)
+
+
+def test_the_last_byte_of_a_tensor_is_filled_up():
+    assert tensor_bytes(9, None, 1) == 2
+    assert tensor_bytes(9, 3, 4) == min(5, 2 + 2)
+
+
+def test_convolutions_count_at_every_position_and_biases_and_norms_in_float32():
+    body = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 64, 10)
+    )
+    net = Net(body, (0.0,), (1.0,), ())
+    weights = 4 * 9 + 2560
+    assert macs(net, IMAGE) == 64 * 36 + 2560
+    assert parameters(net) == weights + (4 + 10) + 8
+    assert stored_bytes(net) == 4 * (weights + 14 + 8 + 8), "running mean and variance are shipped too"
+
+
+@pytest.mark.parametrize(
+    ("how", "count"),
+    [
+        ({}, 250),
+        # half of each batch of 100, 100 and 50 goes through 7 steps first
+        ({"adversarial_ratio": 0.5, "train_steps": 7}, 250 + 7 * (50 + 50 + 25)),
+        ({"adversarial_ratio": 0.5, "train_attack": "fgsm_rs"}, 250 + 125),
+        ({"adversarial_ratio": 0.5, "train_attack": "free", "train_steps": 4}, 4 * 250),
+    ],
+)
+def test_training_passes_are_those_that_the_net_really_makes(how, count):
+    net, config = small_net(), Train(epochs=2, train_eps=0.1, **how)
+    seen = []
+    hook = net.register_forward_hook(lambda m, given, out: seen.append(len(given[0]) if out.requires_grad else 0))
+    progress = training.start(net, config)
+    for _ in training.epochs(net, DATA, config, 0, progress):
+        pass
+    hook.remove()
+    assert progress.passes == sum(seen) == 2 * count
+    assert passes(config, 100) + passes(config, 100) + passes(config, 50) == count
+
+
+def test_the_measure_names_what_can_be_repeated_and_what_cannot():
+    state = State(seed=0, data=DATA, net=quantized(masked(0.5), 4), seconds={"train_seconds": 2.5})
+    rows = {r["measure"]: r for r in cost(state, Cost(repeats=7))}
+    assert {name for name, r in rows.items() if r["deterministic"]} == {"stored_bytes", "macs", "training_passes"}
+    assert rows["training_seconds"]["value"] == 2.5
+    assert rows["latency_seconds"]["n"] == 7
+    assert 0 < rows["latency_seconds"]["value"] < math.inf
+
+
+def test_timing_does_not_change_the_net():
+    net = quantized(small_net(), 2)
+    before = net(DATA.test.x)
+    assert len(latencies(net, IMAGE, 3)) == 3
+    with torch.no_grad():
+        net.body.layer1.parametrizations.weight.original.mul_(2)
+    assert not torch.equal(net(DATA.test.x), before), "the weights that were kept for the timing are still in use"

@@ -1,0 +1,99 @@
+"""Checks for gradient masking on nets whose gradients are sound, zero, or missing on purpose."""
+
+import functools
+
+import pytest
+import torch
+from torch import nn
+
+from study.attacks.apgd import apgd
+from study.nets.net import Net
+from study.spec.config import Robustness
+from study.trial.measures import masking
+from study.trial.measures.robustness import attack_of
+from tests.helpers import linear_net
+
+X = torch.rand(40, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+W = torch.randn(2, 16, generator=torch.Generator().manual_seed(1))
+
+
+class Stairs(nn.Module):
+    """Rounds to a hundredth: right about everything, and without any gradient."""
+
+    def forward(self, x):
+        return torch.round(x * 100) / 100
+
+
+def masked():
+    inner = linear_net(W, (1, 4, 4))
+    return Net(nn.Sequential(Stairs(), inner.body), (0.0,), (1.0,), ())
+
+
+def labels(net):
+    with torch.no_grad():
+        return net(X).argmax(1)
+
+
+def attack(net, x, y, eps, norm, *, generator):
+    return apgd(net, x, y, eps, norm, iterations=10, generator=generator)
+
+
+def found(net, how=attack):
+    rows = masking.checks(net, X, labels(net), how, (0.05, 0.1, 0.2), "linf", 0)
+    return {r["measure"]: r["value"] for r in rows}
+
+
+def test_a_sound_net_passes():
+    assert found(linear_net(W, (1, 4, 4))) == {"zero_gradient_share": 0, "loss_monotone": 1, "zero_eps_agrees": 1}
+
+
+def test_a_net_without_gradients_is_seen_and_square_beats_the_white_box():
+    net = masked()
+    assert found(net)["zero_gradient_share"] == 1
+    y, generator = labels(net), torch.Generator().manual_seed(0)
+    white = apgd(net, X, y, 0.1, "linf", iterations=10, generator=generator).robust
+    rows = masking.audit(net, X, y, white, 200, generator, {"norm": "linf", "eps": 0.1, "split": "test", "n": 40})
+    audit = {r["measure"]: r["value"] for r in rows}
+    assert audit["robust_accuracy_square"] < float(white.double().mean())
+    assert audit["audit_flag"] == 1
+
+
+def test_square_does_not_beat_a_sound_white_box():
+    net = linear_net(W, (1, 4, 4))
+    y, generator = labels(net), torch.Generator().manual_seed(0)
+    white = apgd(net, X, y, 0.1, "linf", iterations=50, generator=generator).robust
+    rows = masking.audit(net, X, y, white, 200, generator, {"norm": "linf", "eps": 0.1, "split": "test", "n": 40})
+    assert rows[1]["value"] == 0
+    assert rows[0]["value"] >= float(white.double().mean())
+
+
+def test_an_attack_that_moves_at_eps_zero_is_seen():
+    def cheats(net, x, y, eps, norm, *, generator):
+        return attack(net, x, y, 0.3, norm, generator=generator)
+
+    assert found(linear_net(W, (1, 4, 4)), cheats)["zero_eps_agrees"] == 0
+
+
+def test_a_loss_that_falls_with_eps_is_seen(monkeypatch):
+    real = masking.pgd
+    monkeypatch.setattr(masking, "pgd", lambda n, x, y, eps, norm, **o: real(n, x, y, 0.3 - eps, norm, **o))
+    assert found(linear_net(W, (1, 4, 4)))["loss_monotone"] == 0
+
+
+@pytest.mark.parametrize("backend", ["native", "art"])
+@pytest.mark.parametrize("name", ["apgd", "apgd_dlr", "pgd", "fgsm", "autoattack", "autoattack_pair", "cw", "square"])
+def test_every_named_attack_runs_in_both_rooms(name, backend):
+    random = torch.Generator().manual_seed(2)
+    net, x = linear_net(torch.randn(4, 64, generator=random), (1, 8, 8)), torch.rand(8, 1, 8, 8, generator=random)
+    y = net(x).argmax(1)
+    config = Robustness(norm="linf", eps=(0.9,), iterations=3, backend=backend, attack=name)
+    result = attack_of(config)(net, x, y, 0.9, "linf", generator=random)
+    assert not result.robust.all()
+    assert (net(result.first).argmax(1) != y).equal(~result.robust)
+
+
+def test_a_certificate_goes_with_the_native_apgd_alone():
+    assert isinstance(attack_of(Robustness(norm="linf", eps=(0.1,), backend="native", certify=True)), functools.partial)
+    for wrong in ({"backend": "art"}, {"backend": "native", "attack": "pgd"}):
+        with pytest.raises(ValueError, match="certify goes with the native apgd alone"):
+            attack_of(Robustness(norm="linf", eps=(0.1,), certify=True, **wrong))
