@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.common import Feeding, Figure, figure
 from study.store import results
 from study.sweep import runner
-from study.sweep.plan import plan as plans
+from study.sweep.plan.request import Request, make_plan
 from study.sweep.plan.source import FixedList
 from study.sweep.worker.listener import Options
 
@@ -29,8 +29,8 @@ def child(folder: Path, trials: int, tracked: bool) -> dict[str, Any]:
     from study import tracking
     from study.sweep.ray import backend
 
-    plan = plans.make(
-        plans.Request(study="operator_norm_study", seeds=tuple(range(trials)), overrides=SMALLEST, output=str(folder))
+    plan = make_plan(
+        Request(study="operator_norm_study", seeds=tuple(range(trials)), overrides=SMALLEST, output=str(folder))
     )
     jobs = dict(list(plan.jobs.items())[:trials])
     backend.connect("")

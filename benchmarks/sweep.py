@@ -24,7 +24,7 @@ from cyclopts import Parameter
 from benchmarks import no_work
 from benchmarks.common import Feeding, figure, show
 from study.store import results
-from study.sweep.plan import plan as plans
+from study.sweep.plan.request import Request, make_plan
 from study.sweep.plan.source import FixedList
 from study.sweep.worker.listener import Options
 
@@ -40,8 +40,8 @@ def child(how: str, folder: Path, quick: bool) -> dict[str, float]:
     """Run the trials one way in this process; the seconds of each part."""
     seeds = (0,) if quick else (0, 1)
     overrides = {"alpha": "0,0.01,0.03", "rank": "full,16", "plant_rows": "0.5", "plant_spectrum": "1"} if quick else {}
-    request = plans.Request(study="compressibility_sweep", seeds=seeds, overrides=overrides, output=str(folder))
-    plan = plans.make(request)
+    request = Request(study="compressibility_sweep", seeds=seeds, overrides=overrides, output=str(folder))
+    plan = make_plan(request)
     out: dict[str, float] = {"trials": len(plan.jobs)}
     begin = time.time()
     if how == "ray":

@@ -20,7 +20,9 @@ from study.store import mirror, places, results
 from study.store.manifest import read_manifest
 from study.sweep import listing, runner
 from study.sweep import status as told
-from study.sweep.plan import plan as plans
+from study.sweep.plan.catalogue import study_names
+from study.sweep.plan.job import seconds_from_environment
+from study.sweep.plan.request import Request, make_plan
 from study.sweep.worker.listener import Options
 
 OK, UNEXPECTED, USAGE, FAILED_TRIALS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
@@ -42,7 +44,7 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 @app.default
 def sweep(
-    study: Annotated[str, Parameter(help=f"Study to run: {', '.join(plans.study_names())}.")] = "",
+    study: Annotated[str, Parameter(help=f"Study to run: {', '.join(study_names())}.")] = "",
     *,
     list_: Annotated[bool, Parameter(name="--list", help="Show the studies: question, rows, cost.")] = False,
     preset: Annotated[str, Parameter(help="Scale: smoke, laptop or paper.")] = "laptop",
@@ -83,14 +85,14 @@ def sweep(
         listing.show(out, json_)
         return OK
     if not study:
-        raise UsageError(f"which study? Studies: {', '.join(plans.study_names())}. Or --list, or --help.")
+        raise UsageError(f"which study? Studies: {', '.join(study_names())}. Or --list, or --help.")
     options = Options(
         cpus_per_trial=_positive("--cpus-per-trial", cpus_per_trial),
         max_concurrent=int(_positive("--max-concurrent", max_concurrent, zero=True)),
         time_budget=_duration(time_budget),
-        hang_seconds=plans.seconds_from_environment("STUDY_HANG_SECONDS", Options.hang_seconds),
+        hang_seconds=seconds_from_environment("STUDY_HANG_SECONDS", Options.hang_seconds),
     )
-    request = plans.Request(
+    request = Request(
         study=study,
         preset=preset,
         overrides=_overrides(set_),
@@ -105,7 +107,7 @@ def sweep(
         gpus_per_trial=None if gpus_per_trial is None else _positive("--gpus-per-trial", gpus_per_trial, zero=True),
     )
     address = address or os.environ.get("RAY_ADDRESS", "")
-    plan = plans.make(request, need_data=not (dry_run or download or cluster), need_warm_start=not cluster)
+    plan = make_plan(request, need_data=not (dry_run or download or cluster), need_warm_start=not cluster)
     if dry_run:
         workers = listing.expected_workers(plan, options.max_concurrent, in_process, bool(address))
         listing.show_plan(out, plan, json_, workers=workers, points=True)
@@ -118,7 +120,7 @@ def sweep(
         from study.nets.data import download as fetch
 
         fetch(plan.data, plan.data_dir)
-        plan = plans.make(request)
+        plan = make_plan(request)
     from study.sweep import go as sweeps
 
     return sweeps.go(
@@ -285,7 +287,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _usage_text(error: CycloptsError, argv: list[str]) -> str:
-    known = [*plans.study_names(), "status", "report", "evaluate"]
+    known = [*study_names(), "status", "report", "evaluate"]
     if argv and not argv[0].startswith("-") and argv[0].replace("-", "_") not in known:
         return f"unknown study or command {argv[0]!r}{closest(argv[0], known)} Known: {', '.join(known)}. See --help."
     error.console = err

@@ -16,11 +16,11 @@ from study.spec.errors import UsageError, without_secrets
 from study.store import mirror, places, results
 from study.store.lease import Lease, in_use, lock
 from study.sweep import listing, runner
-from study.sweep.plan import plan as plans
 from study.sweep.plan import search_record
 from study.sweep.plan.costs import duration
+from study.sweep.plan.folder import against_folder, done
 from study.sweep.plan.job import Job
-from study.sweep.plan.plan import Plan
+from study.sweep.plan.plan import Plan, git_commit
 from study.sweep.plan.source import FixedList, Source
 from study.sweep.preflight import preflight
 from study.sweep.worker.listener import Options
@@ -46,20 +46,20 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
     """Run a sweep and return its exit status; UsageError before anything is started or written."""
     if not in_use(plan.folder):  # the copy of an S3 output belongs to the driver that works in it
         _pull(plan)
-    plan, found = plans.against_folder(plan, switches.resume, switches.retry_failed)
+    plan, found = against_folder(plan, switches.resume, switches.retry_failed)
     options = replace(options, gpus_per_trial=plan.gpus_per_trial)
     from study import tracking
 
     uri = switches.tracking_uri or tracking.default_uri()
     preflight(plan, uri, switches.address, switches.in_process)
-    left = set(plan.jobs) - set(plans.done(plan.folder))
+    left = set(plan.jobs) - set(done(plan.folder))
     left -= set() if switches.retry_failed else set(results.failures(plan.folder))
     err.print(where(switches), markup=False)
     workers = listing.expected_workers(plan, options.max_concurrent, switches.in_process, bool(switches.address))
     listing.show_plan(err, plan, False, workers=workers, pending=plan.total - len(plan.jobs) + len(left))
     if (spare := gpu_count()) and not plan.gpus_per_trial:
         err.print(f"Note: {spare} GPU(s) here stay unused; give --gpus-per-trial 0.25 to use them.")
-    if found and found.get("commit") != (commit := plans.git_commit()):
+    if found and found.get("commit") != (commit := git_commit()):
         err.print(f"Note: {found['commit']} began this folder and {commit} goes on; each table names its own commit.")
     with _locked(plan, switches) if found else nullcontext((None, plan, None)) as (_, plan, found):
         if found and search_record.complete(plan, found) and not runner.pending(plan, switches.retry_failed):
@@ -88,7 +88,7 @@ def _locked(plan: Plan, switches: Switches) -> Iterator[tuple[Lease | None, Plan
     driver may have gone on there."""
     with lock(plan.folder, plan.place) as lease:
         _pull(plan)
-        yield lease, *plans.against_folder(plan, switches.resume, switches.retry_failed)
+        yield lease, *against_folder(plan, switches.resume, switches.retry_failed)
 
 
 def _run(
@@ -134,7 +134,7 @@ def _run(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if lease and lease.lost:
             err.print(f"Another driver has taken over {plan.place}.", markup=False)
-        count = len(plans.done(plan.folder))
+        count = len(done(plan.folder))
         err.print(f"\nInterrupted: {count} of {plan.total} trials are finished and kept. Go on with:\n  {again}")
         raise
     finally:

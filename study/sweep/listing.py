@@ -10,8 +10,9 @@ from study.spec.domains import Choice, Domain, LogUniform
 from study.spec.expand import moving
 from study.spec.knobs import shown
 from study.sweep.plan import costs
-from study.sweep.plan import plan as plans
+from study.sweep.plan.catalogue import find_study, study_names
 from study.sweep.plan.plan import Plan
+from study.sweep.plan.request import Request, make_plan
 
 
 def expected_workers(plan: Plan, max_concurrent: int = 0, in_process: bool = False, cluster: bool = False) -> int:
@@ -53,11 +54,11 @@ def cost_text(f: dict[str, Any], plan: Plan) -> str:
 def show(out: Console, as_json: bool) -> None:
     """Every study: what it asks, the rows it covers, trials and cost per preset."""
     records: list[dict[str, Any]] = []
-    for name in plans.study_names():
-        study = plans.find_study(name)
+    for name in study_names():
+        study = find_study(name)
         presets = {}
         for preset in study.presets:
-            plan = plans.make(plans.Request(study=name, preset=preset), need_data=False)
+            plan = make_plan(Request(study=name, preset=preset), need_data=False)
             cost = facts(plan, expected_workers(plan))
             presets[preset] = cost | {"text": cost_text(cost, plan)}
         records.append(

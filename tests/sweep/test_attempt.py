@@ -76,9 +76,7 @@ def test_a_larger_share_is_twice_the_first_and_given_once(share, twice, tmp_path
         assert larger.larger() is None
 
 
-@pytest.mark.parametrize(
-    "where", ["store.results.publish", "store.results.replace", "sweep.worker.weights.save"]
-)
+@pytest.mark.parametrize("where", ["store.results.publish", "store.results.replace", "sweep.worker.weights.save"])
 @pytest.mark.parametrize("number", [errno.EIO, errno.EDQUOT])
 def test_a_write_of_ours_that_fails_is_no_failure_of_the_trial(where, number, tmp_path, monkeypatch):
     trial = tiny_trial(measures=False)

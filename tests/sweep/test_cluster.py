@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from study.sweep.plan.plan import Request, make
+from study.sweep.plan.request import Request, make_plan
 from study.sweep.ray import cluster
 
 SMOKE = ["compressibility_sweep", "--preset", "smoke", "--set", "epochs=1", "--seeds", "1"]
@@ -30,8 +30,8 @@ def test_the_working_folder_goes_along_only_where_a_function_of_the_user_is_aske
     (tmp_path / "own.py").write_text("def build(shape, classes): ...")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    assert cluster.runtime_env(make(Request(study="compressibility_sweep"))) == {}
-    sent = cluster.runtime_env(make(Request(study="compressibility_sweep", model="own:build")))
+    assert cluster.runtime_env(make_plan(Request(study="compressibility_sweep"))) == {}
+    sent = cluster.runtime_env(make_plan(Request(study="compressibility_sweep", model="own:build")))
     assert sent["working_dir"] == "."
     assert "/results" in sent["excludes"]
 

@@ -9,8 +9,8 @@ from study.spec.families.common import off
 from study.spec.identity import base_key, fingerprint
 from study.spec.knobs import AXES, SETTINGS
 from study.store import results
-from study.sweep.plan import plan as plans
-from study.sweep.plan.plan import Request
+from study.sweep.plan.folder import against_folder
+from study.sweep.plan.request import Request, make_plan
 
 POINT = {n: k.default for n, k in (AXES | SETTINGS).items()} | {
     "data": "digits", "data_digest": "d", "data_dir": "", "model": "fcn", "model_digest": "", "seed": 0,
@@ -99,11 +99,11 @@ def test_every_axis_that_a_family_takes_exists():
 
 
 def test_the_levels_study_shares_one_base_per_seed(tmp_path):
-    plan = plans.make(Request(study="compression_levels", output=str(tmp_path / "out")))
+    plan = make_plan(Request(study="compression_levels", output=str(tmp_path / "out")))
     assert len(plan.jobs) == 5 * (1 + 3 * 4 * 3)
     assert len({job.base for job in plan.jobs.values()}) == 5
     with pytest.raises(UsageError, match="prune_ratio goes with model fcn, got resnet18"):
-        plans.make(Request(study="compression_levels", model="resnet18"))
+        make_plan(Request(study="compression_levels", model="resnet18"))
 
 
 def test_the_penalty_of_a_sweep_is_an_axis_and_one_baseline_serves_all_of_its_values(tmp_path):
@@ -111,7 +111,7 @@ def test_the_penalty_of_a_sweep_is_an_axis_and_one_baseline_serves_all_of_its_va
         study="compressibility_sweep", preset="smoke", output=str(tmp_path / "out"),
         overrides={"penalty": "group_lasso,nuclear_norm", "alpha": "0,0.01"}, seeds=(0,),
     )  # fmt: skip
-    plan = plans.make(request)
+    plan = make_plan(request)
     found = [(j.axes["alpha"], j.axes["rank"], j.axes["penalty"]) for j in plan.jobs.values()]
     baseline = (0.0, 0, "group_lasso")
     expected = [baseline, (0.01, 0, "group_lasso"), (0.01, 0, "nuclear_norm"), (0.0, 8, "group_lasso")]
@@ -159,7 +159,7 @@ def test_a_folder_from_when_the_penalty_was_a_setting_goes_on(tmp_path):
     from study.sweep.runner import write_manifest
 
     request = Request(study="compressibility_sweep", preset="smoke", output=str(tmp_path / "out"))
-    plan = plans.make(request)
+    plan = make_plan(request)
     plan.folder.mkdir()
     write_manifest(plan, None)
     path = plan.folder / "study.json"
@@ -168,10 +168,10 @@ def test_a_folder_from_when_the_penalty_was_a_setting_goes_on(tmp_path):
     for arm in found["arms"]:
         arm["axes"].pop("penalty", None)
     path.write_text(json.dumps(found))
-    again, _ = plans.against_folder(plan, resume=True)
+    again, _ = against_folder(plan, resume=True)
     assert set(again.jobs) == set(plan.jobs)
     found["configuration"]["settings"]["penalty"] = "nuclear_norm"
     path.write_text(json.dumps(found))
     with pytest.raises(UsageError, match="penalty"):
-        plans.against_folder(plan, resume=True)
+        against_folder(plan, resume=True)
     assert not results.failures(plan.folder)

@@ -40,15 +40,15 @@ def cluster():
 
 
 def test_four_half_gpu_trials_are_packed_two_to_a_gpu(cluster, tmp_path):
-    from study.sweep.plan import plan
+    from study.sweep.plan.request import Request, make_plan
     from study.sweep.plan.source import FixedList
     from study.sweep.worker.listener import Options
 
-    request = plan.Request(
+    request = Request(
         study="compressibility_sweep", preset="smoke", output=str(tmp_path / "out"), seeds=(0, 1),
         overrides={"epochs": "8"},
     )  # fmt: skip
-    jobs = plan.make(request).jobs
+    jobs = make_plan(request).jobs
     options = Options(cpus_per_trial=0.5, gpus_per_trial=0.5)
     assert cluster.concurrency(options) == 4
     listener = Listener()
@@ -145,18 +145,18 @@ def build(shape, classes):
 @pytest.mark.slow
 def test_what_ran_out_of_memory_is_tried_once_more_after_all_others(cluster, tmp_path, monkeypatch):
     from study.store import results
-    from study.sweep.plan import plan
+    from study.sweep.plan.request import Request, make_plan
     from study.sweep.plan.source import FixedList
     from study.sweep.worker.listener import Options
 
     (tmp_path / "greedy.py").write_text(GREEDY)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    request = plan.Request(
+    request = Request(
         study="compressibility_sweep", preset="smoke", output="out", seeds=(0, 1), model="greedy:build",
         overrides={"alpha": "0,0.03", "rank": "full"}, gpus_per_trial=0.25,
     )  # fmt: skip
-    jobs = {n: replace(job, device="cpu") for n, job in plan.make(request).jobs.items()}
+    jobs = {n: replace(job, device="cpu") for n, job in make_plan(request).jobs.items()}
     listener = Listener()
     cluster.run(FixedList(jobs), Options(cpus_per_trial=0.5, gpus_per_trial=0.25, max_concurrent=1), listener)
     shares = [job.gpu_fraction for job in listener.begun]

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from study.store import places, results
-from study.sweep.plan import plan
+from study.sweep.plan.request import Request, make_plan
 from study.sweep.plan.source import FixedList
 from study.sweep.worker import heartbeat
 from study.sweep.worker.listener import Options
@@ -68,11 +68,11 @@ def backend():
 
 
 def jobs_in(folder):
-    request = plan.Request(
+    request = Request(
         study="compressibility_sweep", preset="smoke", output=str(folder), seeds=(0, 1),
         overrides={"epochs": "2", "test_size": "50"},
     )  # fmt: skip
-    return plan.make(request).jobs
+    return make_plan(request).jobs
 
 
 @pytest.mark.parametrize(

@@ -100,14 +100,15 @@ def test_domains_are_optunas_distributions():
 
 def test_every_draw_of_every_preset_is_a_trial_that_its_family_takes():
     from study.spec.studies import Point
-    from study.sweep.plan import plan as plans
+    from study.sweep.plan.plan import job_of
+    from study.sweep.plan.request import Request, make_plan
 
     stream = random.Random(1)
     for name, preset in STUDY.presets.items():
-        plan = plans.make(plans.Request(study="pareto_search", preset=name), need_data=False)
+        plan = make_plan(Request(study="pareto_search", preset=name), need_data=False)
         for _ in range(100):
             axes = axes_of(search.draw(preset.search.knobs, stream))
-            job = plans.job_of(plan, Point(family="pareto", arms=(), seed=0, axes=axes, settings=plan.settings))
+            job = job_of(plan, Point(family="pareto", arms=(), seed=0, axes=axes, settings=plan.settings))
             assert set(job.axes) == set(AXES)
 
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from study.store import results
-from study.sweep.plan.plan import find_study, study_names
+from study.sweep.plan.catalogue import find_study, study_names
 from tests.helpers import TINY, launch
 
 SMOKE = ["compressibility_sweep", "--preset", "smoke", "--set", "epochs=30", "--seeds", "3"]

@@ -1,11 +1,14 @@
 """A job: what a worker must know to attempt one trial. Light, so that plans are made without torch."""
 
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from study.spec.config import Trial
 from study.spec.datasets import label
+from study.spec.errors import UsageError
 from study.spec.identity import fingerprint
 
 
@@ -52,3 +55,15 @@ class Job:
         """The identity columns of the trial's rows, all but the status."""
         own = {"study": self.study, "family": self.family, "trial": self.fingerprint, "seed": self.trial.seed}
         return own | {"data": label(self.data), "model": self.model} | dict(self.axes)
+
+
+def seconds_from_environment(name: str, default: float) -> float:
+    """A positive number of seconds that an environment variable sets; UsageError when it is none."""
+    text = os.environ.get(name, "")
+    try:
+        seconds = float(text or default)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"{name}={text!r} is not accepted; give seconds above 0")
+    return seconds

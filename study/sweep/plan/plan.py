@@ -1,12 +1,8 @@
-"""From what the user typed to the list of trials: studies by name, validation, the output folder's contract."""
+"""The plan: a validated sweep, its points built into jobs."""
 
 import dataclasses
 import functools
-import importlib
-import math
-import os
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,54 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import study
-from study import __version__
 from study.spec import datasets
 from study.spec.domains import Choice, Domain
-from study.spec.errors import UsageError, closest
-from study.spec.expand import axes_of, expand, settings_for, with_overrides
+from study.spec.expand import axes_of, expand
 from study.spec.families import FAMILIES
 from study.spec.families.common import off
 from study.spec.identity import base_key
 from study.spec.knobs import AXES
-from study.spec.studies import Arm, Point, Preset, Study
-from study.store import mirror, places, results
-from study.store.manifest import read_manifest
+from study.spec.studies import Point, Preset, Study
 from study.store.places import Place
-from study.sweep.plan import costs, refusals, search_record
-from study.sweep.plan.job import Job
-
-STUDIES = Path(study.__file__).resolve().parent.parent / "search_spaces"
-
-
-def study_names() -> list[str]:
-    """Every study there is: the modules of search_spaces."""
-    return sorted(p.stem for p in STUDIES.glob("*.py") if p.stem != "__init__")
-
-
-def find_study(name: str) -> Study:
-    """The study of a name; UsageError with the near and the known names otherwise."""
-    if name.replace("-", "_") not in study_names():
-        known = study_names()
-        raise UsageError(f"unknown study {name!r}{closest(name, known)} Studies: {', '.join(known)}")
-    return importlib.import_module(f"search_spaces.{name.replace('-', '_')}").STUDY
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What was asked on the command line, unparsed."""
-
-    study: str
-    preset: str = "laptop"
-    overrides: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    seeds: tuple[int, ...] = ()
-    data: str = ""
-    data_dir: str = "data"
-    model: str = ""
-    output: str = ""
-    cpus_per_trial: float = 1.0
-    gpus_per_trial: float | None = None
-    search_storage: str = ""
-    warm_start: tuple[str, ...] = ()
+from study.sweep.plan import costs
+from study.sweep.plan.job import Job, seconds_from_environment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,63 +70,6 @@ class Plan:
         }
 
 
-def make(request: Request, *, need_data: bool = True, need_warm_start: bool = True) -> Plan:
-    """The plan of a request, without touching the output folder; UsageError for anything that is not accepted.
-
-    Without `need_data` a data set that is not there is let pass (its trials' fingerprints are then provisional);
-    without `need_warm_start` earlier results that are not.
-    """
-    study = find_study(request.study)
-    if request.preset not in study.presets:
-        raise UsageError(
-            f"unknown preset {request.preset!r} of {study.name}{closest(request.preset, study.presets)} "
-            f"Presets: {', '.join(study.presets)}"
-        )
-    preset = study.presets[request.preset]
-    if not preset.data and (request.data or request.model):
-        raise UsageError(f"{study.name} works without data and model; leave --data and --model away")
-    data = request.data or preset.data
-    preset, settings = with_overrides(preset, request.overrides, data)
-    preset = _with_search(preset, request, need_warm_start)
-    model = request.model or preset.model
-    gpus = request.gpus_per_trial
-    if gpus is None:  # a preset says whether it is made for GPUs; how much of one, its largest family and model do
-        families = [arm.family for arm in preset.arms] + ([preset.search.family] if preset.search else [])
-        shares = [costs.gpu_share(family, model, settings["width"]) for family in families]
-        gpus = max(shares) if preset.gpus_per_trial else 0.0
-    place = places.at(request.output or f"results/{study.name}-{request.preset}")
-    plan = Plan(
-        study=study,
-        preset_name=request.preset,
-        preset=preset,
-        settings=settings,
-        seeds=request.seeds or preset.seeds,
-        data=data,
-        data_dir=str(Path(request.data_dir).resolve()),
-        data_digest=refusals.data_digest(data, request.data_dir, need_data) if data else "",
-        model=model,
-        model_digest=refusals.model_digest(model) if model else "",
-        place=place,
-        folder=mirror.working_folder(place),
-        cpus_per_trial=request.cpus_per_trial,
-        gpus_per_trial=gpus,
-    )
-    refusals.check_sizes(plan.data, plan.settings)
-    refusals.check_attack(plan.model, plan.settings)
-    return with_jobs(plan)
-
-
-def _with_search(preset: Preset, request: Request, need_warm_start: bool) -> Preset:
-    """The preset with the search's storage and warm start."""
-    if preset.search is None:
-        if request.search_storage or request.warm_start:
-            raise UsageError(f"{request.study} is no search; leave --search-storage and --warm-start away")
-        return preset
-    warm = tuple(refusals.warm_start(output, need_warm_start) for output in request.warm_start)
-    search = dataclasses.replace(preset.search, storage=request.search_storage, warm_start=warm)
-    return dataclasses.replace(preset, search=search)
-
-
 def with_jobs(plan: Plan) -> Plan:
     """The plan with its points expanded (of a search: those that it has) and every point built into a job."""
     search = plan.preset.search
@@ -198,18 +100,6 @@ def _points(plan: Plan) -> list[Point]:
         arms = (*out[key].arms, *point.arms) if key in out else point.arms
         out[key] = dataclasses.replace(out.get(key, point), axes=axes, arms=tuple(dict.fromkeys(arms)))
     return list(out.values())
-
-
-def seconds_from_environment(name: str, default: float) -> float:
-    """A positive number of seconds that an environment variable sets; UsageError when it is none."""
-    text = os.environ.get(name, "")
-    try:
-        seconds = float(text or default)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise UsageError(f"{name}={text!r} is not accepted; give seconds above 0")
-    return seconds
 
 
 def _seconds(plan: Plan, axes: Mapping[str, Any]) -> float:
@@ -266,96 +156,3 @@ def git_commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return out.stdout.strip()
-
-
-def manifest(plan: Plan, past: Mapping[str, Any] | None = None, complete: bool = False) -> dict[str, Any]:
-    """study.json: the configuration, the grid or the search, and which project version wrote it."""
-    past = past or {}
-    return {
-        "configuration": plan.configuration(),
-        "preset": plan.preset_name,
-        "question": plan.study.question,
-        "figure": plan.study.figure,
-        "covers": list(plan.study.covers),
-        "parameters": list(plan.preset.settings),
-        "instance": plan.preset.instance,
-        "gpus_per_trial": plan.gpus_per_trial,
-        "arms": [
-            {"name": a.name, "family": a.family, "axes": {k: list(v) for k, v in a.axes.items()}}
-            for a in plan.preset.arms
-        ],
-        "seeds": list(plan.seeds),
-        "axes_off": {name: knob.default for name, knob in AXES.items()},
-        "trials": list(plan.jobs),
-        "created": past.get("created", time.time()),
-        "sweep": past.get("sweep", f"{plan.study.name}-{plan.preset_name}-{time.time_ns():x}"),
-        "version": __version__,
-        "commit": git_commit(),
-    } | search_record.part(plan, complete)
-
-
-def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tuple[Plan, dict[str, Any] | None]:
-    """The plan as it can run in its folder, extended by what stands there, and the manifest found.
-
-    UsageError when the folder holds something else, another configuration (with a diff), or is unfinished (or asked
-    for more) without --resume.
-    """
-    folder = plan.folder
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--output {folder} is a file; choose a folder")
-    found = read_manifest(folder)
-    if found is None:
-        if folder.is_dir() and any(p.name != ".lock" for p in folder.iterdir()):  # a first start refused leaves one
-            raise UsageError(f"--output {folder} is not empty and holds no results of a study; choose another folder")
-        return plan, None
-    old = found["configuration"]
-    defaults = {
-        k: list(v) if isinstance(v, tuple) else v for k, v in settings_for(Preset(arms=(), seeds=()), "").items()
-    }
-    settings = {k: v for k, v in old["settings"].items() if k not in AXES or v != AXES[k].default}  # once a setting
-    differences = _differences(old | {"settings": defaults | settings}, plan.configuration())
-    if differences:
-        raise UsageError(
-            f"{plan.place} holds another configuration; choose another --output, or ask for the same:\n"
-            + "\n".join(f"  {d}" for d in differences)
-        )
-    missing = set(found["trials"]) - set(done(folder)) - set(results.failures(folder))
-    more = set(plan.jobs) - set(found["trials"])
-    asks = plan.preset.search is not None and not search_record.complete(plan, found)
-    if (missing or more or asks) and not (resume or retry_failed):
-        state = f"{len(missing)} of {len(found['trials'])} trials are not finished" if missing else "it is finished"
-        wish = f", and {len(more)} more are asked for" if more else ", and the search is not at its end" if asks else ""
-        raise UsageError(f"{plan.place} holds this study: {state}{wish}; add --resume to go on there")
-    return with_jobs(_extended(plan, found)), found
-
-
-def done(folder: Path) -> list[str]:
-    """Fingerprints of the trials whose file is there (its digest is checked when it is read)."""
-    return [p.stem for p in (folder / "trials").glob("*.parquet")]
-
-
-def _extended(plan: Plan, found: Mapping[str, Any]) -> Plan:
-    """The plan whose axes and seeds are those found in the folder and those asked for now."""
-    stored = {a["name"]: a for a in found["arms"]}
-    arms = []
-    for arm in plan.preset.arms:
-        old = stored.pop(arm.name, {"axes": {}})["axes"]
-        axes = {k: tuple(dict.fromkeys([*old.get(k, ()), *v])) for k, v in arm.axes.items()}
-        arms.append(dataclasses.replace(arm, axes=axes))
-    for arm in stored.values():
-        axes = {k: tuple(v) for k, v in arm["axes"].items() if k in AXES}
-        arms.append(Arm(name=arm["name"], family=arm["family"], axes=axes))
-    seeds = tuple(dict.fromkeys([*found["seeds"], *plan.seeds]))
-    points = [
-        Point(family=p["family"], arms=(), seed=p["seed"], axes=axes_of(p["axes"]), settings=plan.settings)
-        for p in found.get("points", ())
-    ]
-    preset = dataclasses.replace(plan.preset, arms=tuple(arms))
-    return dataclasses.replace(plan, preset=preset, seeds=seeds, points=tuple(points))
-
-
-def _differences(old: Any, new: Any, where: str = "") -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [*old, *(k for k in new if k not in old)]
-        return [d for k in keys for d in _differences(old.get(k), new.get(k), f"{where}.{k}" if where else k)]
-    return [] if old == new else [f"{where}: there {old!r}, asked {new!r}"]

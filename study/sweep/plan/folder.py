@@ -1,0 +1,110 @@
+"""A plan against the folder that it is to run in: what stands there, what differs, what is extended."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from study import __version__
+from study.spec.errors import UsageError
+from study.spec.expand import axes_of, settings_for
+from study.spec.knobs import AXES
+from study.spec.studies import Arm, Point, Preset
+from study.store import results
+from study.store.manifest import read_manifest
+from study.sweep.plan import search_record
+from study.sweep.plan.plan import Plan, git_commit, with_jobs
+
+
+def manifest(plan: Plan, past: Mapping[str, Any] | None = None, complete: bool = False) -> dict[str, Any]:
+    """study.json: the configuration, the grid or the search, and which project version wrote it."""
+    past = past or {}
+    return {
+        "configuration": plan.configuration(),
+        "preset": plan.preset_name,
+        "question": plan.study.question,
+        "figure": plan.study.figure,
+        "covers": list(plan.study.covers),
+        "parameters": list(plan.preset.settings),
+        "instance": plan.preset.instance,
+        "gpus_per_trial": plan.gpus_per_trial,
+        "arms": [
+            {"name": a.name, "family": a.family, "axes": {k: list(v) for k, v in a.axes.items()}}
+            for a in plan.preset.arms
+        ],
+        "seeds": list(plan.seeds),
+        "axes_off": {name: knob.default for name, knob in AXES.items()},
+        "trials": list(plan.jobs),
+        "created": past.get("created", time.time()),
+        "sweep": past.get("sweep", f"{plan.study.name}-{plan.preset_name}-{time.time_ns():x}"),
+        "version": __version__,
+        "commit": git_commit(),
+    } | search_record.part(plan, complete)
+
+
+def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tuple[Plan, dict[str, Any] | None]:
+    """The plan as it can run in its folder, extended by what stands there, and the manifest found.
+
+    UsageError when the folder holds something else, another configuration (with a diff), or is unfinished (or asked
+    for more) without --resume.
+    """
+    folder = plan.folder
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output {folder} is a file; choose a folder")
+    found = read_manifest(folder)
+    if found is None:
+        if folder.is_dir() and any(p.name != ".lock" for p in folder.iterdir()):  # a first start refused leaves one
+            raise UsageError(f"--output {folder} is not empty and holds no results of a study; choose another folder")
+        return plan, None
+    old = found["configuration"]
+    defaults = {
+        k: list(v) if isinstance(v, tuple) else v for k, v in settings_for(Preset(arms=(), seeds=()), "").items()
+    }
+    settings = {k: v for k, v in old["settings"].items() if k not in AXES or v != AXES[k].default}  # once a setting
+    differences = _differences(old | {"settings": defaults | settings}, plan.configuration())
+    if differences:
+        raise UsageError(
+            f"{plan.place} holds another configuration; choose another --output, or ask for the same:\n"
+            + "\n".join(f"  {d}" for d in differences)
+        )
+    missing = set(found["trials"]) - set(done(folder)) - set(results.failures(folder))
+    more = set(plan.jobs) - set(found["trials"])
+    asks = plan.preset.search is not None and not search_record.complete(plan, found)
+    if (missing or more or asks) and not (resume or retry_failed):
+        state = f"{len(missing)} of {len(found['trials'])} trials are not finished" if missing else "it is finished"
+        wish = f", and {len(more)} more are asked for" if more else ", and the search is not at its end" if asks else ""
+        raise UsageError(f"{plan.place} holds this study: {state}{wish}; add --resume to go on there")
+    return with_jobs(_extended(plan, found)), found
+
+
+def done(folder: Path) -> list[str]:
+    """Fingerprints of the trials whose file is there (its digest is checked when it is read)."""
+    return [p.stem for p in (folder / "trials").glob("*.parquet")]
+
+
+def _extended(plan: Plan, found: Mapping[str, Any]) -> Plan:
+    """The plan whose axes and seeds are those found in the folder and those asked for now."""
+    stored = {a["name"]: a for a in found["arms"]}
+    arms = []
+    for arm in plan.preset.arms:
+        old = stored.pop(arm.name, {"axes": {}})["axes"]
+        axes = {k: tuple(dict.fromkeys([*old.get(k, ()), *v])) for k, v in arm.axes.items()}
+        arms.append(dataclasses.replace(arm, axes=axes))
+    for arm in stored.values():
+        axes = {k: tuple(v) for k, v in arm["axes"].items() if k in AXES}
+        arms.append(Arm(name=arm["name"], family=arm["family"], axes=axes))
+    seeds = tuple(dict.fromkeys([*found["seeds"], *plan.seeds]))
+    points = [
+        Point(family=p["family"], arms=(), seed=p["seed"], axes=axes_of(p["axes"]), settings=plan.settings)
+        for p in found.get("points", ())
+    ]
+    preset = dataclasses.replace(plan.preset, arms=tuple(arms))
+    return dataclasses.replace(plan, preset=preset, seeds=seeds, points=tuple(points))
+
+
+def _differences(old: Any, new: Any, where: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [*old, *(k for k in new if k not in old)]
+        return [d for k in keys for d in _differences(old.get(k), new.get(k), f"{where}.{k}" if where else k)]
+    return [] if old == new else [f"{where}: there {old!r}, asked {new!r}"]
