@@ -4,7 +4,7 @@
     python -m benchmarks.pareto --quick     # 30 evaluations, 5 seeds
     python -m benchmarks.pareto --table benchmarks/data/pareto_digits.csv    # train the table again: 15 minutes
 
-The table holds every point of a grid over the knobs of the pareto family on scikit-learn's digits (fully connected,
+The table holds every point of a grid over the knobs of the compressed family on scikit-learn's digits (fully connected,
 2 x 64, seed 0), trained and attacked once. A search asks for points of the grid and reads the table. Its score is the
 hypervolume of robust accuracy against the logarithm of stored bytes over the points with clean accuracy of FLOOR or
 more, as a share of what the whole grid reaches. Samplers are compared seed by seed: at the end, at a third of the
@@ -83,7 +83,7 @@ def trial_of(chosen: Mapping[str, Value]) -> Trial:
     from study.spec.families import FAMILIES
 
     settings = {name: knob.default for name, knob in SETTINGS.items()}
-    return replace(FAMILIES["pareto"](settings | axes_of(chosen) | POINT), measures=MEASURES)
+    return replace(FAMILIES["compressed"](settings | axes_of(chosen) | POINT), measures=MEASURES)
 
 
 def evaluate(trial: Trial, bases: dict[Any, Any]) -> dict[str, float]:
@@ -163,7 +163,7 @@ def search(
 ) -> list[Key]:
     """The points that a search asks for, in order."""
     wanted = Search(
-        family="pareto", knobs=KNOBS, options={"sampler": sampler, "sampler_seed": seed, "evaluations": evaluations}
+        family="compressed", knobs=KNOBS, options={"sampler": sampler, "sampler_seed": seed, "evaluations": evaluations}
     )
     view = View(wanted, InMemoryStorage(), name="benchmark", maximise=(True, False), key="")
     for point in warm:

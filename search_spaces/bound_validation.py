@@ -43,8 +43,10 @@ MNIST = {
 STUDY = Study(
     name="bound_validation",
     question="Does the bound of Corollary 3.3 follow the measured robustness gap as the rank falls?",
-    figure="paper A, Figures 3 and 10",
+    reproduces=("A.fig3", "A.fig10"),
     covers=("A4",),
+    figures=("gap", "anatomy", "robustness"),
+    claims=("A-gap-l2", "A-gap-l2-art", "A-gap-linf", "A-sensitivity", "A-norms-rise"),
     presets={
         "smoke": Preset(
             arms=_arms((0, 8)),

@@ -97,7 +97,17 @@ PAPER = Preset(
 STUDY = Study(
     name="compressibility_sweep",
     question="Does compressibility lower robust accuracy when every hidden layer keeps its Frobenius norm?",
-    figure="paper A, Figure 5 top",
+    reproduces=("A.fig5.top",),
     covers=("A2",),
+    figures=("robustness", "compressibility", "bounds", "prunability"),
+    claims=(
+        "A-i-neuron",
+        "A-i-spectral",
+        "A-cross-neuron",
+        "A-cross-spectral",
+        "A-prunability",
+        "A-bound-neuron",
+        "A-bound-spectral",
+    ),
     presets={"smoke": SMOKE, "laptop": LAPTOP, "paper": PAPER},
 )

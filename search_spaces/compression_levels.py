@@ -25,18 +25,17 @@ def _arms(epochs: int, **levels: tuple[Value, ...]) -> tuple[Arm, ...]:
         "_adversarial": {"finetune": ("adversarial",), "finetune_epochs": (epochs,)},
     }
     arms = [
-        Arm(name=f"{axis}{suffix}", family="pareto", axes={axis: values, **more, **HELD})
+        Arm(name=f"{axis}{suffix}", family="compressed", axes={axis: values, **more, **HELD})
         for axis, values in levels.items()
         for suffix, more in tuned.items()
     ]
-    return (Arm(name="uncompressed", family="pareto", axes=HELD), *arms)
+    return (Arm(name="uncompressed", family="compressed", axes=HELD), *arms)
 
 
 STUDY = Study(
     name="compression_levels",
     question="What does each level of compression cost in robustness, and what does fine-tuning give back?",
-    figure="accuracy against stored bytes",
-    covers=(),
+    figures=("bytes",),
     presets={
         "smoke": Preset(
             arms=_arms(1, prune_ratio=(0.5,), keep_prob=(0.2,), bits=(4,)),

@@ -29,7 +29,9 @@ def _preset(size: int, steps: int, seeds: tuple[int, ...] = SEEDS) -> Preset:
 STUDY = Study(
     name="operator_norm_study",
     question="Does raising one operator norm at a fixed Frobenius norm raise the other too?",
-    figure="paper A, Figure 9",
+    reproduces=("A.fig9",),
     covers=("A11",),
+    figures=("ascent",),
+    claims=("A-ascent-linf", "A-ascent-l2"),
     presets={"smoke": _preset(20, 100, (0, 1)), "laptop": _preset(100, 400), "paper": _preset(400, 400)},
 )

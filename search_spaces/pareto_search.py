@@ -23,7 +23,7 @@ FINETUNED = ({"finetune": ("standard", "adversarial")},)
 
 
 def knobs(rank: tuple[int, int], ratios: tuple[float, ...], epochs: tuple[int, ...]) -> Mapping[str, Domain]:
-    """Every knob of the pareto family on a fully connected net; ranges that depend on the width are given."""
+    """Every knob of the compressed family on a fully connected net; ranges that depend on the width are given."""
     return {
         "penalised": Choice(values=("no", "yes")),
         "penalty": Choice(values=("group_lasso", "nuclear_norm"), when=({"penalised": ("yes",)},)),
@@ -48,13 +48,13 @@ ADVERSARY = {"train_eps": 16 / 255, "train_steps": 5}
 STUDY = Study(
     name="pareto_search",
     question="Which compressed nets are the most robust for their size?",
-    figure="the front of robust accuracy against stored bytes",
     covers=("P",),
+    figures=("fronts", "progress", "parallel"),
     presets={
         "smoke": Preset(
             seeds=(0, 1),
             search=Search(
-                family="pareto",
+                family="compressed",
                 knobs=knobs((2, 16), (0.0, 0.5), (1,)),
                 options={"evaluations": 8, "finalists": 3, "floor": 0.2},
             ),
@@ -63,7 +63,7 @@ STUDY = Study(
         "laptop": Preset(
             seeds=(0, 1, 2, 3, 4),
             search=Search(
-                family="pareto",
+                family="compressed",
                 knobs=knobs((4, 64), (0.0, 0.25, 0.5, 1.0), (2, 5)),
                 options={"evaluations": 80, "finalists": 16, "floor": 0.8},
             ),
@@ -73,7 +73,7 @@ STUDY = Study(
             seeds=(0, 1, 2, 3, 4),
             data="cifar10",
             search=Search(
-                family="pareto",
+                family="compressed",
                 knobs=knobs((16, 512), (0.0, 0.05, 0.1, 0.25, 0.5), (3, 10)),
                 options={"evaluations": 300, "finalists": 30, "floor": 0.4},
             ),

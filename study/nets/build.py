@@ -41,7 +41,7 @@ def build(
 
 
 def _users(name: str, shape: tuple[int, int, int], classes: int) -> tuple[nn.Module, list[str]]:
-    body = sources.user_function(name, "model")(shape, classes)
+    body = sources.user_function(name, "--model")(shape, classes)
     if not isinstance(body, nn.Module):
         raise UsageError(f"--model {name} must return a torch.nn.Module, got {type(body).__name__}")
     hidden = hidden_of(body)

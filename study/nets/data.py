@@ -97,7 +97,7 @@ def _image_folder(path: str) -> Arrays:
 
 
 def _user_arrays(name: str) -> Arrays:
-    train_x, train_y, test_x, test_y = (np.asarray(p) for p in sources.user_function(name, "data")())
+    train_x, train_y, test_x, test_y = (np.asarray(p) for p in sources.user_function(name, "--data")())
     out: list[np.ndarray] = []
     for x, y in ((train_x, train_y), (test_x, test_y)):
         x = x.astype(np.float32)

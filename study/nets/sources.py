@@ -16,18 +16,25 @@ from study.spec.datasets import ACCEPTED, DATASETS, is_user_function
 from study.spec.errors import UsageError
 
 
-def user_function(name: str, what: str) -> Callable[..., Any]:
-    """The function that `package:function` names, looked up in the working folder too; UsageError when not there."""
+def user_object(name: str, what: str) -> Any:
+    """What `package:name` names, looked up in the working folder too; UsageError when it is not there."""
     module, _, attribute = name.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        function = getattr(importlib.import_module(module), attribute)
+        return getattr(importlib.import_module(module), attribute)
+    except UsageError:
+        raise
     except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
         cause = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UsageError(f"--{what} {name}: cannot import it ({cause}); give package:function") from None
+        raise UsageError(f"{what} {name}: cannot import it ({cause}); give package:function") from None
+
+
+def user_function(name: str, what: str) -> Callable[..., Any]:
+    """The function that `package:function` names; UsageError when there is none."""
+    function = user_object(name, what)
     if not callable(function):
-        raise UsageError(f"--{what} {name}: {attribute} is not a function")
+        raise UsageError(f"{what} {name}: {name.partition(':')[2]} is not a function")
     return function
 
 
@@ -86,7 +93,7 @@ def digest(name: str, root: str) -> str:
 
 
 def _digest_of_function(name: str) -> str:
-    function = user_function(name, "data")
+    function = user_function(name, "--data")
     whole = hashlib.sha256(source_digest(function).encode())
     try:
         parts = function()

@@ -7,48 +7,69 @@ from typing import Any
 
 from study.spec.domains import Choice, Domain, Value, asked, holds
 from study.spec.errors import UsageError, closest
-from study.spec.knobs import AXES, SEARCH, SETTINGS, Knob, parse_value
+from study.spec.knobs import AXES, KNOBS, SEARCH, SETTINGS, off
 from study.spec.objectives import OBJECTIVES
+from study.spec.recipes import parts
 from study.spec.studies import Point, Preset, Search
+from study.spec.values import Knob, parse_value
+
+JUDGED = ("judged_linf", "judged_l2")  # of the whole study: a level of its own would be judged by itself
 
 
 def settings_for(preset: Preset, data: str) -> dict[str, Any]:
-    """The preset's settings on a data set, over the defaults."""
-    out = {name: knob.default for name, knob in SETTINGS.items()} | dict(preset.settings)
+    """The preset's settings on a data set, over its recipes, over the defaults."""
+    own = dict(preset.settings)
     if data != preset.data:
-        out |= dict(preset.by_data.get(data, preset.by_data.get("*", {})))
-    return out
+        own |= dict(preset.by_data.get(data, preset.by_data.get("*", {})))
+    return {name: knob.default for name, knob in SETTINGS.items()} | parts(own) | own
 
 
 def with_overrides(preset: Preset, overrides: Mapping[str, str], data: str) -> tuple[Preset, dict[str, Any]]:
-    """The preset and its settings after `--set NAME=V1,V2`; UsageError for an unknown name or value."""
+    """The preset and its settings after `--set NAME=V1,V2`; UsageError for an unknown name or value.
+
+    A setting with several values becomes an axis of every arm whose family takes it. A recipe that is typed replaces
+    the preset's own settings of its parts.
+    """
     settings = settings_for(preset, data)
-    known = sorted(set(moving(preset)))
+    typed: dict[str, Any] = {}
     for name, text in overrides.items():
-        parts = [p.strip() for p in text.split(",") if p.strip()]
-        if not parts:
+        words = [p.strip() for p in text.split(",") if p.strip()]
+        if not words:
             raise UsageError(f"--set {name}=: no value given; write --set {name}=V1,V2")
         if preset.search and (name in preset.search.knobs or name in SEARCH):
-            preset = replace(preset, search=_searched(preset.search, name, parts))
-        elif name in known:
-            values = tuple(dict.fromkeys(parse_value(name, AXES[name], p) for p in parts))
-            arms = tuple(
-                replace(arm, axes={**arm.axes, name: values}) if name in arm.axes else arm for arm in preset.arms
-            )
-            preset = replace(preset, arms=arms)
-        elif name in SETTINGS:
-            knob = SETTINGS[name]
-            numbers = tuple(parse_value(name, knob, p) for p in parts)
-            if not knob.several and len(numbers) > 1:
-                raise UsageError(f"--set {name}: one value is accepted, {len(numbers)} were given; it is not an axis")
-            settings[name] = numbers if knob.several else numbers[0]
+            preset = replace(preset, search=_searched(preset.search, name, words))
+            continue
+        if name not in SETTINGS and name not in moving(preset):
+            raise _unknown(preset, name)
+        values = tuple(dict.fromkeys(parse_value(name, KNOBS[name], w) for w in words))
+        if name in moving(preset) or (len(values) > 1 and not KNOBS[name].several):
+            preset = _moved(preset, name, values)
         else:
-            search = list(dict.fromkeys([*preset.search.knobs, *SEARCH])) if preset.search else []
-            names = [*known, *search, *SETTINGS]
-            words = f"Knobs and options of the search: {', '.join(search)}" if search else f"Axes: {', '.join(known)}"
-            raise UsageError(
-                f"--set {name}: no such axis or setting{closest(name, names)} {words}. Settings: {', '.join(SETTINGS)}."
-            )
+            typed[name] = values if KNOBS[name].several else values[0]
+    settings |= parts(typed) | typed
+    return preset, _checked(settings, overrides)
+
+
+def _unknown(preset: Preset, name: str) -> UsageError:
+    axes = sorted(set(moving(preset)))
+    search = list(dict.fromkeys([*preset.search.knobs, *SEARCH])) if preset.search else []
+    words = f"Knobs and options of the search: {', '.join(search)}" if search else f"Axes: {', '.join(axes)}"
+    near = closest(name, [*axes, *search, *SETTINGS])
+    return UsageError(f"--set {name}: no such axis or setting{near} {words}. Settings: {', '.join(SETTINGS)}.")
+
+
+def _moved(preset: Preset, name: str, values: tuple[Value, ...]) -> Preset:
+    """The preset with an axis at these values: of the arms that have it, or of all whose family takes it."""
+    have = [arm.name for arm in preset.arms if name in arm.axes]
+    have = have or [arm.name for arm in preset.arms if arm.family in KNOBS[name].families]
+    if name in JUDGED or preset.search or not have:
+        raise UsageError(f"--set {name}: one value is accepted, {len(values)} were given; it is not an axis here")
+    arms = (replace(a, axes={**a.axes, name: values}) if a.name in have else a for a in preset.arms)
+    return replace(preset, arms=tuple(arms))
+
+
+def _checked(settings: dict[str, Any], overrides: Mapping[str, str]) -> dict[str, Any]:
+    """The settings with a judged budget among the budgets; UsageError for settings that do not go together."""
     for norm in ("linf", "l2"):
         judged, budgets = settings[f"judged_{norm}"], settings[f"eps_{norm}"]
         if judged not in budgets and f"judged_{norm}" in overrides:
@@ -60,50 +81,69 @@ def with_overrides(preset: Preset, overrides: Mapping[str, str], data: str) -> t
             settings[f"judged_{norm}"] = budgets[len(budgets) // 2]
     if settings["patience"] and not settings["validation"]:
         raise UsageError("--set patience: early stopping needs a validation share; add --set validation=0.05")
-    return preset, settings
+    return settings
 
 
 def moving(preset: Preset) -> list[str]:
     """The axes that a study moves, in its own order."""
     knobs = preset.search.knobs if preset.search else {}
-    return list(dict.fromkeys([*(a for arm in preset.arms for a in arm.axes), *(k for k in knobs if k in AXES)]))
+    return list(dict.fromkeys([*(a for arm in preset.arms for a in arm.axes), *(k for k in knobs if k in KNOBS)]))
 
 
-def _searched(search: Search, name: str, parts: list[str]) -> Search:
+def _searched(search: Search, name: str, words: list[str]) -> Search:
     """The search with a knob narrowed to the given values, or with one of its options set."""
     if name in search.knobs:
         old = search.knobs[name]
-        if name in AXES:
-            values = tuple(dict.fromkeys(parse_value(name, AXES[name], p) for p in parts))
+        if name in KNOBS:
+            values = tuple(dict.fromkeys(parse_value(name, KNOBS[name], w) for w in words))
         else:
             assert isinstance(old, Choice)
-            switch = Knob(kind=str, default="", choices=tuple(map(str, old.values)), help="")
-            values = tuple(dict.fromkeys(parse_value(name, switch, p) for p in parts))
+            switch = Knob(str, "", choices=tuple(map(str, old.values)), help="")
+            values = tuple(dict.fromkeys(parse_value(name, switch, w) for w in words))
         return replace(search, knobs={**search.knobs, name: Choice(values=values, when=old.when)})
     knob = SEARCH[name]
-    given = tuple(dict.fromkeys(parse_value(name, knob, p) for p in parts))
+    given = tuple(dict.fromkeys(parse_value(name, knob, w) for w in words))
     if name == "objectives" and not 2 <= len(given) <= 3:
-        raise UsageError(f"--set objectives: give two or three of {', '.join(OBJECTIVES)}, got {', '.join(parts)}")
-    if not knob.several and len(parts) > 1:
-        raise UsageError(f"--set {name}: one value is accepted, {len(parts)} were given")
+        raise UsageError(f"--set objectives: give two or three of {', '.join(OBJECTIVES)}, got {', '.join(words)}")
+    if not knob.several and len(words) > 1:
+        raise UsageError(f"--set {name}: one value is accepted, {len(words)} were given")
     return replace(search, options={**search.options, name: given if knob.several else given[0]})
 
 
-def axes_of(chosen: Mapping[str, Value]) -> dict[str, Value]:
-    """Every axis of chosen knobs, those that were not asked at their defaults; switches are left out."""
-    return {name: chosen.get(name, knob.default) for name, knob in AXES.items()}
+def axes_off(preset: Preset, settings: Mapping[str, Any]) -> dict[str, Value]:
+    """Every axis of a study's points where nothing moves it: the columns of all tables at their defaults, and what else
+    the study moves at its setting."""
+    more = {name: settings[name] for name in moving(preset) if name not in AXES}
+    return {name: knob.default for name, knob in AXES.items()} | more
 
 
-def fit(knobs: Mapping[str, Domain], axes: Mapping[str, Value]) -> dict[str, Value] | None:
+def axes_of(chosen: Mapping[str, Value], base: Mapping[str, Value] | None = None) -> dict[str, Value]:
+    """Every axis of chosen knobs, those that were not asked as in `base` (see axes_off); switches are left out."""
+    base = {name: knob.default for name, knob in AXES.items()} if base is None else base
+    return {name: chosen.get(name, value) for name, value in base.items()}
+
+
+def settled(axes: Mapping[str, Value], settings: Mapping[str, Any]) -> dict[str, Value]:
+    """The axes of a point as its trial has them: the epochs of a recipe of fine-tuning, idle knobs at their base."""
+    out = dict(axes)
+    recipe = {**settings, **axes}.get("finetune_recipe", "")
+    if recipe and out["finetune"] != "none" and not out["finetune_epochs"]:
+        out["finetune_epochs"] = parts({"finetune_recipe": recipe}).get("finetune_epochs", 0)
+    return off(out, settings)
+
+
+def fit(
+    knobs: Mapping[str, Domain], axes: Mapping[str, Value], base: Mapping[str, Value] | None = None
+) -> dict[str, Value] | None:
     """The choice of knobs (switches included) that gives exactly these axes; None where there is none."""
 
     def walk(left: list[str], chosen: dict[str, Value]) -> dict[str, Value] | None:
         if not left:
-            return chosen if axes_of(chosen) == dict(axes) else None
+            return chosen if axes_of(chosen, base) == dict(axes) else None
         name, domain = left[0], knobs[left[0]]
         if not asked(domain, chosen):
             return walk(left[1:], chosen)
-        options = (axes[name],) if name in AXES else domain.values if isinstance(domain, Choice) else ()
+        options = (axes[name],) if name in KNOBS else domain.values if isinstance(domain, Choice) else ()
         tries = (walk(left[1:], chosen | {name: v}) for v in options if holds(domain, v))
         return next((found for found in tries if found is not None), None)
 
@@ -113,13 +153,22 @@ def fit(knobs: Mapping[str, Domain], axes: Mapping[str, Value]) -> dict[str, Val
 def expand(preset: Preset, settings: Mapping[str, Any], seeds: Iterable[int]) -> list[Point]:
     """Every point of every arm for every seed, seeds outermost; a point that two arms share stands once."""
     points: dict[tuple[Any, ...], Point] = {}
+    base = axes_off(preset, settings)
     for seed in seeds:
         for arm in preset.arms:
             for values in itertools.product(*arm.axes.values()):
-                axes = {name: knob.default for name, knob in AXES.items()} | dict(zip(arm.axes, values, strict=True))
+                axes = settled(base | dict(zip(arm.axes, values, strict=True)), settings)
                 key = (seed, *axes.values())
                 if key in points:
-                    points[key] = replace(points[key], arms=(*points[key].arms, arm.name))
+                    arms = tuple(dict.fromkeys((*points[key].arms, arm.name)))
+                    points[key] = replace(points[key], arms=arms)
                 else:
                     points[key] = Point(family=arm.family, arms=(arm.name,), seed=seed, axes=axes, settings=settings)
     return list(points.values())
+
+
+def knob_values(point: Point) -> dict[str, Any]:
+    """Every knob of a point: its settings, over them the parts of recipes that it moves, over them its axes."""
+    moved = parts({name: value for name, value in point.axes.items() if name.endswith("recipe")})
+    kept = {name: value for name, value in moved.items() if name not in AXES}
+    return {**point.settings, **kept, **point.axes}

@@ -1,9 +1,12 @@
 """Names where there are no columns (MLflow, Tune): the measure, then its coordinates after a slash."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from study.spec.knobs import AXES, shown
+from study.spec.errors import UsageError
+from study.spec.knobs import KNOBS
+from study.spec.values import shown
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -106,5 +109,19 @@ def table_of_meanings(measures: Iterable[str]) -> str:
 
 def point_name(axes: Mapping[str, Any], seed: int) -> str:
     """A point by its axes that differ from their defaults, and the seed; further keys are let pass."""
-    set_axes = [f"{axis} {shown(axes[axis])}" for axis, knob in AXES.items() if axes[axis] != knob.default]
+    here = {axis: KNOBS[axis].default for axis in axes if axis in KNOBS}
+    set_axes = [f"{axis} {shown(axes[axis])}" for axis, default in here.items() if axes[axis] != default]
     return " ".join([*(set_axes or ["baseline"]), f"seed {seed}"])
+
+
+def source_name(source: str) -> str:
+    """A figure or table of a paper in words: A.fig5.top -> `paper A, Figure 5 top`; UsageError for any other form."""
+    if not (found := re.fullmatch(r"([ABC])\.(fig|tab)(\d+)(?:\.(\w+))?", source)):
+        raise UsageError(f"{source!r} names no figure or table of a paper; write A.fig5, B.tab2 or A.fig5.top")
+    paper, kind, number, part = found.groups()
+    return f"paper {paper}, {'Figure' if kind == 'fig' else 'Table'} {number}{f' {part}' if part else ''}"
+
+
+def reproduced(sources: Iterable[str]) -> str:
+    """Several of them: `paper A, Figure 3; paper A, Figure 10`."""
+    return "; ".join(map(source_name, sources))

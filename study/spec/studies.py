@@ -53,13 +53,23 @@ class Preset:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A named study: what it asks, the rows of the protocol that its paper preset covers, and its presets."""
+    """A named study: what it asks, what it reproduces, and its presets.
+
+    `reproduces` names figures and tables of the papers (A.fig5, B.tab2; a part after another dot: A.fig5.top), `covers`
+    the rows of docs/protocol.md whose setting the preset `paper` runs. `figures` and `claims` are what its report shows
+    and judges, by id (analysis/figures, analysis/claims) or, in a study of one's own, as objects: (name, title,
+    function) and analysis.claims.Claim. `baseline` has the axes of the net that others are compared with, where these
+    are not at their off values.
+    """
 
     name: str
     question: str
-    figure: str
-    covers: tuple[str, ...]
     presets: Mapping[str, Preset]
+    reproduces: tuple[str, ...] = ()
+    covers: tuple[str, ...] = ()
+    figures: tuple[Any, ...] = ()
+    claims: tuple[Any, ...] = ()
+    baseline: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from study.spec.domains import Choice, Domain, LogUniform
 from study.spec.expand import moving
-from study.spec.knobs import shown
+from study.spec.names import reproduced
+from study.spec.values import shown
 from study.sweep.plan import costs
 from study.sweep.plan.catalogue import find_study, study_names
 from study.sweep.plan.plan import Plan
@@ -65,7 +66,7 @@ def show(out: Console, as_json: bool) -> None:
             {
                 "name": name,
                 "question": study.question,
-                "figure": study.figure,
+                "figure": reproduced(study.reproduces),
                 "covers": list(study.covers),
                 "presets": presets,
             }
@@ -74,8 +75,9 @@ def show(out: Console, as_json: bool) -> None:
         print(json.dumps(records, indent=1))
         return
     for record in records:
-        rows = f"; rows {', '.join(record['covers'])}" if record["covers"] else ""
-        out.print(f"[bold]{record['name']}[/bold]  ({record['figure']}{rows})")
+        rows = f"rows {', '.join(record['covers'])}" if record["covers"] else ""
+        of = "; ".join(part for part in (record["figure"], rows) if part)
+        out.print(f"[bold]{record['name']}[/bold]{f'  ({of})' if of else ''}")
         out.print(f"  {record['question']}")
         for preset, f in record["presets"].items():
             out.print(f"  {preset:7} {f['trials']:4} trials, {f['text']}", markup=False)

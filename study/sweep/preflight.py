@@ -4,7 +4,6 @@ import socket
 import tempfile
 
 from study.spec.errors import UsageError
-from study.spec.expand import axes_of
 from study.spec.studies import Point, Search
 from study.store.places import S3Path
 from study.sweep.plan.job import Job
@@ -63,7 +62,7 @@ def first(plan: Plan) -> Job:
         return next(iter(plan.jobs.values()))
     assert plan.preset.search is not None
     family = plan.preset.search.family
-    return job_of(plan, Point(family=family, arms=(), seed=plan.seeds[0], axes=axes_of({}), settings=plan.settings))
+    return job_of(plan, Point(family=family, arms=(), seed=plan.seeds[0], axes=plan.axes_off, settings=plan.settings))
 
 
 def check_reachable(address: str) -> None:

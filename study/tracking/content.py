@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.spec.knobs import AXES, shown
+from study.spec.knobs import KNOBS
 from study.spec.names import metric_name, point_name, table_of_meanings
+from study.spec.values import shown
 from study.store import results
 
 PARAMS = ("width", "depth", "epochs", "batch_size", "learning_rate", "train_size", "test_size")
@@ -35,7 +36,7 @@ def moving(manifest: Manifest) -> list[str]:
     """The axes that the sweep's arms, or the search's knobs, move."""
     knobs = manifest.get("search", {}).get("knobs", {})
     return list(
-        dict.fromkeys([*(a for arm in manifest["arms"] for a in arm["axes"]), *(k for k in knobs if k in AXES)])
+        dict.fromkeys([*(a for arm in manifest["arms"] for a in arm["axes"]), *(k for k in knobs if k in KNOBS)])
     )
 
 
@@ -71,7 +72,7 @@ def sweep_id(manifest: Manifest) -> str:
 def experiment_note(manifest: Manifest) -> str:
     """What the experiment is about and how to read it; Markdown."""
     return (
-        f"{manifest['question']} ({manifest['figure']})\n\n"
+        f"{manifest['question']}{f' ({figure})' if (figure := manifest['figure']) else ''}\n\n"
         "One run per sweep; its trials, one net each, stand one level below it. Parameters are the axes and settings; "
         "a metric's coordinates follow a slash (norm, budget, share kept, split when it is not `test`). "
         "Each trial's note lists its metrics with unit and range. `system/...` are of the worker that ran the trial."
@@ -87,7 +88,7 @@ def sweep_note(manifest: Manifest) -> str:
     )
     if "search" in manifest:
         arms = _search_note(manifest["search"])
-    axes = "\n".join(f"- `{axis}`: {AXES[axis].help}" for axis in moving(manifest) if axis in AXES)
+    axes = "\n".join(f"- `{axis}`: {KNOBS[axis].help}" for axis in moving(manifest) if axis in KNOBS)
     return (
         f"{experiment_note(manifest)}\n\n{arms}\n\nSeeds {', '.join(map(str, manifest['seeds']))}.\n\n{axes}\n\n"
         "Verdicts and figures: Artifacts, `report.html` and `figures`."

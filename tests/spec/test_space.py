@@ -5,8 +5,9 @@ import pytest
 from search_spaces.compressibility_sweep import STUDY
 from study.spec.errors import UsageError
 from study.spec.expand import expand, with_overrides
-from study.spec.knobs import AXES, SETTINGS, by_strength, parse_value
+from study.spec.knobs import AXES, SETTINGS, by_strength
 from study.spec.studies import Arm, Preset
+from study.spec.values import parse_value
 
 LAPTOP = STUDY.presets["laptop"]
 
@@ -82,7 +83,7 @@ def test_overrides_reach_axes_and_settings():
     ("override", "words"),
     [
         ({"alpa": "1"}, "no such axis or setting; did you mean alpha"),
-        ({"epochs": "1,2"}, "one value is accepted"),
+        ({"judged_l2": "0.5,0.6"}, "one value is accepted"),
         ({"alpha": ""}, "no value given"),
         ({"patience": "3"}, "needs a validation share"),
         ({"learning_rate": "0"}, "numbers above 0"),

@@ -41,7 +41,7 @@ TINY = ["pareto_search", "--preset", "smoke", "--set", "sampler=random", "--set"
 
 
 def view(storage=None, name="s", key="", knobs=KNOBS, **options):
-    wanted = Search(family="pareto", knobs=knobs, options=options)
+    wanted = Search(family="compressed", knobs=knobs, options=options)
     return search.View(wanted, storage or InMemoryStorage(), name=name, maximise=(True, False), key=key)
 
 
@@ -108,7 +108,7 @@ def test_every_draw_of_every_preset_is_a_trial_that_its_family_takes():
         plan = make_plan(Request(study="pareto_search", preset=name), need_data=False)
         for _ in range(100):
             axes = axes_of(search.draw(preset.search.knobs, stream))
-            job = job_of(plan, Point(family="pareto", arms=(), seed=0, axes=axes, settings=plan.settings))
+            job = job_of(plan, Point(family="compressed", arms=(), seed=0, axes=axes, settings=plan.settings))
             assert set(job.axes) == set(AXES)
 
 
@@ -118,7 +118,7 @@ def test_every_draw_of_every_preset_is_a_trial_that_its_family_takes():
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc", "random"])
 def test_every_sampler_asks_the_same_again_and_other_things_once_more_is_tried(sampler):
     def first(tried):
-        wanted = Search(family="pareto", knobs=KNOBS, options={"sampler": sampler, "evaluations": 60})
+        wanted = Search(family="compressed", knobs=KNOBS, options={"sampler": sampler, "evaluations": 60})
         one = search.View(wanted, InMemoryStorage(), name="s", maximise=(True, False), key="", tried=tried)
         out = []
         for i in range(5):

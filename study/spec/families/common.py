@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from study.spec.config import Accuracy, Build, Load, Measure, Plant, Prunability, Robustness, Stage, Structure, Train
-from study.spec.knobs import AXES
 
 
 def load_and_build(point: Mapping[str, Any]) -> tuple[Stage, ...]:
@@ -21,20 +20,6 @@ def load_and_build(point: Mapping[str, Any]) -> tuple[Stage, ...]:
         ),
         Build(model=point["model"], width=point["width"], depth=point["depth"], source=point["model_digest"]),
     )
-
-
-def off(axes: Mapping[str, Any]) -> dict[str, Any]:
-    """The axes with knobs that do nothing at their defaults, so that equal trials have equal axes and fingerprints.
-
-    A penalty without strength, a kind of mask without a mask, a kind of fine-tuning of no epochs.
-    """
-    out = dict(axes)
-    idle = {
-        "penalty": not out["alpha"],
-        "mask": out["keep_prob"] == 1 and not out["lam"],
-        "finetune": not out["finetune_epochs"],
-    }
-    return out | {name: AXES[name].default for name, nothing in idle.items() if nothing}
 
 
 def train(point: Mapping[str, Any], penalty: str = "") -> Train:

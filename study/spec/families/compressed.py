@@ -1,4 +1,4 @@
-"""The pareto family: every knob that trades robustness for efficiency, in one net; what the searches draw from.
+"""The compressed family: every knob that trades robustness for efficiency, in one net; what the searches draw from.
 
 A net is trained (with a penalty, at a rank, against an adversary), then its rows are removed, its weights masked and
 quantized, in this order, and what is left is fine-tuned with masks and quantization on.
@@ -10,28 +10,15 @@ from typing import Any
 
 from study.spec.config import Accuracy, Cost, Factorize, Prune, Quantize, Remove, Stage, Structure, Train, Trial
 from study.spec.errors import UsageError
-from study.spec.families.common import attacks, load_and_build, off, train
+from study.spec.families.common import attacks, load_and_build, train
+from study.spec.knobs import AXES, off
 
-AXES = (
-    "alpha",
-    "penalty",
-    "rank",
-    "frobenius",
-    "adversarial_ratio",
-    "prune_ratio",
-    "keep_prob",
-    "mask",
-    "lam",
-    "bits",
-    "finetune",
-    "finetune_epochs",
-)
 FINETUNE_RATIO = 0.5  # of each batch under adversarial fine-tuning (paper A, C.3)
 
 
 def trial(point: Mapping[str, Any]) -> Trial:
     """The trial of a point; UsageError for knobs that do not go together (see check)."""
-    point = {**point, **off({name: point[name] for name in AXES})}
+    point = {**point, **off({name: point[name] for name in AXES}, {})}
     check(point)
     factorize = (Factorize(rank=point["rank"]),) if point["rank"] else ()
     stages = (*load_and_build(point), *factorize, train(point, point["penalty"]), *compression(point), *finetune(point))
@@ -60,7 +47,7 @@ def check(point: Mapping[str, Any]) -> None:
     }
     for reason, wrong in refused.items():
         if wrong:
-            raise UsageError(f"pareto: {reason}")
+            raise UsageError(f"compressed: {reason}")
 
 
 def compression(point: Mapping[str, Any]) -> tuple[Stage, ...]:

@@ -6,8 +6,6 @@ from typing import Any
 from study.spec.config import Factorize, Trial
 from study.spec.families.common import load_and_build, measures, train
 
-AXES = ("rank", "frobenius", "adversarial_ratio")
-
 
 def trial(point: Mapping[str, Any]) -> Trial:
     """Paper A, Figure 5: the spectral arm; rank 0 is a dense net."""

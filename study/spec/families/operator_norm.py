@@ -5,8 +5,6 @@ from typing import Any
 
 from study.spec.config import Ascend, Gaussian, Structure, Trial
 
-AXES = ("ascended_norm",)
-
 
 def trial(point: Mapping[str, Any]) -> Trial:
     """Paper A, appendix B.3, Figure 9."""

@@ -6,8 +6,6 @@ from typing import Any
 from study.spec.config import Trial
 from study.spec.families.common import load_and_build, measures, plants, train
 
-AXES = ("alpha", "penalty", "frobenius", "adversarial_ratio", "plant_rows", "plant_spectrum")
-
 
 def trial(point: Mapping[str, Any]) -> Trial:
     """Paper A, Figure 5: the neuron arm, and the controls planted into trained baselines."""

@@ -9,7 +9,8 @@ from typing import Any
 from study import __version__
 from study.spec.errors import UsageError
 from study.spec.expand import axes_of, settings_for
-from study.spec.knobs import AXES
+from study.spec.knobs import AXES, KNOBS
+from study.spec.names import reproduced
 from study.spec.studies import Arm, Point, Preset
 from study.store import results
 from study.store.manifest import read_manifest
@@ -24,8 +25,12 @@ def manifest(plan: Plan, past: Mapping[str, Any] | None = None, complete: bool =
         "configuration": plan.configuration(),
         "preset": plan.preset_name,
         "question": plan.study.question,
-        "figure": plan.study.figure,
+        "figure": reproduced(plan.study.reproduces),
         "covers": list(plan.study.covers),
+        "figures": [f if isinstance(f, str) else f[0] for f in plan.study.figures],
+        "claims": [c if isinstance(c, str) else c.id for c in plan.study.claims],
+        "baseline": dict(plan.study.baseline),
+        "module": plan.module,
         "parameters": list(plan.preset.settings),
         "instance": plan.preset.instance,
         "gpus_per_trial": plan.gpus_per_trial,
@@ -34,7 +39,7 @@ def manifest(plan: Plan, past: Mapping[str, Any] | None = None, complete: bool =
             for a in plan.preset.arms
         ],
         "seeds": list(plan.seeds),
-        "axes_off": {name: knob.default for name, knob in AXES.items()},
+        "axes_off": plan.axes_off,
         "trials": list(plan.jobs),
         "created": past.get("created", time.time()),
         "sweep": past.get("sweep", f"{plan.study.name}-{plan.preset_name}-{time.time_ns():x}"),
@@ -75,7 +80,8 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
         state = f"{len(missing)} of {len(found['trials'])} trials are not finished" if missing else "it is finished"
         wish = f", and {len(more)} more are asked for" if more else ", and the search is not at its end" if asks else ""
         raise UsageError(f"{plan.place} holds this study: {state}{wish}; add --resume to go on there")
-    return with_jobs(_extended(plan, found)), found
+    extended = _extended(plan, found)
+    return (plan if extended == plan else with_jobs(extended)), found
 
 
 def done(folder: Path) -> list[str]:
@@ -92,11 +98,13 @@ def _extended(plan: Plan, found: Mapping[str, Any]) -> Plan:
         axes = {k: tuple(dict.fromkeys([*old.get(k, ()), *v])) for k, v in arm.axes.items()}
         arms.append(dataclasses.replace(arm, axes=axes))
     for arm in stored.values():
-        axes = {k: tuple(v) for k, v in arm["axes"].items() if k in AXES}
+        axes = {k: tuple(v) for k, v in arm["axes"].items() if k in KNOBS}
         arms.append(Arm(name=arm["name"], family=arm["family"], axes=axes))
     seeds = tuple(dict.fromkeys([*found["seeds"], *plan.seeds]))
     points = [
-        Point(family=p["family"], arms=(), seed=p["seed"], axes=axes_of(p["axes"]), settings=plan.settings)
+        Point(
+            family=p["family"], arms=(), seed=p["seed"], axes=axes_of(p["axes"], plan.axes_off), settings=plan.settings
+        )
         for p in found.get("points", ())
     ]
     preset = dataclasses.replace(plan.preset, arms=tuple(arms))

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import subprocess
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from typing import Any
 import study
 from study.spec import datasets
 from study.spec.domains import Choice, Domain
-from study.spec.expand import axes_of, expand
+from study.spec.errors import UsageError
+from study.spec.expand import axes_of, axes_off, expand, knob_values
 from study.spec.families import FAMILIES
-from study.spec.families.common import off
 from study.spec.identity import base_key
-from study.spec.knobs import AXES
+from study.spec.knobs import KNOBS
 from study.spec.studies import Point, Preset, Study
+from study.spec.values import shown
 from study.store.places import Place
 from study.sweep.plan import costs
 from study.sweep.plan.job import Job, seconds_from_environment
@@ -27,10 +28,12 @@ from study.sweep.plan.job import Job, seconds_from_environment
 class Plan:
     """A validated sweep: every job (of a search those asked for so far), and where its results go.
 
-    `place` is the output, `folder` what the driver reads of it on its own disk: the same unless the output is in S3.
+    `module` is the study as it was named. `place` is the output, `folder` what the driver reads of it on its own disk:
+    the same unless the output is in S3.
     """
 
     study: Study
+    module: str
     preset_name: str
     preset: Preset
     settings: Mapping[str, Any]
@@ -58,6 +61,11 @@ class Plan:
         rerun = min(search["finalists"], search["evaluations"]) * (len(self.seeds) - 1)
         return max(len(self.jobs), search["evaluations"] + rerun)
 
+    @property
+    def axes_off(self) -> dict[str, Any]:
+        """Every axis of its points, where nothing moves it."""
+        return axes_off(self.preset, self.settings)
+
     def configuration(self) -> dict[str, Any]:
         """What must not change in a folder of results."""
         return {
@@ -73,10 +81,10 @@ class Plan:
 def with_jobs(plan: Plan) -> Plan:
     """The plan with its points expanded (of a search: those that it has) and every point built into a job."""
     search = plan.preset.search
-    points = list(plan.points) if search else _points(plan)
+    points = list(plan.points) if search else expand(plan.preset, plan.settings, plan.seeds)
     device = "cuda" if plan.gpus_per_trial > 0 else "cpu"
     ratio, past = costs.past_ratio(plan.folder.parent, device)
-    jobs = {job.fingerprint: job for job in (job_of(plan, point) for point in points)}
+    jobs = _jobs(plan, points)
     bases = Counter(base_key(job.trial) for job in jobs.values())
     for name, job in jobs.items():
         if bases[key := base_key(job.trial)] > 1:
@@ -91,15 +99,23 @@ def with_jobs(plan: Plan) -> Plan:
     )
 
 
-def _points(plan: Plan) -> list[Point]:
-    """The points of every arm, knobs that do nothing at their defaults; what then is one point stands once."""
-    out: dict[tuple[Any, ...], Point] = {}
-    for point in expand(plan.preset, plan.settings, plan.seeds):
-        axes = off(point.axes)
-        key = (point.seed, *axes.values())
-        arms = (*out[key].arms, *point.arms) if key in out else point.arms
-        out[key] = dataclasses.replace(out.get(key, point), axes=axes, arms=tuple(dict.fromkeys(arms)))
-    return list(out.values())
+def _jobs(plan: Plan, points: Iterable[Point]) -> dict[str, Job]:
+    """The points' jobs by fingerprint, those that the plan has already taken over.
+
+    UsageError where points of different axes are one trial: an axis that changes nothing would look like a null result.
+    """
+    built = {(job.family, job.trial.seed, *job.axes.items()): job for job in plan.jobs.values()}
+    jobs: dict[str, Job] = {}
+    for point in points:
+        job = built.get((point.family, point.seed, *point.axes.items())) or job_of(plan, point)
+        other = jobs.setdefault(job.fingerprint, job)
+        if other.axes != job.axes:
+            name = next(name for name, value in job.axes.items() if other.axes[name] != value)
+            raise UsageError(
+                f"{plan.study.name}: {name} {shown(other.axes[name])} and {shown(job.axes[name])} are the same trial; "
+                f"nothing else in this study makes {name} matter"
+            )
+    return jobs
 
 
 def _seconds(plan: Plan, axes: Mapping[str, Any]) -> float:
@@ -109,9 +125,9 @@ def _seconds(plan: Plan, axes: Mapping[str, Any]) -> float:
 def _guesses(plan: Plan, knobs: Mapping[str, Domain]) -> list[float]:
     """Seconds of trials at the ends of every knob, the others off: what a search may cost, before it asks."""
     ends = [
-        (n, v) for n, d in knobs.items() if n in AXES for v in (d.values if isinstance(d, Choice) else (d.low, d.high))
+        (n, v) for n, d in knobs.items() if n in KNOBS for v in (d.values if isinstance(d, Choice) else (d.low, d.high))
     ]
-    return [_seconds(plan, axes_of({name: value})) for name, value in ends]
+    return [_seconds(plan, axes_of({name: value}, plan.axes_off)) for name, value in ends]
 
 
 def job_of(plan: Plan, point: Point) -> Job:
@@ -123,12 +139,11 @@ def job_of(plan: Plan, point: Point) -> Job:
         "model": plan.model,
         "model_digest": plan.model_digest,
     }
-    axes = off(point.axes)
-    trial = FAMILIES[point.family]({**point.settings, **axes, **shared, "seed": point.seed})
+    trial = FAMILIES[point.family]({**knob_values(point), **shared, "seed": point.seed})
     return Job(
         study=plan.study.name,
         family=point.family,
-        axes=axes,
+        axes=point.axes,
         trial=trial,
         folder=str(plan.place),
         data=plan.data,
@@ -137,7 +152,7 @@ def job_of(plan: Plan, point: Point) -> Job:
         gpu_fraction=plan.gpus_per_trial,
         commit=git_commit(),
         search_path=str(Path.cwd()),
-        estimated_seconds=_seconds(plan, axes),
+        estimated_seconds=_seconds(plan, point.axes),
         checkpoint_seconds=seconds_from_environment("STUDY_CHECKPOINT_SECONDS", Job.checkpoint_seconds),
         base=base_key(trial) if plan.preset.search else "",
         weights=plan.preset.search is not None,

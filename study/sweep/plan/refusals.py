@@ -73,7 +73,7 @@ MODELS = ("fcn", "resnet18", "vit")
 def model_digest(model: str) -> str:
     """The digest of a user's model function, empty for the project's own; UsageError for an unknown one."""
     if datasets.is_user_function(model):
-        return sources.source_digest(sources.user_function(model, "model"))
+        return sources.source_digest(sources.user_function(model, "--model"))
     if model not in MODELS:
         raise UsageError(
             f"unknown model {model!r}{closest(model, MODELS)} Models: {', '.join(MODELS)} or package:function"

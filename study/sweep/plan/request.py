@@ -59,6 +59,7 @@ def make_plan(request: Request, *, need_data: bool = True, need_warm_start: bool
     place = places.at(request.output or f"results/{study.name}-{request.preset}")
     plan = Plan(
         study=study,
+        module=request.study,
         preset_name=request.preset,
         preset=preset,
         settings=settings,

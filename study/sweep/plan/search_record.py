@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from study.spec.identity import plain
-from study.spec.knobs import AXES, SEARCH
+from study.spec.knobs import SEARCH
 from study.spec.objectives import selector
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def part(plan: "Plan", complete: bool) -> dict[str, Any]:
         return {}
     points = [
         {"trial": name, "family": job.family, "seed": job.trial.seed}
-        | {"axes": {axis: value for axis, value in job.axes.items() if value != AXES[axis].default}}
+        | {"axes": {axis: value for axis, value in job.axes.items() if value != plan.axes_off[axis]}}
         for name, job in plan.jobs.items()
     ]
     return {"search": record(plan), "points": points, "complete": complete}

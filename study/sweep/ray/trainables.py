@@ -19,9 +19,8 @@ from ray import tune
 from study.nets import sources
 from study.spec import datasets
 from study.spec.errors import UsageError, closest
-from study.spec.families import FAMILIES, TAKES
-from study.spec.families.common import off
-from study.spec.knobs import AXES, SETTINGS
+from study.spec.families import FAMILIES
+from study.spec.knobs import AXES, KNOBS, off, takes
 from study.spec.studies import Arm
 from study.sweep.plan.job import Job
 from study.sweep.worker.forked import Ended, Forked
@@ -92,46 +91,50 @@ class FamilyTrainable(tune.Trainable):
 
 
 class Regularization(FamilyTrainable):
-    """Axes alpha, penalty, frobenius, adversarial_ratio, plant_rows, plant_spectrum."""
+    """A net trained under a penalty, and the controls planted into it."""
 
     family = "regularization"
 
 
 class LowRank(FamilyTrainable):
-    """Axes rank, frobenius, adversarial_ratio."""
+    """A net whose hidden layers are products of two factors."""
 
     family = "low_rank"
 
 
 class OperatorNorm(FamilyTrainable):
-    """Axis ascended_norm."""
+    """Gradient ascent on an operator norm of a matrix."""
 
     family = "operator_norm"
 
 
-class Pareto(FamilyTrainable):
-    """Axes alpha, penalty, rank, frobenius, adversarial_ratio, prune_ratio, keep_prob, mask, lam, bits, finetune,
-    finetune_epochs."""
+class Compressed(FamilyTrainable):
+    """A net that is trained, compressed by every means that is asked for, and fine-tuned."""
 
-    family = "pareto"
+    family = "compressed"
+
+
+Pareto = Compressed  # its name in earlier versions
 
 
 def standalone_job(family: str, config: Mapping[str, Any], folder: str) -> Job:
     """The job of a Tune configuration: axes and settings over the defaults; UsageError for a key it does not take."""
-    defaults = {name: knob.default for name, knob in (AXES | SETTINGS).items()}
+    defaults = {name: knob.default for name, knob in KNOBS.items()}
     given = {"data": "digits", "data_dir": "", "model": "fcn", "seed": 0}
     unknown = sorted(set(config) - set(defaults) - set(given) - {"trial", "family"})
     if unknown:
         known = [*defaults, *given]
         raise UsageError(f"unknown configuration {unknown[0]!r}{closest(unknown[0], known)} Known: {', '.join(known)}")
     point = defaults | given | dict(config)
-    for axis, knob in AXES.items():
-        if axis not in TAKES[family] and point[axis] != knob.default:
-            raise UsageError(f"the family {family} does not take {axis}; it takes {', '.join(TAKES[family])}")
-    point |= off({name: point[name] for name in AXES})
+    for name, knob in KNOBS.items():
+        if family not in knob.families and point[name] != knob.default:
+            raise UsageError(f"the family {family} does not take {name}; it takes {', '.join(takes(family))}")
+    point |= off({name: point[name] for name in AXES}, {})
     point["data_digest"] = sources.digest(point["data"], point["data_dir"])
     user_model = datasets.is_user_function(point["model"])
-    point["model_digest"] = sources.source_digest(sources.user_function(point["model"], "model")) if user_model else ""
+    point["model_digest"] = (
+        sources.source_digest(sources.user_function(point["model"], "--model")) if user_model else ""
+    )
     return Job(
         study="standalone",
         family=family,

@@ -13,9 +13,8 @@ from dataclasses import replace
 from study.spec import objectives
 from study.spec.domains import Value
 from study.spec.errors import UsageError
-from study.spec.expand import axes_of, fit
+from study.spec.expand import axes_of, fit, settled
 from study.spec.identity import digest_of, seed_for
-from study.spec.knobs import AXES
 from study.spec.studies import Point
 from study.store import mirror, results
 from study.store.manifest import read_manifest
@@ -85,7 +84,7 @@ class Asking:
         self._read(job)
         values, slack = self._values.get(job.fingerprint), self._floor(job)
         if ticket is None:
-            self.view.add(job.fingerprint, fit(self.search.knobs, job.axes) or {}, values, slack)
+            self.view.add(job.fingerprint, fit(self.search.knobs, job.axes, self.plan.axes_off) or {}, values, slack)
         else:
             self.view.tell(ticket, values, slack)
 
@@ -100,6 +99,10 @@ class Asking:
     def grown(self) -> Plan:
         """The plan with every job asked for so far."""
         return replace(self.plan, jobs=dict(self.jobs))
+
+    def _axes(self, chosen: Mapping[str, Value]) -> dict[str, Value]:
+        """The axes of chosen knobs as their trial has them."""
+        return settled(axes_of(chosen, self.plan.axes_off), self.plan.settings)
 
     def _job(self, axes: Mapping[str, Value], seed: int) -> Job:
         point = Point(family=self.search.family, arms=(), seed=seed, axes=axes, settings=self.plan.settings)
@@ -120,7 +123,7 @@ class Asking:
             return None
 
         def known(chosen: Mapping[str, Value]) -> bool:
-            return self._job(axes_of(chosen), self._first).fingerprint in self.jobs
+            return self._job(self._axes(chosen), self._first).fingerprint in self.jobs
 
         while self._earlier and known(self._earlier[0]):
             self._earlier.popleft()
@@ -131,7 +134,7 @@ class Asking:
         else:
             self._exhausted = True
             return None
-        job = self._add(axes_of(chosen), self._first)
+        job = self._add(self._axes(chosen), self._first)
         assert job is not None
         self.view.name(ticket, job.fingerprint)
         self._out[job.fingerprint] = ticket
@@ -174,7 +177,7 @@ class Asking:
             if job.trial.seed == self._first:
                 self._read(job)
                 if job.fingerprint not in known:
-                    chosen = fit(self.search.knobs, job.axes) or {}
+                    chosen = fit(self.search.knobs, job.axes, self.plan.axes_off) or {}
                     self.view.add(job.fingerprint, chosen, self._values.get(job.fingerprint), self._floor(job))
         warm: dict[str, WarmPoint] = {}
         for output in self.search.warm_start:
@@ -211,15 +214,15 @@ def warm_points(output: str, plan: Plan) -> dict[str, WarmPoint]:
     found = read_manifest(folder)
     assert found is not None
     for name in ("data_digest", "model", "model_digest"):
-        if (there := found["configuration"][name]) != (here := plan.configuration()[name]):
-            raise UsageError(f"--warm-start {output}: its {name} is {there!r}, the search's is {here!r}")
+        if (has := found["configuration"][name]) != (here := plan.configuration()[name]):
+            raise UsageError(f"--warm-start {output}: its {name} is {has!r}, the search's is {here!r}")
     wanted = [*search_record.record(plan)["objectives"], objectives.selector("clean_accuracy", plan.settings)]
-    finished = results.scan(folder)
+    finished, there = results.scan(folder), found["configuration"]["settings"]
     groups: dict[str, tuple[dict[str, Value], list[list[float]]]] = {}
     for trial in finished.values():
-        axes = {name: trial.rows[0][name] for name in AXES}
+        axes = {name: trial.rows[0].get(name, there.get(name)) for name in plan.axes_off}
         numbers = [objectives.value(trial.rows, one) for one in wanted]
-        chosen = fit(sought.knobs, axes)
+        chosen = fit(sought.knobs, axes, plan.axes_off)
         if chosen is not None and trial.rows[0]["status"] == "ok" and all(map(math.isfinite, numbers)):
             groups.setdefault(digest_of([output, axes])[:16], (chosen, []))[1].append(numbers)
     if not groups:

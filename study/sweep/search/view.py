@@ -24,7 +24,7 @@ from optuna.trial import TrialState, create_trial
 from study.spec.domains import Choice, Domain, LogUniform, Value, asked
 from study.spec.errors import UsageError, without_secrets
 from study.spec.identity import seed_for
-from study.spec.knobs import AXES
+from study.spec.knobs import KNOBS
 from study.spec.studies import Search
 from study.sweep.search import journal
 
@@ -47,7 +47,7 @@ def _distribution(name: str, domain: Domain) -> BaseDistribution:
     if isinstance(domain, Choice):
         return CategoricalDistribution(domain.values)
     logarithmic = isinstance(domain, LogUniform)
-    if AXES[name].kind is int:
+    if KNOBS[name].kind is int:
         return IntDistribution(int(domain.low), int(domain.high), log=logarithmic)
     return FloatDistribution(domain.low, domain.high, log=logarithmic)
 
@@ -60,7 +60,7 @@ def suggest(trial: optuna.Trial, knobs: Mapping[str, Domain]) -> dict[str, Value
             continue
         if isinstance(domain, Choice):
             chosen[name] = cast(Value, trial.suggest_categorical(name, domain.values))
-        elif AXES[name].kind is int:
+        elif KNOBS[name].kind is int:
             chosen[name] = trial.suggest_int(
                 name, int(domain.low), int(domain.high), log=isinstance(domain, LogUniform)
             )
@@ -89,7 +89,7 @@ def draw(
             chosen[name] = stream.uniform(domain.low, domain.high)
         if not isinstance(domain, Choice):
             number = min(max(float(chosen[name]), domain.low), domain.high)
-            chosen[name] = round(number) if AXES[name].kind is int else number
+            chosen[name] = round(number) if KNOBS[name].kind is int else number
     return chosen
 
 

@@ -1,0 +1,94 @@
+"""A knob's kind, range and default, and the values that it takes: checked, parsed, written."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from study.spec.domains import Value
+from study.spec.errors import UsageError, closest
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One named number (or word) of an experiment: its kind, valid range or choices, default, whether it takes several.
+
+    Any knob that takes one value can be an axis of a study: one trial per value. A default means "off" where there is
+    one. `families` read it; where all of `only_with` are off it does nothing. `column`: it stands in every table, not
+    in those of studies alone that move it. `compressed` says which end of a knob that compresses is the most compressed
+    one: high, low, or "" for a knob that does not compress by degrees.
+    """
+
+    kind: type
+    default: Any
+    _: KW_ONLY
+    help: str
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+    several: bool = False
+    words: Mapping[str, Value] = field(default_factory=dict)
+    choices: tuple[Value, ...] = ()
+    compressed: str = ""
+    column: bool = False
+    families: tuple[str, ...] = ()
+    only_with: tuple[str, ...] = ()
+
+    def range_text(self) -> str:
+        """The valid values in words."""
+        if self.choices:
+            return f"one of {', '.join(map(shown, self.choices))}"
+        noun = {int: "whole numbers", float: "numbers"}[self.kind]
+        least = f" {'above' if self.open_low else 'from'} {self.low:g}" if self.low > -math.inf else ""
+        most = f" {'below' if self.open_high else 'to'} {self.high:.10g}" if self.high < math.inf else ""
+        words = "".join(f", or {w}" for w in self.words)
+        return (
+            f"{noun}{least}{most} (8/255 is a number){words}" if self.kind is float else f"{noun}{least}{most}{words}"
+        )
+
+
+def shown(value: Value) -> str:
+    """An axis value as people read it: 0.01, 16, linf; `same` for a part of fine-tuning that is as in the training."""
+    return value if isinstance(value, str) else "same" if value is None else f"{value:g}"
+
+
+def parse_number(text: str) -> float:
+    """A finite number, written plainly or as a fraction (8/255); ValueError otherwise."""
+    number = float(Fraction(text.replace(" ", ""))) if "/" in text else float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"not finite: {text}")
+    return number
+
+
+def parse_value(name: str, knob: Knob, text: str) -> Value:
+    """One value of an axis or setting, checked against its range; UsageError naming what would be accepted."""
+    refused = UsageError(f"--set {name}: {text!r} is not accepted; give {knob.range_text()}")
+    if text in knob.words:
+        return knob.words[text]
+    if knob.kind is str:
+        if text not in knob.choices:
+            near = closest(text, map(str, knob.choices))
+            raise UsageError(f"{refused}{near}" if near != "." else str(refused))
+        return text
+    try:
+        number = parse_number(text)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise refused from None
+    value = int(number) if knob.kind is int and number == int(number) else number
+    if refusal(knob, value):
+        raise refused
+    return value
+
+
+def refusal(knob: Knob, value: Any) -> str:
+    """What would be accepted in place of one value of a knob, in words; nothing where the value is accepted."""
+    if value in knob.words.values() or value in knob.choices:
+        return ""
+    if knob.kind is str or knob.choices or not isinstance(value, (int, float)) or isinstance(value, bool):
+        return knob.range_text()
+    whole = knob.kind is float or isinstance(value, int)
+    inside = knob.low <= value <= knob.high  # NaN is not
+    inside &= not (knob.open_low and value == knob.low) and not (knob.open_high and value == knob.high)
+    return "" if whole and inside and math.isfinite(value) else knob.range_text()
