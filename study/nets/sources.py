@@ -6,7 +6,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,12 @@ def user_function(name: str, what: str) -> Callable[..., Any]:
     if not callable(function):
         raise UsageError(f"{what} {name}: {name.partition(':')[2]} is not a function")
     return function
+
+
+def function_digests(values: Iterable[Any], what: str) -> dict[str, str]:
+    """The digest of each function of the user's among knob values, by name; UsageError for one that is not there."""
+    names = sorted({value for value in values if is_user_function(value)})
+    return {name: source_digest(user_function(name, what)) for name in names}
 
 
 def source_digest(function: Callable[..., Any]) -> str:

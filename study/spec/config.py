@@ -163,8 +163,16 @@ class Cost:
     repeats: int = 50
 
 
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """Measure: a function of the user's, package:function; `source` is the digest of its module's source."""
+
+    function: str
+    source: str
+
+
 Stage = Load | Build | Factorize | Train | Remove | Prune | Quantize | Plant | Gaussian | Ascend
-Measure = Accuracy | Robustness | Structure | Prunability | Cost
+Measure = Accuracy | Robustness | Structure | Prunability | Cost | Own
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +57,9 @@ DATASETS = {
 ACCEPTED = f"{', '.join(DATASETS)}, imagefolder:PATH or package:function"
 
 
-def is_user_function(name: str) -> bool:
+def is_user_function(name: Any) -> bool:
     """Whether `name` reads package:function."""
-    return ":" in name and not name.startswith("imagefolder:")
+    return isinstance(name, str) and ":" in name and not name.startswith("imagefolder:")
 
 
 def folder(name: str, root: str) -> str:

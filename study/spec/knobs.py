@@ -100,6 +100,7 @@ KNOBS: dict[str, Knob] = {
     "sensitivity": Knob(int, 0, low=0, high=1, families=NETS,
                         help="1: local sensitivity of the encoder at the attacks"),
     "gap_iterations": Knob(int, 50, low=1, high=MOST, families=NETS, help="PGD's iterations for the loss gap"),
+    "measures": Knob(str, (), several=True, functions=True, families=NETS, help="measures of one's own"),
     # A matrix without data or net.
     "rows": Knob(int, 100, low=1, high=MOST_UNITS, families=MATRIX, help="rows of a Gaussian matrix"),
     "columns": Knob(int, 100, low=1, high=MOST_UNITS, families=MATRIX, help="columns of a Gaussian matrix"),

@@ -6,6 +6,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from study.spec.datasets import is_user_function
 from study.spec.domains import Value
 from study.spec.errors import UsageError, closest
 
@@ -15,9 +16,10 @@ class Knob:
     """One named number (or word) of an experiment: its kind, valid range or choices, default, whether it takes several.
 
     Any knob that takes one value can be an axis of a study: one trial per value. A default means "off" where there is
-    one. `families` read it; where all of `only_with` are off it does nothing. `column`: it stands in every table, not
-    in those of studies alone that move it. `compressed` says which end of a knob that compresses is the most compressed
-    one: high, low, or "" for a knob that does not compress by degrees.
+    one. With `functions` a package:function of one's own is a value too. `families` read it; where all of `only_with`
+    are off it does nothing. `column`: it stands in every table, not in those of studies alone that move it.
+    `compressed` says which end of a knob that compresses is the most compressed one: high, low, or "" for a knob that
+    does not compress by degrees.
     """
 
     kind: type
@@ -33,13 +35,17 @@ class Knob:
     choices: tuple[Value, ...] = ()
     compressed: str = ""
     column: bool = False
+    functions: bool = False
     families: tuple[str, ...] = ()
     only_with: tuple[str, ...] = ()
 
     def range_text(self) -> str:
         """The valid values in words."""
-        if self.choices:
-            return f"one of {', '.join(map(shown, self.choices))}"
+        named = f"one of {', '.join(map(shown, self.choices))}" if self.choices else ""
+        if self.functions:
+            return f"{named}, or package:function" if named else "package:function"
+        if named:
+            return named
         noun = {int: "whole numbers", float: "numbers"}[self.kind]
         least = f" {'above' if self.open_low else 'from'} {self.low:g}" if self.low > -math.inf else ""
         most = f" {'below' if self.open_high else 'to'} {self.high:.10g}" if self.high < math.inf else ""
@@ -68,7 +74,7 @@ def parse_value(name: str, knob: Knob, text: str) -> Value:
     if text in knob.words:
         return knob.words[text]
     if knob.kind is str:
-        if text not in knob.choices:
+        if text not in knob.choices and refusal(knob, text):
             near = closest(text, map(str, knob.choices))
             raise UsageError(f"{refused}{near}" if near != "." else str(refused))
         return text
@@ -84,7 +90,7 @@ def parse_value(name: str, knob: Knob, text: str) -> Value:
 
 def refusal(knob: Knob, value: Any) -> str:
     """What would be accepted in place of one value of a knob, in words; nothing where the value is accepted."""
-    if value in knob.words.values() or value in knob.choices:
+    if value in knob.words.values() or value in knob.choices or (knob.functions and is_user_function(value)):
         return ""
     if knob.kind is str or knob.choices or not isinstance(value, (int, float)) or isinstance(value, bool):
         return knob.range_text()

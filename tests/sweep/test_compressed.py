@@ -12,7 +12,7 @@ from study.sweep.plan.folder import against_folder
 from study.sweep.plan.request import Request, make_plan
 
 POINT = {n: k.default for n, k in (AXES | SETTINGS).items()} | {
-    "data": "digits", "data_digest": "d", "data_dir": "", "model": "fcn", "model_digest": "", "seed": 0,
+    "data": "digits", "data_digest": "d", "data_dir": "", "model": "fcn", "model_digest": "", "seed": 0, "sources": {},
 }  # fmt: skip
 
 

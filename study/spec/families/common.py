@@ -3,7 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from study.spec.config import Accuracy, Build, Load, Measure, Plant, Prunability, Robustness, Stage, Structure, Train
+from study.spec.config import (
+    Accuracy,
+    Build,
+    Load,
+    Measure,
+    Own,
+    Plant,
+    Prunability,
+    Robustness,
+    Stage,
+    Structure,
+    Train,
+)
 
 
 def load_and_build(point: Mapping[str, Any]) -> tuple[Stage, ...]:
@@ -72,4 +84,9 @@ def attacks(point: Mapping[str, Any]) -> tuple[Measure, ...]:
 
 def measures(point: Mapping[str, Any]) -> tuple[Measure, ...]:
     """What is measured on every net of a sweep."""
-    return (Accuracy(), *attacks(point), Structure(), Prunability())
+    return (Accuracy(), *attacks(point), Structure(), Prunability(), *own(point))
+
+
+def own(point: Mapping[str, Any]) -> tuple[Measure, ...]:
+    """The measures of the user's own; point["sources"] has the digest of each function's source."""
+    return tuple(Own(function=name, source=point["sources"][name]) for name in point["measures"])

@@ -10,7 +10,7 @@ from typing import Any
 
 from study.spec.config import Accuracy, Cost, Factorize, Prune, Quantize, Remove, Stage, Structure, Train, Trial
 from study.spec.errors import UsageError
-from study.spec.families.common import attacks, load_and_build, train
+from study.spec.families.common import attacks, load_and_build, own, train
 from study.spec.knobs import AXES, off
 
 FINETUNE_RATIO = 0.5  # of each batch under adversarial fine-tuning (paper A, C.3)
@@ -22,7 +22,8 @@ def trial(point: Mapping[str, Any]) -> Trial:
     check(point)
     factorize = (Factorize(rank=point["rank"]),) if point["rank"] else ()
     stages = (*load_and_build(point), *factorize, train(point, point["penalty"]), *compression(point), *finetune(point))
-    return Trial(seed=point["seed"], stages=stages, measures=(Accuracy(), *attacks(point), Structure(), Cost()))
+    measures = (Accuracy(), *attacks(point), Structure(), Cost(), *own(point))
+    return Trial(seed=point["seed"], stages=stages, measures=measures)
 
 
 def check(point: Mapping[str, Any]) -> None:

@@ -28,8 +28,8 @@ from study.sweep.plan.job import Job, seconds_from_environment
 class Plan:
     """A validated sweep: every job (of a search those asked for so far), and where its results go.
 
-    `module` is the study as it was named. `place` is the output, `folder` what the driver reads of it on its own disk:
-    the same unless the output is in S3.
+    `module` is the study as it was named, `sources` has the digests of the user's functions among its knob values.
+    `place` is the output, `folder` what the driver reads of it on its own disk: the same unless it is in S3.
     """
 
     study: Study
@@ -43,6 +43,7 @@ class Plan:
     data_digest: str
     model: str
     model_digest: str
+    sources: Mapping[str, str]
     place: Place
     folder: Path
     cpus_per_trial: float
@@ -75,7 +76,7 @@ class Plan:
             "model": self.model,
             "model_digest": self.model_digest,
             "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in self.settings.items()},
-        }
+        } | ({"sources": dict(self.sources)} if self.sources else {})
 
 
 def with_jobs(plan: Plan) -> Plan:
@@ -138,6 +139,7 @@ def job_of(plan: Plan, point: Point) -> Job:
         "data_dir": datasets.folder(plan.data, plan.data_dir),
         "model": plan.model,
         "model_digest": plan.model_digest,
+        "sources": plan.sources,
     }
     trial = FAMILIES[point.family]({**knob_values(point), **shared, "seed": point.seed})
     return Job(

@@ -6,6 +6,8 @@ from typing import Any
 from study.nets import sources
 from study.spec import datasets
 from study.spec.errors import UsageError, closest
+from study.spec.knobs import KNOBS
+from study.spec.studies import Preset
 from study.store import mirror, places
 
 
@@ -65,6 +67,14 @@ def warm_start(output: str, looked_at: bool) -> str:
     except (places.Unavailable, UsageError) as error:
         raise UsageError(f"--warm-start {output}: {str(error).removeprefix('--output ')}") from None
     return str(place)
+
+
+def sources_of(preset: Preset, settings: Mapping[str, Any]) -> dict[str, str]:
+    """The digests of the user's functions among the knob values of a plan."""
+    given = [value for name, value in settings.items() if KNOBS[name].functions]
+    given += [values for arm in preset.arms for name, values in arm.axes.items() if KNOBS[name].functions]
+    flat = [v for values in given for v in (values if isinstance(values, tuple) else (values,))]
+    return sources.function_digests(flat, "--set")
 
 
 MODELS = ("fcn", "resnet18", "vit")

@@ -69,6 +69,7 @@ def make_plan(request: Request, *, need_data: bool = True, need_warm_start: bool
         data_digest=refusals.data_digest(data, request.data_dir, need_data) if data else "",
         model=model,
         model_digest=refusals.model_digest(model) if model else "",
+        sources=refusals.sources_of(preset, settings),
         place=place,
         folder=mirror.working_folder(place),
         cpus_per_trial=request.cpus_per_trial,

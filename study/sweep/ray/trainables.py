@@ -135,6 +135,8 @@ def standalone_job(family: str, config: Mapping[str, Any], folder: str) -> Job:
     point["model_digest"] = (
         sources.source_digest(sources.user_function(point["model"], "--model")) if user_model else ""
     )
+    own = [v for n, k in KNOBS.items() if k.functions for v in (point[n] if k.several else (point[n],))]
+    point["sources"] = sources.function_digests(own, "configuration")
     return Job(
         study="standalone",
         family=family,

@@ -1,8 +1,9 @@
 """What is measured on a trained net: {measure type: (state, measure) -> rows}."""
 
-from study.spec.config import Accuracy, Cost, Prunability, Robustness, Structure
+from study.spec.config import Accuracy, Cost, Own, Prunability, Robustness, Structure
 from study.trial.measures.accuracy import accuracy, prunability
 from study.trial.measures.cost import cost
+from study.trial.measures.own import own
 from study.trial.measures.robustness import robustness
 from study.trial.measures.structure import structure
 from study.trial.state import MeasureFunction
@@ -13,4 +14,5 @@ MEASURES: dict[type, MeasureFunction] = {
     Structure: structure,
     Prunability: prunability,
     Cost: cost,
+    Own: own,
 }
