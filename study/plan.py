@@ -16,6 +16,7 @@ from typing import Any
 from study import __version__, costs, datasets, mirror, refusals, results, searching, storage
 from study.config import UsageError, base_key
 from study.job import Job
+from study.names import revisions
 from study.space import (
     AXES,
     Arm,
@@ -104,8 +105,9 @@ class Plan:
         return max(len(self.jobs), search["evaluations"] + rerun)
 
     def configuration(self) -> dict[str, Any]:
-        """What must not change in a folder of results."""
-        return {
+        """What must not change in a folder of results; revisions of attacks stand there once one is above 1."""
+        raised = {name: n for name, n in revisions(self.settings).items() if n > 1} if self.data else {}
+        return ({"revisions": raised} if raised else {}) | {
             "study": self.study.name,
             "data": datasets.label(self.data),
             "data_digest": self.data_digest,
@@ -322,6 +324,7 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
         if folder.is_dir() and any(p.name != ".lock" for p in folder.iterdir()):  # a first start refused leaves one
             raise UsageError(f"--output {folder} is not empty and holds no results of a study; choose another folder")
         return plan, None
+    results.refuse_newer(folder)
     old = found["configuration"]
     defaults = {
         k: list(v) if isinstance(v, tuple) else v for k, v in settings_for(Preset(arms=(), seeds=()), "").items()

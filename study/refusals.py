@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from study import datasets, mirror, storage
+from study import datasets, mirror, results, storage
 from study.config import UsageError
 from study.space import closest
 
@@ -15,6 +15,8 @@ def check_attack(model: str, settings: Mapping[str, Any]) -> None:
         raise UsageError(
             f"--set attack: {attack} uses the DLR loss, which needs three classes; give apgd, pgd or square"
         )
+    if settings["audit_queries"] and (backend, attack) == ("native", "square"):
+        raise UsageError("--set audit_queries: Square is no second opinion on attack=square; leave it at 0")
     if settings["certify"] and (model != "fcn" or attack != "apgd" or backend != "native"):
         raise UsageError(
             f"--set certify: certificates go with attack=apgd, attack_backend=native and model fcn, "
@@ -59,8 +61,11 @@ def warm_start(output: str, looked_at: bool) -> str:
     """The full address of an earlier output; UsageError unless it holds results, if it is to be looked at."""
     try:
         place = storage.at(output)
-        if looked_at and not (mirror.local(output) / "study.json").exists():
-            raise UsageError("not a folder of results, it has no study.json")
+        if looked_at:
+            folder = mirror.local(output)
+            if not (folder / "study.json").exists():
+                raise UsageError("not a folder of results, it has no study.json")
+            results.refuse_newer(folder)
     except (storage.Unavailable, UsageError) as error:
         raise UsageError(f"--warm-start {output}: {str(error).removeprefix('--output ')}") from None
     return str(place)

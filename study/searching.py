@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from study.config import plain
-from study.objectives import selector
+from study.objectives import named, selector
 from study.space import AXES, SEARCH
 
 if TYPE_CHECKING:
@@ -40,4 +40,8 @@ def part(plan: "Plan", complete: bool) -> dict[str, Any]:
 
 def complete(plan: "Plan", found: Mapping[str, Any]) -> bool:
     """Whether a folder holds this plan to its end; always so of a grid whose trials are all there."""
-    return plan.preset.search is None or (found.get("complete", False) and found["search"] == record(plan))
+    if plan.preset.search is None:
+        return True
+    there = dict(found["search"])
+    there["objectives"] = [named(o, plan.settings) for o in there["objectives"]]
+    return bool(found.get("complete", False)) and there == record(plan)

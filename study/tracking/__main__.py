@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
+from study import results
 from study.config import UsageError, without_secrets
 from study.listing import in_use
 from study.plan import read_manifest
@@ -26,6 +27,7 @@ def rebuild(
     for directory in directories:
         if read_manifest(directory) is None:
             raise UsageError(f"{directory} is not a folder of results: it has no study.json")
+        results.refuse_newer(directory)
         if holder := in_use(directory):
             raise UsageError(f"{directory} is in use by a sweep ({holder}), which delivers its trials itself")
     uri = chosen_uri(tracking_uri)

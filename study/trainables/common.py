@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from study.config import Accuracy, Build, Load, Measure, Plant, Prunability, Robustness, Stage, Structure, Train
+from study.names import revisions
 from study.space import AXES
 
 
@@ -80,6 +81,7 @@ def attacks(point: Mapping[str, Any]) -> tuple[Measure, ...]:
             attack=point["attack"],
             certify=bool(point["certify"]),
             audit_queries=point["audit_queries"],
+            **revisions(point),
         )
         for norm in ("linf", "l2")
     )
