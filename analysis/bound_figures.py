@@ -12,7 +12,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.claims import Judgement, correlations, pairs
 from analysis.figures import BLUE, GREEN, GREY, NORM, ORANGE, budget, curve, level, ordered, subplots
-from analysis.tables import arm_trials, per_trial
+from analysis.registry import PGD
+from analysis.tables import arm_trials, attack_of, per_trial
 
 
 def _scatter(ax: Axes, table: pd.DataFrame, axis: str) -> None:
@@ -31,7 +32,7 @@ def gap(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judg
     for ax, (judgement, claim) in zip(grid.flat, chosen, strict=False):
         _scatter(ax, pairs(frame, study, claim, claim.arm), claim.axis)
         eps = budget(study["configuration"]["settings"][f"judged_{claim.norm}"], claim.norm)
-        definition = "the toolbox's points" if claim.y.measure == "loss_gap_art" else "worst points"
+        definition = "the toolbox's points" if claim.y.attack == "configured" else "worst points"
         ax.set_xscale("log")
         low, high = ax.get_xlim()
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 5, 7)))
@@ -56,7 +57,7 @@ def anatomy(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[
     curves = (
         ("gap_bound", where, ORANGE, "Corollary 3.3"),
         ("gap_bound_product", where, BLUE, "product of norms"),
-        ("loss_gap", where | {"split": "test"}, GREY, "measured, worst points"),
+        ("loss_gap", where | {"split": "test", "attack": attack_of(study, PGD)}, GREY, "measured, worst points"),
     )
     for measure, at, color, name in curves:
         curve(left, table, per_trial(frame, measure, **at), "rank", color, name)

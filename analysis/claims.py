@@ -15,7 +15,7 @@ import pandas as pd
 from analysis.correlation import pearson, spearman
 from analysis.intervals import MIN_SEEDS, Interval, mean_t
 from analysis.registry import CLAIMS, Claim, Correlation, Growth, Term
-from analysis.tables import arm_trials, per_trial, slices
+from analysis.tables import arm_trials, attack_of, per_trial, slices
 
 SUPPORTED, NOT_SUPPORTED, OPPOSITE, NOT_REACHED = "supported", "not supported", "opposite", "regime not reached"
 MIN_CLEAN = {"digits": 0.9, "mnist": 0.9, "fashion_mnist": 0.8}
@@ -69,6 +69,7 @@ def term(frame: pd.DataFrame, study: Mapping[str, Any], wanted: Term) -> pd.Seri
     """A term's value per trial, on its scale: `log`, or `compressibility` (1 - residual), or as it is."""
     settings = study["configuration"]["settings"]
     where = {"layer": wanted.layer, "norm": wanted.norm, "kept": wanted.kept, "split": wanted.split}
+    where |= {"attack": attack_of(study, wanted.attack)}
     where |= {"eps": float(settings[f"judged_{wanted.norm}"])} if wanted.judged else {}
     values = per_trial(frame, wanted.measure, **where)
     if wanted.scale == "log":
@@ -87,7 +88,7 @@ def pairs(frame: pd.DataFrame, study: Mapping[str, Any], claim: Correlation, arm
     if claim.structure:
         table["eps"] = per_trial(frame, claim.structure, layer="mean").round(EPS_DIGITS)
     if claim.norm:
-        robust = Term(measure="robust_accuracy", norm=claim.norm, split="test", judged=True)
+        robust = Term(measure="robust_accuracy", attack="configured", norm=claim.norm, split="test", judged=True)
         table["robust"] = term(frame, study, robust)
     table = table[table["status"] == "ok"].dropna(subset=["x", "y"])
     if table.duplicated(["seed", *study["axes_off"]]).any():

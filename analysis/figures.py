@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from analysis.claims import Judgement, correlations, pairs
 from analysis.intervals import mean_t
-from analysis.tables import arm_trials, per_trial
+from analysis.tables import arm_trials, attack_of, per_trial
 
 BLUE, ORANGE, GREEN, GREY = "#2a5d9f", "#d1662b", "#3b8553", "#8a8a8a"
 SHADES = matplotlib.colormaps["Blues"]
@@ -85,7 +85,7 @@ def robustness(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequen
         for shade, eps in zip(SHADES(np.linspace(0.35, 1.0, len(budgets))), budgets, strict=True):
             judged = " (judged)" if abs(eps - settings[f"judged_{norm}"]) < 1e-9 else ""
             name = f"{NORM[norm]} {budget(eps, norm)}{judged}"
-            where = {"norm": norm, "eps": float(eps), "split": "test"}
+            where = {"attack": attack_of(study, "configured"), "norm": norm, "eps": float(eps), "split": "test"}
             curve(row[0], table, per_trial(frame, "robust_accuracy", **where), axis, shade, name)
             curve(row[1], table, per_trial(frame, "relative_robust_accuracy", **where), axis, shade, name)
         curve(row[2], table, per_trial(frame, "compress_eps_nu", layer="mean"), axis, ORANGE, "ε of ν (rows)")

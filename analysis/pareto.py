@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.intervals import mean_t
-from analysis.tables import per_trial
+from analysis.tables import attack_of, per_trial
 
 
 def front(points: np.ndarray, maximise: Sequence[bool]) -> np.ndarray:
@@ -67,8 +67,9 @@ def attainment(sets: Sequence[np.ndarray], maximise: Sequence[bool], share: floa
 
 
 def objectives(study: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The objectives of a search, as study.json has them."""
-    return list(study["search"]["objectives"])
+    """The objectives of a search as study.json has them; one that names no attack (0.1.0) means the folder's own."""
+    own = attack_of(study, "configured")
+    return [{"attack": own if o["norm"] else None} | o for o in study["search"]["objectives"]]
 
 
 def directions(study: Mapping[str, Any]) -> list[bool]:
@@ -86,7 +87,7 @@ def evaluations(frame: pd.DataFrame, study: Mapping[str, Any]) -> pd.DataFrame:
     table = table.reindex([p["trial"] for p in study["points"] if p["trial"] in table.index])
     table["clean_accuracy"] = per_trial(frame, "clean_accuracy", split="test")
     for o in objectives(study):
-        where = {key: o[key] for key in ("norm", "eps", "split")}
+        where = {key: o[key] for key in ("attack", "norm", "eps", "split")}
         table[o["name"]] = per_trial(frame, o["measure"], **where)
     table["acceptable"] = table["clean_accuracy"] >= study["search"]["floor"]
     return table

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from study.spec import names
+
 MOVED = (
     "alpha",
     "rank",
@@ -20,13 +22,13 @@ MOVED = (
     "finetune",
     "finetune_epochs",
 )
-COORDINATES = ("layer", "norm", "eps", "kept", "split")
+COORDINATES = ("attack", "layer", "norm", "eps", "kept", "k", "draw", "on", "split")
 
 
 def select(frame: pd.DataFrame, measure: str, **where: Any) -> pd.DataFrame:
     """The finished trials' rows of one measure; coordinates that are not given must be absent in the rows.
 
-    A float coordinate (eps, kept) matches within 1e-9.
+    A float coordinate (eps, kept) matches within 1e-9. ValueError where a trial has two such rows: one number per net.
     """
     chosen = (frame["measure"] == measure) & (frame["status"] == "ok") & frame["step"].isna()
     for name in COORDINATES:
@@ -38,12 +40,28 @@ def select(frame: pd.DataFrame, measure: str, **where: Any) -> pd.DataFrame:
             chosen &= (column - wanted).abs() < 1e-9
         else:
             chosen &= column == wanted
-    return frame[chosen]
+    out = frame[chosen]
+    if twice := sorted(out.loc[out["trial"].duplicated(), "trial"].unique()):
+        raise ValueError(f"trial {twice[0]} has two rows of {measure} at {where}: more coordinates must be given")
+    return out
+
+
+def attack_of(study: Mapping[str, Any], wanted: str) -> str | None:
+    """An attack as the rows of a study name it: "" is none, `configured` the study's own; native/pgd and native/square
+    are those of the study's revision, any other name stands for itself."""
+    raised = study["configuration"].get("revisions", {})
+    known = {
+        "": None,
+        "configured": names.configured(study["configuration"]["settings"], raised),
+        "native/pgd": names.attack_name("native", "pgd", raised.get("pgd_revision", 1)),
+        "native/square": names.attack_name("native", "square", raised.get("square_revision", 1)),
+    }
+    return known.get(wanted, wanted)
 
 
 def per_trial(frame: pd.DataFrame, measure: str, **where: Any) -> pd.Series:
     """One value per trial fingerprint."""
-    return select(frame, measure, **where).drop_duplicates("trial").set_index("trial")["value"]
+    return select(frame, measure, **where).set_index("trial")["value"]
 
 
 def slices(study: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -155,6 +155,7 @@ def _results(output: str) -> tuple[Path, dict[str, Any]]:
         raise UsageError(str(error)) from None
     if (found := read_manifest(folder)) is None:
         raise UsageError(f"{output} is not a folder of results: it has no study.json")
+    results.refuse_newer(folder)
     return folder, found
 
 

@@ -126,7 +126,8 @@ class Robustness:
 
     `backend` art runs the attack through the toolbox. `certify` spares the samples that a certificate proves safe.
     `audit_queries` asks Square, an attack without gradients, at the gap_eps (0: off). `sensitivity` adds how far the
-    encoder's output moves at the worst points (paper A, B.4).
+    encoder's output moves at the worst points (paper A, B.4). The revisions are those of the native attacks used: the
+    configured one, PGD, Square (study.names.REVISIONS).
     """
 
     norm: str
@@ -140,6 +141,9 @@ class Robustness:
     attack: str = "apgd"
     certify: bool = False
     audit_queries: int = 0
+    revision: int = 1
+    pgd_revision: int = 1
+    square_revision: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,5 @@
-"""Names where there are no columns (MLflow, Tune): the measure, then its coordinates after a slash."""
+"""Names: of attacks, and of rows where there are no columns (MLflow, Tune): the measure, then its coordinates after a
+slash."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,6 +8,43 @@ from typing import Any
 from study.spec.errors import UsageError
 from study.spec.knobs import KNOBS
 from study.spec.values import shown
+
+# Raise an attack's number when its algorithm changes: its rows then carry another name and its trials another identity,
+# so that old and new numbers are neither averaged nor taken for repeats of each other.
+REVISIONS: dict[str, int] = {
+    "apgd": 1,
+    "apgd_dlr": 1,
+    "pgd": 1,
+    "fgsm": 1,
+    "autoattack": 1,
+    "autoattack_pair": 1,
+    "cw": 1,
+    "square": 1,
+}
+UNSAID = {"loss_gap": "native/pgd"}  # the attack that a flat name leaves out; of any other measure native/apgd
+
+
+def attack_name(backend: str, attack: str, revision: int = 1) -> str:
+    """An attack as rows name it: native/apgd, art/pgd; from revision 2 on native/apgd@2."""
+    return f"{backend}/{attack}" + (f"@{revision}" if revision > 1 else "")
+
+
+def revisions(settings: Mapping[str, Any]) -> dict[str, int]:
+    """The revisions of the native attacks behind a trial's numbers, as Robustness keeps them; 1 for what is not asked.
+
+    `settings` has attack_backend, attack and audit_queries. PGD stands beside every attack (gap, checks).
+    """
+    return {
+        "revision": REVISIONS[settings["attack"]] if settings["attack_backend"] == "native" else 1,
+        "pgd_revision": REVISIONS["pgd"],
+        "square_revision": REVISIONS["square"] if settings["audit_queries"] else 1,
+    }
+
+
+def configured(settings: Mapping[str, Any], raised: Mapping[str, int]) -> str:
+    """The name of a study's own attack from its settings and its revisions (those above 1 will do)."""
+    backend, attack = settings.get("attack_backend", "native"), settings.get("attack", "apgd")
+    return attack_name(backend, attack, raised.get("revision", 1))
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -30,7 +68,10 @@ def metric_name(r: Mapping[str, Any]) -> str:
     parts.append(r.get("norm"))
     parts.append(eps_text(r["eps"], r["norm"]) if r.get("eps") is not None else None)
     parts.append(f"kept_{r['kept']:g}" if r.get("kept") is not None else None)
+    parts += [f"{name}_{r[name]}" if r.get(name) is not None else None for name in ("k", "draw", "on")]
     parts.append(r["split"] if r.get("split") not in (None, "test") else None)
+    if r.get("attack") != UNSAID.get(r["measure"], "native/apgd"):
+        parts.append((r.get("attack") or "").replace("/", "-").replace("@", "-r"))  # MLflow takes no @
     coordinate = "_".join(str(p) for p in parts if p)
     return f"{r['measure']}/{coordinate}" if coordinate else str(r["measure"])
 
@@ -39,11 +80,11 @@ def metric_name(r: Mapping[str, Any]) -> str:
 MEANINGS: dict[str, tuple[str, str]] = {
     "clean_accuracy": ("share of images classified correctly", "0 to 1"),
     "clean_loss": ("mean cross-entropy on clean images", "nats, from 0"),
-    "robust_accuracy": ("share of images still classified correctly under the attack", "0 to 1"),
+    "robust_accuracy": ("share of images still classified correctly under the attack (native-apgd unless the name "
+                        "ends with another; native-square needs no gradients)", "0 to 1"),
     "relative_robust_accuracy": ("robust accuracy over clean accuracy (RA/SA)", "0 to 1"),
-    "loss_gap": ("mean cross-entropy at the worst points found (native PGD) minus at the clean ones", "nats"),
-    "loss_gap_art": ("the same at the attack's own worst points", "nats"),
-    "robust_accuracy_square": ("robust accuracy under Square, an attack without gradients", "0 to 1"),
+    "loss_gap": ("mean cross-entropy at the worst points found minus at the clean ones (by native-pgd unless the name "
+                 "ends with another; art-...: at the points that the toolbox returns)", "nats"),
     "audit_flag": ("the attack without gradients beat the one with them: a sign of gradient masking", "0 or 1"),
     "zero_gradient_share": ("share of images without any gradient at the clean point", "0 to 1"),
     "loss_monotone": ("the worst loss grows with the budget", "0 or 1"),

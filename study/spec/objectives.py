@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from study.spec.names import configured, revisions
+
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
@@ -15,6 +17,8 @@ class Objective:
     split: str | None = None
     judged: bool = False
 
+
+NONE = ("layer", "kept", "k", "draw", "on", "step")  # coordinates that the row of an objective does not have
 
 # Seconds are not the same from run to run: a front over them is one machine's.
 OBJECTIVES: dict[str, Objective] = {
@@ -33,17 +37,23 @@ def selector(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """An objective as study.json keeps it: its direction and the coordinates of its row."""
     wanted = OBJECTIVES[name]
     at = {"norm": "linf", "eps": settings["judged_linf"]} if wanted.judged else {"norm": None, "eps": None}
+    at |= {"attack": configured(settings, revisions(settings)) if wanted.judged else None}
     return {"name": name, "maximise": wanted.maximise, "measure": wanted.measure or name, "split": wanted.split} | at
+
+
+def named(wanted: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A selector of a study.json with its attack; one from before it was named there means that of the folder."""
+    return {"attack": configured(settings, revisions(settings)) if wanted["norm"] else None} | dict(wanted)
 
 
 def value(rows: Iterable[Mapping[str, Any]], wanted: Mapping[str, Any]) -> float:
     """The number a selector points at in a trial's rows; NaN where there is none."""
     for r in rows:
-        if r["measure"] == wanted["measure"] and r["layer"] is None and r["kept"] is None and r["step"] is None:
+        if r["measure"] == wanted["measure"] and all(r.get(c) is None for c in NONE):
             near = r["eps"] == wanted["eps"] or (
                 None not in (r["eps"], wanted["eps"]) and abs(r["eps"] - wanted["eps"]) < 1e-9
             )
-            if near and r["norm"] == wanted["norm"] and r["split"] == wanted["split"]:
+            if near and all(r.get(c) == wanted[c] for c in ("norm", "split", "attack")):
                 return float(r["value"])
     return math.nan
 

@@ -6,5 +6,5 @@ Row = dict[str, Any]
 
 
 def row(measure: str, value: float, **coordinates: Any) -> Row:
-    """One tidy row; coordinates among layer, norm, eps, kept, split, step, n, deterministic."""
+    """One tidy row; coordinates among attack, layer, norm, eps, kept, k, draw, on, split, step, n, deterministic."""
     return {"measure": measure, "value": float(value), "deterministic": True} | coordinates

@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,42 +21,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.spec.knobs import AXES
-from study.store import mirror, places
+from study.store import mirror, places, upgrade
 from study.store.places import Place, publish, replace
+from study.store.schema import AT as AT
+from study.store.schema import COLUMNS, SCHEMA, check, opened
+from study.store.schema import Damaged as Damaged
+from study.store.schema import Newer as Newer
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
-
-IDENTITY = [
-    ("study", pa.string()),
-    ("family", pa.string()),
-    ("trial", pa.string()),
-    ("seed", pa.int64()),
-    ("status", pa.string()),
-    ("data", pa.string()),
-    ("model", pa.string()),
-    *((name, {int: pa.int64(), float: pa.float64(), str: pa.string()}[knob.kind]) for name, knob in AXES.items()),
-]
-COORDINATES = [
-    ("measure", pa.string()),
-    ("layer", pa.string()),
-    ("norm", pa.string()),
-    ("eps", pa.float64()),
-    ("kept", pa.float64()),
-    ("split", pa.string()),
-    ("step", pa.float64()),
-    ("n", pa.int64()),
-    ("value", pa.float64()),
-    ("deterministic", pa.bool_()),
-]
-SCHEMA = pa.schema([*IDENTITY, *COORDINATES])
-COLUMNS = SCHEMA.names
-
-
-class Damaged(Exception):
-    """A result file that cannot be read or does not match its own digest."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +58,11 @@ def rows_digest(
 
 
 def encode(rows: list[dict[str, Any]], provenance: Mapping[str, Any]) -> bytes:
-    """A trial's table as Parquet bytes, the digest of its decoded rows and its provenance in the footer."""
+    """A trial's table as Parquet bytes, the digest of its decoded rows and its provenance in the footer.
+
+    ValueError where two rows stand at equal coordinates (AT).
+    """
+    check(rows)
     table = pa.Table.from_pylist([{c: r.get(c) for c in COLUMNS} for r in rows], schema=SCHEMA)
     footer = json.dumps(dict(provenance), sort_keys=True)
     metadata = {
@@ -97,12 +76,14 @@ def encode(rows: list[dict[str, Any]], provenance: Mapping[str, Any]) -> bytes:
 
 
 def decode(content: bytes) -> Finished:
-    """The trial in Parquet bytes; Damaged when they do not match their digests.
+    """The trial in Parquet bytes; Newer where it has columns of a newer version, Damaged where it is not as written.
 
-    An axis that did not exist when the file was written stands at its default.
+    The digest is over the columns of the file. Those that did not exist when it was written are then null, an axis
+    stands at its default, and attacks are named (study.upgrade).
     """
+    file = opened(io.BytesIO(content))
     try:
-        table = pq.read_table(io.BytesIO(content), page_checksum_verification=True)
+        table = file.read()
         metadata = table.schema.metadata or {}
         rows, footer = table.to_pylist(), metadata[b"provenance"]
         good = metadata[b"rows_sha256"].decode() == rows_digest(rows, columns=table.schema.names)
@@ -111,12 +92,27 @@ def decode(content: bytes) -> Finished:
         raise Damaged(f"cannot be read: {error}") from error
     if not good:
         raise Damaged("its rows do not match the digest in its footer")
-    missing = [c for c in COLUMNS if c not in table.schema.names]
-    if len(table.schema.names) + len(missing) != len(COLUMNS) or not set(missing) <= set(AXES):
-        raise Damaged(f"its columns are not those of this version: {', '.join(table.schema.names)}")
-    return Finished(
-        [{c: r.get(c, AXES[c].default if c in AXES else None) for c in COLUMNS} for r in rows], json.loads(footer)
-    )
+    provenance = json.loads(footer)
+    if "attack" not in table.schema.names:
+        rows = upgrade.name_attacks(rows, provenance.get("configuration", {}))
+    return Finished([{c: r.get(c, AXES[c].default if c in AXES else None) for c in COLUMNS} for r in rows], provenance)
+
+
+def refuse_newer(folder: Path) -> None:
+    """Newer, with the file's name, where a newer version wrote one of a folder's tables; reads their footers alone."""
+    for path in sorted((folder / "trials").glob("*.parquet")):
+        if path.is_file() and not path.is_symlink():
+            with contextlib.suppress(Damaged), path.open("rb") as stream, _named(path):
+                opened(stream)
+
+
+@contextlib.contextmanager
+def _named(path: Place) -> Iterator[None]:
+    """Whatever is newer in here is the file `path`."""
+    try:
+        yield
+    except Newer as error:
+        raise Newer(f"{path} {error}") from None
 
 
 def _file(trial: str) -> str:
@@ -166,15 +162,19 @@ def publish_trial(folder: Place, trial: str, rows: list[dict[str, Any]], provena
 
 
 def read_trial(path: Place) -> Finished:
-    """One published trial; Damaged when it does not match its digest or is no file (a pipe would block for ever)."""
+    """One published trial; Damaged when it does not match its digest or is no file (a pipe would block for ever),
+    Newer, naming the file, when a newer version wrote it."""
     if isinstance(path, Path) and not path.is_file():
         raise Damaged("it is not a file")
-    return decode(path.read_bytes())
+    with _named(path):
+        return decode(path.read_bytes())
 
 
 def scan(folder: Path, *, set_aside: bool = False) -> dict[str, Finished]:
-    """Every sound trial of a folder by fingerprint. Damaged files are named in a warning and, on request, moved to
-    damaged/ so that their trials run again."""
+    """Every sound trial of a folder by fingerprint; Newer where there is one of a newer version.
+
+    Damaged files are named in a warning and, on request, moved to damaged/ so that their trials run again.
+    """
     out: dict[str, Finished] = {}
     for path in sorted((folder / "trials").glob("*.parquet")):
         try:
@@ -240,9 +240,12 @@ def read_study(folder: str | Path) -> dict[str, Any]:
 def read(*folders: str | Path) -> "pd.DataFrame":
     """The tidy table of one or more results folders, s3://BUCKET/PREFIX too, as a pandas DataFrame, failures included.
 
-    Columns: study, family, trial, seed, status (ok, diverged, failed), data, model, the axes, then measure, layer,
-    norm, eps, kept, split, step, n, value, deterministic. A failed trial has one row with measure `failed`.
-    Raises FileNotFoundError for a folder without study.json.
+    Columns: study, family, trial, seed, status (ok, diverged, failed), data, model, the axes, then the coordinates:
+    measure, attack (`native/apgd`), layer, norm, eps, kept, k (of top-k), draw (of a mask or sample), on (the data or
+    class group measured, where it is not the trial's own), split, step, n, value, deterministic. What does not apply
+    is null (None or NaN). A failed trial has one row with measure `failed`. Tables of earlier versions are read with
+    what they lacked filled in. Raises FileNotFoundError for a folder without study.json, Newer for one with tables of
+    a newer version.
     """
     import pandas as pd
 

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.spec import datasets
-from study.spec.config import Trial
+from study.spec.config import Robustness, Trial
 from study.spec.errors import UsageError, closest
 from study.spec.identity import fingerprint, trial_of
-from study.spec.names import metric_name
+from study.spec.names import attack_name, metric_name, revisions
 from study.store import results
 
 if TYPE_CHECKING:
     from study.nets.net import Net
 
-IDENTITY = ("measure", "layer", "norm", "eps", "kept", "split", "step", "n")
+IDENTITY = ("measure", "attack", "layer", "norm", "eps", "kept", "k", "draw", "on", "split", "step", "n")
 
 
 @dataclass
@@ -97,10 +97,30 @@ def _read(folder: Path, name: str, data_dir: str) -> tuple[results.Finished, Tri
     load: dict[str, Any] = next((s for s in configuration["stages"] if s["type"] == "Load"), {})
     data, here = load.get("data", "digits"), str(Path(data_dir).resolve())
     root = here if data.startswith("imagefolder:") else datasets.folder(data, here)  # the table has no path of it
-    trial = trial_of(configuration, root)
-    if fingerprint(trial) != name:
+    try:
+        trial = trial_of(configuration, root)
+    except (KeyError, TypeError):  # a stage, measure or field that this version does not know
+        trial = None
+    if trial is None or fingerprint(trial) != name:
         raise UsageError(f"trial {name} was written by a version whose configurations this one does not read")
+    for measure in trial.measures:
+        if isinstance(measure, Robustness):
+            _check_revisions(name, measure)
     return finished, trial
+
+
+def _check_revisions(name: str, config: Robustness) -> None:
+    """UsageError where an attack of the measure was of another revision than what this version computes."""
+    asked = {"attack_backend": config.backend, "attack": config.attack, "audit_queries": config.audit_queries}
+    attacks = {"revision": config.attack, "pgd_revision": "pgd", "square_revision": "square"}
+    for name_of_field, here in revisions(asked).items():
+        if (there := getattr(config, name_of_field)) != here:
+            backend = config.backend if name_of_field == "revision" else "native"
+            old, new = (attack_name(backend, attacks[name_of_field], revision) for revision in (there, here))
+            raise UsageError(
+                f"trial {name} was attacked by {old}, and this version has {new}: it cannot be measured again here; "
+                "use the version that wrote it"
+            )
 
 
 def _named(folder: Path, wanted: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from study.spec.errors import UsageError, without_secrets
+from study.store import results
 from study.store.lease import in_use
 from study.store.manifest import read_manifest
 from study.tracking.rebuild import rebuild as make
@@ -26,6 +27,7 @@ def rebuild(
     for directory in directories:
         if read_manifest(directory) is None:
             raise UsageError(f"{directory} is not a folder of results: it has no study.json")
+        results.refuse_newer(directory)
         if holder := in_use(directory):
             raise UsageError(f"{directory} is in use by a sweep ({holder}), which delivers its trials itself")
     uri = chosen_uri(tracking_uri)

@@ -51,7 +51,7 @@ def table(effect=-0.4, control=-0.4, seeds=5, clean=0.97, eps_drop=0.1, noise=0.
         ratio = base_ra + slope * moved + noise * random.standard_normal()
         identity = {"study": "s", "family": "f", "trial": f"{seed}{axes}", "seed": seed, "status": "ok", "rank": 0,
                     "frobenius": 1.0, "alpha": 0.0, "plant_rows": 0.0, "plant_spectrum": 0.0} | axes  # fmt: skip
-        where = {"norm": "linf", "eps": 16 / 255, "split": "test"}
+        where = {"attack": "native/apgd", "norm": "linf", "eps": 16 / 255, "split": "test"}
         eps = 0.9 - moved
         for measure, value, coordinates in (
             ("clean_accuracy", clean, {"split": "test"}),

@@ -105,7 +105,15 @@ def table(points):
             base = {c: None for c in COLUMNS} | STUDY["axes_off"]
             base |= {"trial": trial, "seed": seed, "status": "ok", "bits": bits, "deterministic": True}
             rows += [
-                base | {"measure": "robust_accuracy", "norm": "linf", "eps": 0.1, "split": "test", "value": value},
+                base
+                | {
+                    "measure": "robust_accuracy",
+                    "attack": "native/apgd",
+                    "norm": "linf",
+                    "eps": 0.1,
+                    "split": "test",
+                    "value": value,
+                },
                 base | {"measure": "clean_accuracy", "split": "test", "value": clean},
                 base | {"measure": "stored_bytes", "value": size},
             ]

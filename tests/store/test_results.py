@@ -1,9 +1,11 @@
 """The table: complete or absent, first publication wins, damage is found."""
 
+import io
 import json
 import math
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from study.store import results
@@ -15,7 +17,8 @@ def rows(n=3, value=0.5):
 
 
 def test_round_trip_keeps_every_value():
-    content = results.encode([*rows(), *rows(1, math.inf), *rows(1, math.nan)], {"commit": "c"})
+    infinite, undefined = (rows(1, value)[0] | {"step": step} for step, value in enumerate((math.inf, math.nan)))
+    content = results.encode([*rows(), infinite, undefined], {"commit": "c"})
     back = results.decode(content)
     assert [r["value"] for r in back.rows[:4]] == [0.5, 1.5, 2.5, math.inf]
     assert math.isnan(back.rows[4]["value"])
@@ -53,10 +56,76 @@ def test_a_file_from_before_an_axis_was_added_is_read_at_the_axis_default(monkey
     back = results.decode(content)
     assert [r["value"] for r in back.rows] == [0.5, 1.5, 2.5]
     assert {(r["frobenius"], r["ascended_norm"]) for r in back.rows} == {(1.0, "")}
-    with monkeypatch.context() as patch:
-        patch.setattr(results, "COLUMNS", [c for c in results.COLUMNS if c != "kept"])
-        with pytest.raises(results.Damaged, match="not those of this version"):
-            results.decode(results.encode(rows(), {}))
+
+
+def rewritten(content, change):
+    """A table with `change` made to it, as another version would have written it; that knows how to digest more."""
+    table = pq.read_table(io.BytesIO(content))
+    metadata = table.schema.metadata
+    table = change(table)
+    digest = results.rows_digest(table.to_pylist(), columns=[c for c in table.schema.names if c in results.COLUMNS])
+    buffer = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata(metadata | {b"rows_sha256": digest.encode()}), buffer)
+    return buffer.getvalue()
+
+
+def test_a_known_column_that_is_absent_reads_as_null():
+    content = rewritten(results.encode([r | {"kept": 0.5, "norm": "l2"} for r in rows()], {}), lambda t: t.drop("kept"))
+    assert {(r["kept"], r["norm"]) for r in results.decode(content).rows} == {(None, "l2")}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda t: t.append_column("temperature", pa.array([1.0] * 3)), "temperature (double)"),
+        (lambda t: t.append_column("when", pa.array([0] * 3, pa.timestamp("s"))), "when (timestamp["),
+        (lambda t: t.set_column(t.schema.get_field_index("k"), "k", pa.array(["5"] * 3)), "k (string)"),
+        (lambda t: t.drop(["k", "draw"]).append_column("top", pa.array([5] * 3)), "top (int64)"),
+    ],
+    ids=["a column", "one that JSON does not know", "another type", "renamed"],
+)
+def test_what_this_version_does_not_know_is_a_newer_one_and_stays(change, named, tmp_path):
+    (tmp_path / "trials").mkdir()
+    (tmp_path / "study.json").write_text("{}")
+    path = results.trial_path(tmp_path, "t")
+    path.write_bytes(content := rewritten(results.encode(rows(), {}), change))
+    for read in (
+        lambda: results.read_trial(path),
+        lambda: results.scan(tmp_path, set_aside=True),
+        lambda: results.read(tmp_path),
+        lambda: results.refuse_newer(tmp_path),
+    ):
+        with pytest.raises(results.Newer, match="written by a newer version") as refused:
+            read()
+        assert str(path) in str(refused.value)
+        assert named in str(refused.value)
+    assert path.read_bytes() == content
+
+
+def test_a_column_whose_name_rots_is_damage_and_no_newer_version():
+    """The digest is over values: of the names the file has two copies, in Parquet's own footer and in Arrow's."""
+    whole = results.encode(rows(), {})
+    at = whole.index(b"plant_rows")
+    for bit in range(3):
+        rotten = bytearray(whole)
+        rotten[at] ^= 1 << bit
+        with pytest.raises(results.Damaged, match="two lists of columns do not agree"):
+            results.decode(bytes(rotten))
+
+
+def test_two_rows_that_nothing_tells_apart_are_refused():
+    one = rows(1)[0] | {"attack": "native/apgd", "norm": "linf", "eps": 0.1}
+    with pytest.raises(
+        ValueError, match=r"two rows of m at equal coordinates \(attack native/apgd, layer l0, norm linf"
+    ):
+        results.encode([one, one | {"value": 0.7, "n": 5}], {})
+    told = [one, *(one | {c: v} for c, v in {"attack": "art/apgd", "k": 5, "draw": 1, "on": "cifar10"}.items())]
+    assert len(results.decode(results.encode(told, {})).rows) == 5
+
+
+def test_a_misspelt_column_is_refused():
+    with pytest.raises(ValueError, match="no such columns: atack"):
+        results.encode([rows(1)[0] | {"atack": "native/apgd"}], {})
 
 
 def test_a_damaged_file_is_set_aside_and_named(tmp_path, caplog):

@@ -317,9 +317,11 @@ def test_every_study_can_be_attacked_through_the_toolbox(study, here, tmp_path):
                 "--set", "attack_iterations=3", "--output", "out", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     table = results.read(tmp_path / "out")
-    gaps = table[table.measure == "loss_gap_art"]
+    gaps = table[(table.measure == "loss_gap") & (table.attack == "art/apgd")]
     assert set(gaps.trial) == set(table.trial)
-    assert len(table[table.measure == "robust_accuracy"]) >= len(gaps) > 0
+    robust = table[table.measure == "robust_accuracy"]
+    assert set(robust.attack) == {"art/apgd"}
+    assert len(robust) >= len(gaps) > 0
 
 
 def test_a_folder_that_holds_a_lock_alone_can_be_used(here, tmp_path):

@@ -16,6 +16,7 @@ from study.spec.config import (
     Structure,
     Train,
 )
+from study.spec.names import revisions
 
 
 def load_and_build(point: Mapping[str, Any]) -> tuple[Stage, ...]:
@@ -77,6 +78,7 @@ def attacks(point: Mapping[str, Any]) -> tuple[Measure, ...]:
             attack=point["attack"],
             certify=bool(point["certify"]),
             audit_queries=point["audit_queries"],
+            **revisions(point),
         )
         for norm in ("linf", "l2")
     )

@@ -62,6 +62,7 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
         if folder.is_dir() and any(p.name != ".lock" for p in folder.iterdir()):  # a first start refused leaves one
             raise UsageError(f"--output {folder} is not empty and holds no results of a study; choose another folder")
         return plan, None
+    results.refuse_newer(folder)
     old = found["configuration"]
     defaults = {
         k: list(v) if isinstance(v, tuple) else v for k, v in settings_for(Preset(arms=(), seeds=()), "").items()

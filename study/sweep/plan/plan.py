@@ -17,6 +17,7 @@ from study.spec.expand import axes_of, axes_off, expand, knob_values
 from study.spec.families import FAMILIES
 from study.spec.identity import base_key
 from study.spec.knobs import KNOBS
+from study.spec.names import revisions
 from study.spec.studies import Point, Preset, Study
 from study.spec.values import shown
 from study.store.places import Place
@@ -68,15 +69,20 @@ class Plan:
         return axes_off(self.preset, self.settings)
 
     def configuration(self) -> dict[str, Any]:
-        """What must not change in a folder of results."""
-        return {
-            "study": self.study.name,
-            "data": datasets.label(self.data),
-            "data_digest": self.data_digest,
-            "model": self.model,
-            "model_digest": self.model_digest,
-            "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in self.settings.items()},
-        } | ({"sources": dict(self.sources)} if self.sources else {})
+        """What must not change in a folder of results; revisions of attacks stand there once one is above 1."""
+        raised = {name: n for name, n in revisions(self.settings).items() if n > 1} if self.data else {}
+        return (
+            ({"revisions": raised} if raised else {})
+            | {
+                "study": self.study.name,
+                "data": datasets.label(self.data),
+                "data_digest": self.data_digest,
+                "model": self.model,
+                "model_digest": self.model_digest,
+                "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in self.settings.items()},
+            }
+            | ({"sources": dict(self.sources)} if self.sources else {})
+        )
 
 
 def with_jobs(plan: Plan) -> Plan:

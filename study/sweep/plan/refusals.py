@@ -8,7 +8,7 @@ from study.spec import datasets
 from study.spec.errors import UsageError, closest
 from study.spec.knobs import KNOBS
 from study.spec.studies import Preset
-from study.store import mirror, places
+from study.store import mirror, places, results
 
 
 def check_attack(model: str, settings: Mapping[str, Any]) -> None:
@@ -18,6 +18,8 @@ def check_attack(model: str, settings: Mapping[str, Any]) -> None:
         raise UsageError(
             f"--set attack: {attack} uses the DLR loss, which needs three classes; give apgd, pgd or square"
         )
+    if settings["audit_queries"] and (backend, attack) == ("native", "square"):
+        raise UsageError("--set audit_queries: Square is no second opinion on attack=square; leave it at 0")
     if settings["certify"] and (model != "fcn" or attack != "apgd" or backend != "native"):
         raise UsageError(
             f"--set certify: certificates go with attack=apgd, attack_backend=native and model fcn, "
@@ -62,8 +64,11 @@ def warm_start(output: str, looked_at: bool) -> str:
     """The full address of an earlier output; UsageError unless it holds results, if it is to be looked at."""
     try:
         place = places.at(output)
-        if looked_at and not (mirror.local(output) / "study.json").exists():
-            raise UsageError("not a folder of results, it has no study.json")
+        if looked_at:
+            folder = mirror.local(output)
+            if not (folder / "study.json").exists():
+                raise UsageError("not a folder of results, it has no study.json")
+            results.refuse_newer(folder)
     except (places.Unavailable, UsageError) as error:
         raise UsageError(f"--warm-start {output}: {str(error).removeprefix('--output ')}") from None
     return str(place)

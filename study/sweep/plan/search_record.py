@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from study.spec.identity import plain
 from study.spec.knobs import SEARCH
-from study.spec.objectives import selector
+from study.spec.objectives import named, selector
 
 if TYPE_CHECKING:
     from study.sweep.plan.plan import Plan
@@ -40,4 +40,8 @@ def part(plan: "Plan", complete: bool) -> dict[str, Any]:
 
 def complete(plan: "Plan", found: Mapping[str, Any]) -> bool:
     """Whether a folder holds this plan to its end; always so of a grid whose trials are all there."""
-    return plan.preset.search is None or (found.get("complete", False) and found["search"] == record(plan))
+    if plan.preset.search is None:
+        return True
+    there = dict(found["search"])
+    there["objectives"] = [named(o, plan.settings) for o in there["objectives"]]
+    return bool(found.get("complete", False)) and there == record(plan)

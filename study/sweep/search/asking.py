@@ -49,6 +49,8 @@ class Asking:
         self._exhausted = False
         self._earlier: deque[dict[str, Value]] = deque()
         meaning = {k: record[k] for k in ("knobs", "objectives", "floor", "warm_start")}
+        # The attack is the folder's own, as the settings are: without its name journals of 0.1.0 are gone on with.
+        meaning["objectives"] = [{k: v for k, v in o.items() if k != "attack"} for o in self.wanted]
         self.view = search.open_view(
             self.search, plan.folder, name=name, maximise=[o["maximise"] for o in self.wanted],
             key=digest_of(meaning)[:16], tried=len(self.jobs),
@@ -228,7 +230,7 @@ def warm_points(output: str, plan: Plan) -> dict[str, WarmPoint]:
     if not groups:
         raise UsageError(
             f"--warm-start {output}: none of its {len(finished)} finished trials has axes that the knobs reach and "
-            f"rows of {', '.join(sought['objectives'])} at the judged budget"
+            f"rows of {', '.join(sought['objectives'])} at the judged budget, by the same attack"
         )
     out = {}
     for name, (chosen, rows) in groups.items():

@@ -42,8 +42,8 @@ class Monitor:
         if not self._samples:
             self._sample()
         return [
-            row(name, value, step=round(at, 3), deterministic=False)
-            for at, sample in self._samples
+            row(name, value, step=at, deterministic=False)
+            for at, sample in {round(at, 3): sample for at, sample in self._samples}.items()
             for name, value in sample.items()
         ]
 

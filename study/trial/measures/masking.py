@@ -4,7 +4,7 @@ Carlini et al. 2019 ("On Evaluating Adversarial Robustness") and Athalye et al. 
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,13 +24,21 @@ TOLERANCE = 1e-6  # a loss may fall by float32 rounding
 
 
 def checks(
-    net: Net, x: Tensor, y: Tensor, attack: Callable[..., Result], eps: Sequence[float], norm: str, seed: int
+    net: Net,
+    x: Tensor,
+    y: Tensor,
+    attack: Callable[..., Result],
+    eps: Sequence[float],
+    norm: str,
+    seed: int,
+    by: Mapping[str, str],
 ) -> list[Row]:
     """zero_gradient_share, loss_monotone and zero_eps_agrees on samples x (N, C, H, W), y (N,), for one norm.
 
     zero_gradient_share: samples whose input gradient is exactly zero at the clean point (1: nothing to climb).
     loss_monotone: 1 where the mean worst loss of a short PGD grows with eps, as it must for any sound attack, else 0.
-    zero_eps_agrees: 1 where the attack at eps = 0 gives clean accuracy, else 0.
+    zero_eps_agrees: 1 where the attack at eps = 0 gives clean accuracy, else 0. `by` names the attack (`own`) and the
+    PGD (`pgd`) in the rows.
     """
     generator = torch.Generator().manual_seed(seed_for(seed, f"masking {norm}"))
     losses = [
@@ -43,8 +51,8 @@ def checks(
     where = {"norm": norm, "split": "test", "n": len(y)}
     return [
         row("zero_gradient_share", _zero_gradients(net, x, y), **where),
-        row("loss_monotone", float(monotone), **where),
-        row("zero_eps_agrees", float(agrees), **where),
+        row("loss_monotone", float(monotone), **where, attack=by["pgd"]),
+        row("zero_eps_agrees", float(agrees), **where, attack=by["own"]),
     ]
 
 
@@ -58,11 +66,11 @@ def _zero_gradients(net: Net, x: Tensor, y: Tensor) -> float:
 def audit(
     net: Net, x: Tensor, y: Tensor, robust: Tensor, queries: int, generator: torch.Generator, where: dict[str, Any]
 ) -> list[Row]:
-    """robust_accuracy_square, by an attack without gradients, and audit_flag: 1 where it beats the attack with them.
+    """robust_accuracy by Square, an attack without gradients, and audit_flag: 1 where it beats the attack with them.
 
-    `robust` (N,) is the mask that the white-box attack left.
+    `robust` (N,) is the mask that the white-box attack left; `where` has the coordinates, Square's name among them.
     """
     found = square(net, x, y, where["eps"], where["norm"], queries=queries, generator=generator)
     share = float(found.robust.double().mean())
     flag = share < float(robust.double().mean())
-    return [row("robust_accuracy_square", share, **where), row("audit_flag", float(flag), **where)]
+    return [row("robust_accuracy", share, **where), row("audit_flag", float(flag), **where)]

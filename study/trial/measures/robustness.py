@@ -14,6 +14,7 @@ from study.attacks.pgd import pgd
 from study.nets.net import Net, features, head, matrix
 from study.spec.config import Robustness
 from study.spec.identity import seed_for
+from study.spec.names import attack_name
 from study.spec.rows import Row, row
 from study.theory.lipschitz import adv_risk_bound
 from study.trial.measures import masking
@@ -52,9 +53,9 @@ def attack_of(config: Robustness) -> Callable[..., Result]:
 def robustness(state: State, config: Robustness) -> list[Row]:
     """robust_accuracy and relative_robust_accuracy per eps; loss_gap (worst point seen) at the judged budgets.
 
-    A gap is the mean adversarial minus the mean clean cross-entropy on the test split. Through ART also loss_gap_art,
-    the gap at the points that it returns (its random start where it failed), to compare with published numbers. The
-    checks for gradient masking (study.trial.measures.masking) stand beside them.
+    A gap is the mean adversarial minus the mean clean cross-entropy on the test split, by the native PGD. Through ART
+    also the gap at the points that it returns (its random start where it failed), to compare with published numbers.
+    The checks for gradient masking (study.trial.measures.masking) stand beside them. Rows name their attack.
     """
     assert state.net is not None
     assert state.data is not None
@@ -64,25 +65,36 @@ def robustness(state: State, config: Robustness) -> list[Row]:
         logits = net(x)
         clean = float((logits.argmax(1) == y).double().mean())
         loss = float(cross_entropy(logits, y))
-    rows, attack = [], attack_of(config)
-    for eps in config.eps:
+    rows, attack, by = [], attack_of(config), names_of(config)
+    for eps in dict.fromkeys(config.eps):
         where = {"norm": config.norm, "eps": eps, "split": "test", "n": len(y)}
         generator = torch.Generator().manual_seed(seed_for(state.seed, f"attack {config.norm} {eps!r}"))
         found = attack(net, x, y, eps, config.norm, generator=generator)
         robust = float(found.robust.double().mean())
-        rows.append(row("robust_accuracy", robust, **where))
-        rows.append(row("relative_robust_accuracy", robust / clean if clean > 0 else 0.0, **where))
+        own = where | {"attack": by["own"]}
+        rows.append(row("robust_accuracy", robust, **own))
+        rows.append(row("relative_robust_accuracy", robust / clean if clean > 0 else 0.0, **own))
         if config.backend == "art":
-            rows.append(row("loss_gap_art", float(found.loss.double().mean()) - loss, **where))
+            rows.append(row("loss_gap", float(found.loss.double().mean()) - loss, **own))
         if eps in config.gap_eps:
             worst = pgd(net, x, y, eps, config.norm, iterations=config.gap_iterations, generator=generator)
-            rows.append(row("loss_gap", float(worst.loss.double().mean()) - loss, **where))
+            rows.append(row("loss_gap", float(worst.loss.double().mean()) - loss, **where, attack=by["pgd"]))
             rows += _gap_bounds(net, eps, config.norm, where)
             if config.sensitivity:
-                rows += _sensitivity(net, x, worst.worst, where)
+                rows += _sensitivity(net, x, worst.worst, where | {"attack": by["pgd"]})
             if config.audit_queries:
-                rows += masking.audit(net, x, y, found.robust, config.audit_queries, generator, where)
-    return rows + masking.checks(net, x, y, attack, config.eps, config.norm, state.seed)
+                at = where | {"attack": by["square"]}
+                rows += masking.audit(net, x, y, found.robust, config.audit_queries, generator, at)
+    return rows + masking.checks(net, x, y, attack, config.eps, config.norm, state.seed, by)
+
+
+def names_of(config: Robustness) -> dict[str, str]:
+    """The names of the attacks of a measure in its rows: its own, and the native PGD and Square beside it."""
+    return {
+        "own": attack_name(config.backend, config.attack, config.revision),
+        "pgd": attack_name("native", "pgd", config.pgd_revision),
+        "square": attack_name("native", "square", config.square_revision),
+    }
 
 
 def _gap_bounds(net: Net, eps: float, norm: str, where: dict[str, Any]) -> list[Row]:

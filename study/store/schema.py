@@ -1,0 +1,92 @@
+"""The columns of a trial's table, which only ever grow: those of this version, and what it makes of another's file."""
+
+import base64
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from study import __version__
+from study.spec.errors import UsageError
+from study.spec.knobs import AXES
+
+IDENTITY = [
+    ("study", pa.string()),
+    ("family", pa.string()),
+    ("trial", pa.string()),
+    ("seed", pa.int64()),
+    ("status", pa.string()),
+    ("data", pa.string()),
+    ("model", pa.string()),
+    *((name, {int: pa.int64(), float: pa.float64(), str: pa.string()}[knob.kind]) for name, knob in AXES.items()),
+]
+COORDINATES = [
+    ("measure", pa.string()),
+    ("attack", pa.string()),
+    ("layer", pa.string()),
+    ("norm", pa.string()),
+    ("eps", pa.float64()),
+    ("kept", pa.float64()),
+    ("k", pa.int64()),
+    ("draw", pa.int64()),
+    ("on", pa.string()),
+    ("split", pa.string()),
+    ("step", pa.float64()),
+    ("n", pa.int64()),
+    ("value", pa.float64()),
+    ("deterministic", pa.bool_()),
+]
+SCHEMA = pa.schema([*IDENTITY, *COORDINATES])
+COLUMNS = SCHEMA.names
+AT = [name for name, _ in COORDINATES if name not in ("n", "value", "deterministic")]  # what tells two rows apart
+NEEDED = {"study", "family", "trial", "seed", "status", "measure", "value", "deterministic"}  # every version has these
+
+
+class Damaged(Exception):
+    """A result file that cannot be read or does not match its own digest."""
+
+
+class Newer(UsageError):
+    """A result file with columns that this version does not know: a newer one wrote it. It is left as it is."""
+
+
+def check(rows: list[dict[str, Any]]) -> None:
+    """ValueError for a column that the table has not, and for two rows that nothing tells apart."""
+    if unknown := {c for r in rows for c in r} - set(COLUMNS):
+        raise ValueError(f"a row has no such columns: {', '.join(sorted(unknown))}; it has {', '.join(COLUMNS)}")
+    seen = set()
+    for r in rows:
+        key = tuple(r.get(c) for c in AT)
+        if key in seen:
+            at = ", ".join(f"{c} {v}" for c, v in zip(AT[1:], key[1:], strict=True) if v is not None)
+            raise ValueError(
+                f"two rows of {r['measure']} at equal coordinates ({at or 'none'}): readers could not choose"
+            )
+        seen.add(key)
+
+
+def opened(stream: IO[bytes]) -> pq.ParquetFile:
+    """A trial's file whose columns this version knows; Newer and Damaged as in decode.
+
+    Columns are looked at before the digest, which a newer version may take in another way. A Parquet file of Arrow's
+    has its columns twice: a name or type in which a bit was flipped is no newer version's.
+    """
+    known = {f.name: f.type for f in SCHEMA}
+    try:
+        file = pq.ParquetFile(stream, page_checksum_verification=True)
+        found, copy = file.schema_arrow, (file.metadata.metadata or {})[b"ARROW:schema"]
+        twin = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(copy)))
+        whole = twin.names == found.names and all(f.type == twin.field(f.name).type for f in found if f.name in known)
+    except Exception as error:  # a torn Parquet file raises OSError, ArrowInvalid, KeyError and more
+        raise Damaged(f"cannot be read: {error}") from error
+    if not whole or len(set(found.names)) < len(found.names):
+        raise Damaged("its two lists of columns do not agree")
+    foreign = [f"{f.name} ({f.type})" for f in found if f.type != known.get(f.name)]
+    if foreign:
+        raise Newer(
+            f"was written by a newer version than this one ({__version__}), which does not know its columns "
+            f"{', '.join(foreign)}; use that version. Nothing was changed"
+        )
+    if lacking := NEEDED - set(found.names):
+        raise Damaged(f"it lacks the columns {', '.join(sorted(lacking))}")
+    return file
