@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.spec import names
+from study.spec.attack_names import attack_name, configured
 
 MOVED = (
     "alpha",
@@ -52,9 +52,9 @@ def attack_of(study: Mapping[str, Any], wanted: str) -> str | None:
     raised = study["configuration"].get("revisions", {})
     known = {
         "": None,
-        "configured": names.configured(study["configuration"]["settings"], raised),
-        "native/pgd": names.attack_name("native", "pgd", raised.get("pgd_revision", 1)),
-        "native/square": names.attack_name("native", "square", raised.get("square_revision", 1)),
+        "configured": configured(study["configuration"]["settings"], raised),
+        "native/pgd": attack_name("native", "pgd", raised.get("pgd_revision", 1)),
+        "native/square": attack_name("native", "square", raised.get("square_revision", 1)),
     }
     return known.get(wanted, wanted)
 

@@ -127,7 +127,7 @@ class Robustness:
     `backend` art runs the attack through the toolbox. `certify` spares the samples that a certificate proves safe.
     `audit_queries` asks Square, an attack without gradients, at the gap_eps (0: off). `sensitivity` adds how far the
     encoder's output moves at the worst points (paper A, B.4). The revisions are those of the native attacks used: the
-    configured one, PGD, Square (study.names.REVISIONS).
+    configured one, PGD, Square (spec.attack_names.REVISIONS).
     """
 
     norm: str

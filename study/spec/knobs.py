@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from study.spec.attack_names import REVISIONS
 from study.spec.domains import Value
 from study.spec.objectives import OBJECTIVES
 from study.spec.recipes import RECIPES
@@ -10,7 +11,6 @@ from study.spec.values import Knob
 
 MOST_UNITS, MOST = 100_000, 10**9
 PENALTIES = ("group_lasso", "nuclear_norm", "nuclear_norm_prox")
-ATTACKS = ("apgd", "apgd_dlr", "pgd", "fgsm", "autoattack", "autoattack_pair", "cw", "square")
 NORMS = ("linf", "l2")
 NETS = ("regularization", "low_rank", "compressed")  # the families that train a net
 PENALISED, COMPRESSED, MATRIX = ("regularization", "compressed"), ("compressed",), ("operator_norm",)
@@ -88,7 +88,7 @@ KNOBS: dict[str, Knob] = {
     "eps_l2": Knob(float, (0.5,), low=0, several=True, families=NETS, help="l_2 budgets in pixel units"),
     "judged_linf": Knob(float, 16 / 255, low=0, families=NETS, help="the l_inf budget that claims are judged at"),
     "judged_l2": Knob(float, 0.5, low=0, families=NETS, help="the l_2 budget that claims are judged at"),
-    "attack": Knob(str, "apgd", choices=ATTACKS, families=NETS, help="attack behind robust accuracy"),
+    "attack": Knob(str, "apgd", choices=tuple(REVISIONS), families=NETS, help="attack behind robust accuracy"),
     "attack_backend": Knob(str, "native", choices=("native", "art"), families=NETS,
                            help="whose attack; art: the toolbox"),
     "attack_iterations": Knob(int, 20, low=1, high=MOST, families=NETS, help="the attack's iterations"),

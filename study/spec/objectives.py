@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from study.spec.names import configured, revisions
+from study.spec.attack_names import configured, revisions
 
 
 @dataclass(frozen=True, kw_only=True)

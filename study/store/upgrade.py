@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from study.spec.names import attack_name
+from study.spec.attack_names import attack_name
 
 PGD, SQUARE = attack_name("native", "pgd"), attack_name("native", "square")
 # Whose attack a measure of 0.1.0 was: a name, or None for the trial's configured one.

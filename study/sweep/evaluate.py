@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.spec import datasets
+from study.spec.attack_names import attack_name, revisions
 from study.spec.config import Robustness, Trial
 from study.spec.errors import UsageError, closest
 from study.spec.identity import fingerprint, trial_of
-from study.spec.names import attack_name, metric_name, revisions
+from study.spec.names import metric_name
 from study.store import results
 
 if TYPE_CHECKING:

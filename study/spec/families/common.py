@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from study.spec.attack_names import revisions
 from study.spec.config import (
     Accuracy,
     Build,
@@ -16,7 +17,6 @@ from study.spec.config import (
     Structure,
     Train,
 )
-from study.spec.names import revisions
 
 
 def load_and_build(point: Mapping[str, Any]) -> tuple[Stage, ...]:

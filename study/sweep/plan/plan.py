@@ -11,13 +11,13 @@ from typing import Any
 
 import study
 from study.spec import datasets
+from study.spec.attack_names import revisions
 from study.spec.domains import Choice, Domain
 from study.spec.errors import UsageError
 from study.spec.expand import axes_of, axes_off, expand, knob_values
 from study.spec.families import FAMILIES
 from study.spec.identity import base_key
 from study.spec.knobs import KNOBS
-from study.spec.names import revisions
 from study.spec.studies import Point, Preset, Study
 from study.spec.values import shown
 from study.store.places import Place

@@ -12,9 +12,9 @@ from study.attacks import ATTACKS
 from study.attacks.ball import NORMS, Result
 from study.attacks.pgd import pgd
 from study.nets.net import Net, features, head, matrix
+from study.spec.attack_names import attack_name
 from study.spec.config import Robustness
 from study.spec.identity import seed_for
-from study.spec.names import attack_name
 from study.spec.rows import Row, row
 from study.theory.lipschitz import adv_risk_bound
 from study.trial.measures import masking
