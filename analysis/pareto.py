@@ -15,6 +15,7 @@ import pandas as pd
 
 from analysis.intervals import mean_t
 from analysis.tables import attack_of, per_trial
+from study.store import layout
 
 
 def front(points: np.ndarray, maximise: Sequence[bool]) -> np.ndarray:
@@ -153,8 +154,8 @@ def models(
         numbers = [c for c in chosen.columns if c not in study["axes_off"] and c not in ("front", "acceptable")]
         chosen = chosen[[*moved, *[c for c in numbers if c not in ("n", "trials")], "n", "trials"]]
         chosen.insert(0, "trial", chosen.index)
-        kept = [folder / "models" / f"{name}.safetensors" for name in chosen["trial"]]
-        chosen["weights"] = [f"models/{path.name}" if path.exists() else "" for path in kept]
+        kept = [layout.weights_name(name) for name in chosen["trial"]]
+        chosen["weights"] = [name if (folder / name).exists() else "" for name in kept]
         words = ["python", "-m", "study.launch", "evaluate", address or str(folder)]
         data = ["--data-dir", data_dir] if data_dir else []
         chosen["command"] = [shlex.join([*words, name, *data]) for name in chosen["trial"]]

@@ -17,7 +17,7 @@ from analysis.claims import Judgement, against_baseline, correlations, judge_all
 from analysis.intervals import Interval
 from analysis.pictures import PICTURES
 from analysis.tables import slices
-from study.store import results
+from study.store import layout, results
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _front(
     if "search" not in study:
         return []
     table = pareto.models(folder, frame, study, address, data_dir)
-    results.replace(folder / "front.csv", table.to_csv(index=False).encode())
+    results.replace(folder / layout.FRONT, table.to_csv(index=False).encode())
     return [_model(row, study) for _, row in table.iterrows()]
 
 
@@ -201,7 +201,7 @@ def write(folder: str | Path, address: str = "", data_dir: str = "") -> Summary:
     judgements = judge_all(frame, study)
     pictures = _pictures(whole if "search" in study else frame, study, judgements)
     for name, _, content in pictures:
-        results.replace(folder / "figures" / f"{name}.png", content)
+        results.replace(folder / layout.FIGURES / f"{name}.png", content)
     configuration = study["configuration"]
     seeds = len(study["seeds"])
     finished = frame.loc[frame["status"] != "failed", "trial"].nunique()
@@ -223,5 +223,5 @@ def write(folder: str | Path, address: str = "", data_dir: str = "") -> Summary:
         where=_where(frame, study, judgements),
         settings=configuration["settings"],
     )
-    results.replace(folder / "report.html", html.encode())
+    results.replace(folder / layout.REPORT, html.encode())
     return summary

@@ -31,3 +31,14 @@ def make_folder(folder, trials, failed=0):
         rows += [rows[0] | {"measure": "train_loss", "step": float(s), "value": 1.0 / s} for s in (1, 2)]
         results.publish_trial(folder, name, rows, {"finished": 1.7e9 + i, "wall_seconds": 10.0, "cpu_seconds": 36.0})
     return manifest, names
+
+
+def digests(folder):
+    """The deterministic rows of every trial in a folder, as digests by fingerprint."""
+    return {name: results.rows_digest(t.rows, True) for name, t in results.scan(folder).items()}
+
+
+def rows(n=3, value=0.5):
+    """Rows of one trial, one per layer."""
+    identity = {"study": "s", "family": "f", "trial": "t", "seed": 0, "status": "ok", "alpha": 0.1, "rank": 0}
+    return [identity | {"measure": "m", "layer": f"l{i}", "value": value + i, "deterministic": True} for i in range(n)]

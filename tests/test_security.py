@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from study.spec.errors import without_secrets
-from study.store import results
+from study.store import layout, results
 from study.sweep.worker import attempt, heartbeat
 from tests.folders import make_folder
 from tests.helpers import ROOT
@@ -153,7 +153,7 @@ def test_no_string_of_a_folder_leaves_the_folder(tmp_path):
 @pytest.mark.parametrize("name", ["..", "../x", "/etc/passwd", "a/b", "a\0b", "", "%2e%2e/x", "x" * 200, "a b", ".x"])
 def test_a_trial_is_no_path(name, tmp_path):
     with pytest.raises(ValueError, match="no fingerprint of a trial"):
-        results.trial_path(tmp_path, name)
+        layout.trial_path(tmp_path, name)
 
 
 def test_odd_files_among_the_results_are_named_and_not_waited_for(tmp_path, caplog):

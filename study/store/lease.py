@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from study.spec.errors import UsageError
+from study.store import layout
 from study.store.places import Place, S3Path, Unavailable, at
 
 BEAT_SECONDS = 15.0
@@ -39,11 +40,11 @@ def machine(folder: Path) -> str:
 
 def look(place: S3Path) -> tuple[dict[str, Any], str, float]:
     """The lock's content, its ETag and its age in seconds by the store's clock; FileNotFoundError without one."""
-    said = (place / "lock.json").head()
+    said = (place / layout.LEASE).head()
     now = email.utils.parsedate_to_datetime(said["ResponseMetadata"]["HTTPHeaders"]["date"])
     if now.tzinfo is None:
         now = now.replace(tzinfo=datetime.UTC)
-    return json.loads((place / "lock.json").read_bytes()), said["ETag"], (now - said["LastModified"]).total_seconds()
+    return json.loads((place / layout.LEASE).read_bytes()), said["ETag"], (now - said["LastModified"]).total_seconds()
 
 
 class Lease:
@@ -71,14 +72,14 @@ class Lease:
         with contextlib.suppress(Unavailable):  # it goes stale by itself
             self.lost = self.lost or not self._renew()
             if not self.lost:
-                (self.place / "lock.json").unlink()
+                (self.place / layout.LEASE).unlink()
 
     def write_study(self, content: bytes) -> bool:
         """Write study.json; False, and the lease is lost, where another driver has written it since this one began.
 
         A driver that was paused for longer than a lock lives may wake up inside this very call.
         """
-        path = self.place / "study.json"
+        path = self.place / layout.STUDY
         try:
             tag = path.put(content, **({"IfMatch": self._study} if self._study else {"IfNoneMatch": "*"}))
             if tag is None and path.read_bytes() == content:  # the answer was lost, and the client's repetition failed
@@ -91,7 +92,7 @@ class Lease:
     def _tag(self) -> str:
         """The ETag of study.json as it stands, nothing where there is none."""
         try:
-            return str((self.place / "study.json").head()["ETag"])
+            return str((self.place / layout.STUDY).head()["ETag"])
         except FileNotFoundError:
             return ""
 
@@ -100,7 +101,7 @@ class Lease:
         return json.dumps(self._note | {"beat": self._beats}).encode()
 
     def _put(self, **conditions: str) -> str | None:
-        return (self.place / "lock.json").put(self._content(), **conditions)
+        return (self.place / layout.LEASE).put(self._content(), **conditions)
 
     def _take(self) -> str:
         """The ETag of the lock now held; UsageError when another driver has it or the store takes no file."""
@@ -148,7 +149,7 @@ def lock(folder: Path, place: Place | None = None) -> Iterator[Lease | None]:
     An output in S3 is leased too, for drivers on other machines.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as stream:
+    with (folder / layout.LOCK).open("a+") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -163,7 +164,7 @@ def lock(folder: Path, place: Place | None = None) -> Iterator[Lease | None]:
 
 def in_use(folder: Path) -> str:
     """Who holds the folder's lock, or nothing."""
-    path = folder / ".lock"
+    path = folder / layout.LOCK
     if not path.exists():
         return ""
     with path.open("r") as stream:

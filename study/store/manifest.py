@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from study.spec.errors import UsageError
-from study.store import results
+from study.store import layout, results
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """study.json of a folder, None where there is none; UsageError when it is not ours."""
-    if not (folder / "study.json").exists():
+    if not (folder / layout.STUDY).exists():
         return None
     try:
         return results.read_study(folder)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{folder}/study.json cannot be read ({error}); choose another --output") from None
+        raise UsageError(f"{folder / layout.STUDY} cannot be read ({error}); choose another --output") from None

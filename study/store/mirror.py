@@ -13,11 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from study.spec.errors import UsageError
+from study.store import layout
 from study.store.places import Entry, Place, S3Path, at, replace, safe
 
 # Written by workers, or by the driver at once: what stands in the store counts. The rest is the driver's own.
-STORE_WINS = ("study.json", "trials/", "failed/")
-STAYS_THERE = ("bases/", "checkpoints/", "damaged/", "running/", "lock.json")
+STORE_WINS = (layout.STUDY, f"{layout.TRIALS}/", f"{layout.FAILED}/")
+STAYS_THERE = (
+    *(f"{name}/" for name in (layout.BASES, layout.CHECKPOINTS, layout.DAMAGED, layout.RUNNING)),
+    layout.LEASE,
+)
 
 
 def working_folder(place: Place) -> Path:
@@ -54,12 +58,12 @@ def pull(place: Place, folder: Path | None = None) -> None:
         return
     folder = folder or working_folder(place)
     stood = [
-        *folder.glob("trials/*"),
-        *folder.glob("failed/*"),
+        *folder.glob(f"{layout.TRIALS}/*"),
+        *folder.glob(f"{layout.FAILED}/*"),
     ]  # before the listing: what comes later is newer than it
     there = place.listing()
-    if "study.json" not in there:
-        if set(there) - {"lock.json"}:
+    if layout.STUDY not in there:
+        if set(there) - {layout.LEASE}:
             raise UsageError(f"--output {place} is not empty and holds no results of a study; choose another prefix")
         _forget(folder)
         return
@@ -76,7 +80,7 @@ def _forget(folder: Path) -> None:
     for path in folder.glob("*"):
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name != ".lock":
+        elif path.name != layout.LOCK:
             path.unlink()
 
 
@@ -100,17 +104,17 @@ def fetch(place: Place, name: str) -> None:
 
 def fetch_trial(place: Place, trial: str) -> None:
     """Bring a trial that has just ended to the driver's copy: its table, its failure note, whichever is there."""
-    for name in (f"trials/{trial}.parquet", f"failed/{trial}.json"):
+    for name in (layout.table_name(trial), layout.note_name(trial)):
         fetch(place, name)
 
 
 def set_aside(place: Place) -> None:
     """Do in an S3 output what was done in its copy: tables that were set aside as damaged leave trials/."""
     if isinstance(place, S3Path):
-        for path in (working_folder(place) / "damaged").glob("*.parquet"):
-            if not (working_folder(place) / "trials" / path.name).exists():
-                replace(place / "damaged" / path.name, path.read_bytes())
-                (place / "trials" / path.name).unlink()
+        for path in (working_folder(place) / layout.DAMAGED).glob("*.parquet"):
+            if not (working_folder(place) / layout.TRIALS / path.name).exists():
+                replace(place / layout.DAMAGED / path.name, path.read_bytes())
+                (place / layout.TRIALS / path.name).unlink()
 
 
 def push(place: Place, folder: Path | None = None) -> None:

@@ -1,32 +1,29 @@
-"""The tidy table: one Parquet file per finished trial, complete or absent, and the reading of many.
-
-A folder of results holds study.json (what was asked), trials/ (one file per finished trial; the file is the
-done-marker), failed/ (one JSON per trial that failed), damaged/ (files that did not match their digest).
-"""
+"""The tidy table: one Parquet file per finished trial, complete or absent, and the reading of many."""
 
 import contextlib
 import hashlib
-import io
 import json
 import logging
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from study.spec.knobs import AXES
-from study.store import mirror, places, upgrade
+from study.store import layout, mirror
 from study.store.places import Place, publish, replace
 from study.store.schema import AT as AT
-from study.store.schema import COLUMNS, SCHEMA, check, opened
+from study.store.schema import SCHEMA, opened
 from study.store.schema import Damaged as Damaged
 from study.store.schema import Newer as Newer
+from study.store.table import COLUMNS as COLUMNS
+from study.store.table import Finished as Finished
+from study.store.table import decode as decode
+from study.store.table import encode as encode
+from study.store.table import rows_digest as rows_digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,73 +31,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Finished:
-    """One trial as published: its rows and its provenance."""
-
-    rows: list[dict[str, Any]]
-    provenance: dict[str, Any]
-
-
-def _text(value: Any) -> Any:
-    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def rows_digest(
-    rows: Iterable[Mapping[str, Any]], deterministic_only: bool = False, columns: Sequence[str] = COLUMNS
-) -> str:
-    """sha256 over the decoded rows (over the deterministic ones alone where two runs are compared)."""
-    whole = hashlib.sha256()
-    for row in rows:
-        if not deterministic_only or row["deterministic"]:
-            whole.update(json.dumps([_text(row.get(c)) for c in columns]).encode() + b"\n")
-    return whole.hexdigest()
-
-
-def encode(rows: list[dict[str, Any]], provenance: Mapping[str, Any]) -> bytes:
-    """A trial's table as Parquet bytes, the digest of its decoded rows and its provenance in the footer.
-
-    ValueError where two rows stand at equal coordinates (AT).
-    """
-    check(rows)
-    table = pa.Table.from_pylist([{c: r.get(c) for c in COLUMNS} for r in rows], schema=SCHEMA)
-    footer = json.dumps(dict(provenance), sort_keys=True)
-    metadata = {
-        "rows_sha256": rows_digest(table.to_pylist()),
-        "provenance": footer,
-        "provenance_sha256": hashlib.sha256(footer.encode()).hexdigest(),
-    }
-    buffer = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata(metadata), buffer, write_page_checksum=True)
-    return buffer.getvalue()
-
-
-def decode(content: bytes) -> Finished:
-    """The trial in Parquet bytes; Newer where it has columns of a newer version, Damaged where it is not as written.
-
-    The digest is over the columns of the file. Those that did not exist when it was written are then null, an axis
-    stands at its default, and attacks are named (study.upgrade).
-    """
-    file = opened(io.BytesIO(content))
-    try:
-        table = file.read()
-        metadata = table.schema.metadata or {}
-        rows, footer = table.to_pylist(), metadata[b"provenance"]
-        good = metadata[b"rows_sha256"].decode() == rows_digest(rows, columns=table.schema.names)
-        good &= metadata[b"provenance_sha256"].decode() == hashlib.sha256(footer).hexdigest()
-    except Exception as error:  # a torn Parquet file raises OSError, ArrowInvalid, KeyError and more
-        raise Damaged(f"cannot be read: {error}") from error
-    if not good:
-        raise Damaged("its rows do not match the digest in its footer")
-    provenance = json.loads(footer)
-    if "attack" not in table.schema.names:
-        rows = upgrade.name_attacks(rows, provenance.get("configuration", {}))
-    return Finished([{c: r.get(c, AXES[c].default if c in AXES else None) for c in COLUMNS} for r in rows], provenance)
-
-
 def refuse_newer(folder: Path) -> None:
     """Newer, with the file's name, where a newer version wrote one of a folder's tables; reads their footers alone."""
-    for path in sorted((folder / "trials").glob("*.parquet")):
+    for path in layout.tables(folder):
         if path.is_file() and not path.is_symlink():
             with contextlib.suppress(Damaged), path.open("rb") as stream, _named(path):
                 opened(stream)
@@ -113,17 +46,6 @@ def _named(path: Place) -> Iterator[None]:
         yield
     except Newer as error:
         raise Newer(f"{path} {error}") from None
-
-
-def _file(trial: str) -> str:
-    if not places.safe(trial) or "/" in trial:
-        raise ValueError(f"{trial!r} is no fingerprint of a trial")
-    return f"{trial}.parquet"
-
-
-def trial_path(folder: Path, trial: str) -> Path:
-    """Where a trial's table lies in a folder of results; ValueError for a name that could lie elsewhere."""
-    return folder / "trials" / _file(trial)
 
 
 def seal(content: bytes) -> bytes:
@@ -142,23 +64,23 @@ def put_aside(path: Place, what: str) -> None:
     log.warning("%s is damaged and set aside: %s", path, what)
     with contextlib.suppress(FileNotFoundError):  # another worker that shares it was first
         if isinstance(path, Path):
-            aside = path.parent.parent / "damaged"
+            aside = path.parent.parent / layout.DAMAGED
             aside.mkdir(exist_ok=True)
             os.replace(path, aside / path.name)
         else:
-            replace(path.up(2) / "damaged" / path.name, path.read_bytes())
+            replace(path.up(2) / layout.DAMAGED / path.name, path.read_bytes())
             path.unlink()
 
 
 def publish_trial(folder: Place, trial: str, rows: list[dict[str, Any]], provenance: Mapping[str, Any]) -> None:
     """Publish a finished trial; a differing second publication is reported, and the first one stays."""
-    path = folder / "trials" / _file(trial)
+    path = layout.join(folder, layout.table_name(trial))
     if not publish(path, encode(rows, provenance)):
         first = read_trial(path)
         again = decode(encode(rows, provenance))
         if rows_digest(first.rows, True) != rows_digest(again.rows, True):
             log.warning("trial %s was published before with other deterministic rows; the first stays", trial)
-    (folder / "failed" / f"{trial}.json").unlink(missing_ok=True)
+    layout.join(folder, layout.note_name(trial)).unlink(missing_ok=True)
 
 
 def read_trial(path: Place) -> Finished:
@@ -176,7 +98,7 @@ def scan(folder: Path, *, set_aside: bool = False) -> dict[str, Finished]:
     Damaged files are named in a warning and, on request, moved to damaged/ so that their trials run again.
     """
     out: dict[str, Finished] = {}
-    for path in sorted((folder / "trials").glob("*.parquet")):
+    for path in layout.tables(folder):
         try:
             if path.is_symlink() or not path.is_file():  # a pipe would be waited for, a link may lead anywhere
                 raise Damaged("it is not a plain file")
@@ -194,15 +116,15 @@ def mend(folder: Path) -> None:
 
     Leftovers of interrupted publications are removed. Only for the driver that holds the folder.
     """
-    for path in sorted((folder / "failed").glob("*.json")):
+    for path in layout.notes(folder):
         try:
             json.loads(path.read_text())["identity"]
         except (ValueError, KeyError, TypeError):
             put_aside(path, "its trial runs again")
-    for path in sorted([*folder.glob("checkpoints/*.pt"), *folder.glob("bases/*.pt")]):
+    for path in sorted([*folder.glob(f"{layout.CHECKPOINTS}/*.pt"), *folder.glob(f"{layout.BASES}/*.pt")]):
         if unseal(path.read_bytes()) is None:
             put_aside(path, "what it held is trained again")
-    for leftover in folder.glob("*/.tmp-*"):  # a folder: of a model that was being exported
+    for leftover in folder.glob(f"*/{layout.TEMPORARY}*"):  # a folder: of a model that was being exported
         if leftover.is_dir():
             shutil.rmtree(leftover)
         else:
@@ -212,7 +134,7 @@ def mend(folder: Path) -> None:
 def failures(folder: Path, trial: str = "*") -> dict[str, dict[str, Any]]:
     """The failure notes of a folder (of one trial, where asked) by fingerprint: point, cause, traceback, attempts."""
     notes = {}
-    for path in sorted((folder / "failed").glob(f"{trial}.json")):
+    for path in layout.notes(folder, trial):
         with contextlib.suppress(FileNotFoundError):  # the trial was run again and has just succeeded
             try:
                 notes[path.stem] = json.loads(path.read_text())
@@ -223,14 +145,14 @@ def failures(folder: Path, trial: str = "*") -> dict[str, dict[str, Any]]:
 
 def note_failure(folder: Place, trial: str, note: Mapping[str, Any]) -> None:
     """Write or rewrite a trial's failure note, counting attempts."""
-    path = folder / "failed" / f"{trial}.json"
+    path = layout.join(folder, layout.note_name(trial))
     attempts = json.loads(path.read_text())["attempts"] + 1 if path.exists() else 1
     replace(path, json.dumps({**note, "attempts": attempts}, indent=1).encode())
 
 
 def read_study(folder: str | Path) -> dict[str, Any]:
     """study.json of a folder: configuration, arms, seeds, trials. ValueError when it lacks one of them."""
-    found = json.loads((Path(folder) / "study.json").read_text())
+    found = json.loads((Path(folder) / layout.STUDY).read_text())
     lacking = [k for k in ("configuration", "arms", "seeds", "trials") if not isinstance(found, dict) or k not in found]
     if lacking or "settings" not in found["configuration"]:
         raise ValueError(f"it lacks {', '.join(lacking) or 'settings'}")
@@ -251,7 +173,7 @@ def read(*folders: str | Path) -> "pd.DataFrame":
 
     rows: list[dict[str, Any]] = []
     for folder in map(mirror.local, folders):
-        if not (folder / "study.json").is_file():
+        if not (folder / layout.STUDY).is_file():
             raise FileNotFoundError(f"{folder} is not a folder of results: it has no study.json")
         finished = scan(folder)
         for trial in finished.values():

@@ -12,7 +12,7 @@ from study.spec.config import Robustness, Trial
 from study.spec.errors import UsageError, closest
 from study.spec.identity import fingerprint, trial_of
 from study.spec.names import metric_name
-from study.store import results
+from study.store import layout, results
 
 if TYPE_CHECKING:
     from study.nets.net import Net
@@ -91,7 +91,7 @@ def net(folder: Path, name: str, data_dir: str) -> "tuple[Net, tuple[int, int, i
 
 def _read(folder: Path, name: str, data_dir: str) -> tuple[results.Finished, Trial]:
     """A finished trial's table and the trial that its configuration describes; UsageError where they do not agree."""
-    finished = results.read_trial(results.trial_path(folder, name))
+    finished = results.read_trial(layout.trial_path(folder, name))
     if finished.rows[0]["status"] != "ok":
         raise UsageError(f"trial {name} {finished.rows[0]['status']}: there is nothing to measure")
     configuration = finished.provenance["configuration"]
@@ -125,7 +125,7 @@ def _check_revisions(name: str, config: Robustness) -> None:
 
 
 def _named(folder: Path, wanted: str) -> str:
-    names = [path.stem for path in sorted((folder / "trials").glob("*.parquet"))]
+    names = layout.finished(folder)
     fits = [name for name in names if name.startswith(wanted)]
     if len(fits) != 1 or not wanted:
         near = closest(wanted, names) if not fits else "; write more of it."

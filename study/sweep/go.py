@@ -13,7 +13,7 @@ from rich.console import Console
 
 from study.spec import datasets
 from study.spec.errors import UsageError, without_secrets
-from study.store import mirror, places, results
+from study.store import layout, mirror, places, results
 from study.store.lease import Lease, in_use, lock
 from study.sweep import listing, runner
 from study.sweep.plan import search_record
@@ -140,7 +140,7 @@ def _run(
     finally:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         if tracker:
-            artifacts = plan.folder if status != "KILLED" or plan.folder.joinpath("report.html").exists() else None
+            artifacts = plan.folder if status != "KILLED" or plan.folder.joinpath(layout.REPORT).exists() else None
             _close(tracker, status, plan.folder, artifacts, err)
             if not (lease and lease.lost):
                 _send_home(plan, uri, err)
@@ -189,7 +189,7 @@ def _send_home(plan: Plan, uri: str, err: Console) -> None:
 
     try:
         if uri.startswith("sqlite:///"):
-            mirror.copy_database(tracking.sqlite_file(uri), plan.folder / "mlflow.db")
+            mirror.copy_database(tracking.sqlite_file(uri), plan.folder / layout.DATABASE)
         mirror.push(plan.place)
     except places.Unavailable as error:
         err.print(f"Not everything of {plan.folder} could be copied ({error}).", markup=False)
@@ -252,7 +252,7 @@ def finish(
         counts += f", {len(report.failed)} failed" if report.failed else ""
         out.print(f"\n{counts}{f' in {duration(report.seconds)}' if report.seconds else ''}.", markup=False)
         for name, cause in list(report.failed.items())[:5]:
-            out.print(f"  {name}: {cause}; log: {plan.folder / 'failed' / name}.json", markup=False)
+            out.print(f"  {name}: {cause}; log: {plan.folder / layout.note_name(name)}", markup=False)
         if report.failed:
             retry = again if "--retry-failed" in again else f"{again} --retry-failed"
             out.print(f"  run them again with: {retry}", markup=False)
@@ -261,8 +261,8 @@ def finish(
         elif report.lost:
             out.print(f"  {report.lost} ended without a result or a cause; go on with: {again}", markup=False)
         if summary.front:
-            out.print(f"Front:   {_short(plan.folder / 'front.csv')}", markup=False)
-        out.print(f"Report:  {_short(plan.folder / 'report.html')}", markup=False)
+            out.print(f"Front:   {_short(plan.folder / layout.FRONT)}", markup=False)
+        out.print(f"Report:  {_short(plan.folder / layout.REPORT)}", markup=False)
         out.print(f"Compare: {ui_command(uri, tracker.experiment)}", markup=False)
     return 1 if report.lost and not report.out_of_time else 3 if report.failed else 0
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from study.store import mirror, places, results
+from study.store import layout, mirror, places, results
 from study.store.lease import Lease
 from study.store.places import Place
 from study.sweep import watch
@@ -140,10 +140,10 @@ def write_manifest(
     record = manifest(plan, found, complete)
     content = json.dumps(record, indent=1).encode()
     if lease is None:
-        results.replace(plan.place / "study.json", content)
+        results.replace(plan.place / layout.STUDY, content)
     elif not lease.write_study(content):
         raise Terminated
-    mirror.fetch(plan.place, "study.json")
+    mirror.fetch(plan.place, layout.STUDY)
     return record
 
 
@@ -181,9 +181,9 @@ def run(
     plan = replace(plan, jobs={**plan.jobs, **source.jobs})
     report = outcome(plan, time.monotonic() - began, bool(options.time_budget) and not source.over)
     if report.finished == report.total and source.over:  # trained bases and checkpoints have served
-        places.clear(plan.place, "bases")
-        places.clear(plan.place, "checkpoints")
-        places.clear(plan.place, heartbeat.FOLDER)
+        places.clear(plan.place, layout.BASES)
+        places.clear(plan.place, layout.CHECKPOINTS)
+        places.clear(plan.place, layout.RUNNING)
     return report
 
 

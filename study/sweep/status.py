@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from study.store import lease, places, results
+from study.store import layout, lease, places, results
 from study.store.places import Place
 from study.sweep.plan import costs
 from study.sweep.worker import heartbeat
@@ -61,7 +61,7 @@ def _running(place: Place, finished: Mapping[str, Any]) -> dict[str, dict[str, A
 
 
 def _failure(folder: Path, name: str, note: Mapping[str, Any]) -> dict[str, Any]:
-    path = folder / "failed" / f"{name}.json"
+    path = folder / layout.note_name(name)
     return {"cause": note["cause"], "attempts": note["attempts"], "log": note["log"], "path": str(path)}
 
 

@@ -13,11 +13,10 @@ from typing import Any
 
 import psutil
 
-from study.store import mirror, results
+from study.store import layout, mirror, results
 from study.store.places import Place
 from study.sweep.worker import heartbeat
 
-PROCESSES = ".processes.json"
 EVERY_SECONDS = 3.0  # looking through the process table takes some 20 ms
 BEATS_MISSED = 4  # at least, before a worker counts as silent
 STOP_SECONDS = 5.0
@@ -29,7 +28,7 @@ def end_left(folder: Path) -> list[int]:
     Only for the driver that holds the folder's lock: the one that wrote the list is then gone.
     """
     try:
-        found = json.loads((folder / PROCESSES).read_text())
+        found = json.loads((folder / layout.PROCESSES).read_text())
     except (OSError, ValueError):
         return []
     if found["host"] != socket.gethostname():
@@ -104,7 +103,7 @@ class Watch:
         now = descendants()
         if now and now != self._noted:
             record = {"host": socket.gethostname(), "driver": os.getpid(), "processes": now}
-            results.replace(self.folder / PROCESSES, json.dumps(record).encode())
+            results.replace(self.folder / layout.PROCESSES, json.dumps(record).encode())
             self._noted = now
 
     def end_silent(self) -> None:

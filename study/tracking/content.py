@@ -9,7 +9,7 @@ from typing import Any
 from study.spec.knobs import KNOBS
 from study.spec.names import metric_name, point_name, table_of_meanings
 from study.spec.values import shown
-from study.store import results
+from study.store import layout, results
 
 PARAMS = ("width", "depth", "epochs", "batch_size", "learning_rate", "train_size", "test_size")
 STATUS = {"ok": "FINISHED", "diverged": "FINISHED", "failed": "FAILED"}
@@ -120,7 +120,7 @@ def trial_note(identity: Mapping[str, Any], manifest: Manifest, measures: Iterab
 
 def failure(folder: Path, trial: str) -> dict[str, Any] | None:
     """A trial's failure note, where it has one and no result."""
-    if results.trial_path(folder, trial).exists():
+    if layout.trial_path(folder, trial).exists():
         return None
     return results.failures(folder, trial).get(trial)
 
@@ -129,9 +129,9 @@ def trial_view(folder: Path, manifest: Manifest, trial: str, parent: str) -> Tri
     """A trial's run from its table, or from its failure note; None where the folder has neither."""
     note = failure(folder, trial)
     if note is not None:
-        written = int((folder / "failed" / f"{trial}.json").stat().st_mtime * 1000)
+        written = int((folder / layout.note_name(trial)).stat().st_mtime * 1000)
         return _view(manifest, note["identity"] | {"status": "failed"}, [], written, written, parent, note)
-    path = results.trial_path(folder, trial)
+    path = layout.trial_path(folder, trial)
     if not path.exists():
         return None
     found = results.read_trial(path)

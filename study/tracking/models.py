@@ -12,17 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study.store import layout
 from study.tracking.content import TrialView
 
 if TYPE_CHECKING:
     from torch import nn
-
-FOLDER = "models"
-
-
-def model_path(folder: Path, trial: str) -> Path:
-    """Where a trial's model lies in a folder of results."""
-    return folder / FOLDER / trial
 
 
 def save(folder: Path, trial: str, net: "nn.Module", shape: tuple[int, int, int]) -> Path:
@@ -31,7 +25,7 @@ def save(folder: Path, trial: str, net: "nn.Module", shape: tuple[int, int, int]
     `shape` is (channels, height, width); the signature takes images (n, *shape) in [0, 1], n free, and gives logits
     (n, classes). Whatever torch.export cannot trace raises its error.
     """
-    path = model_path(folder, trial)
+    path = layout.model_path(folder, trial)
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)

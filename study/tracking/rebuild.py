@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from study.store import results
+from study.store import layout, results
 from study.tracking.tracker import Tracker
 
 
@@ -12,7 +12,7 @@ def rebuild(folder: Path, uri: str) -> tuple[int, str]:
     The same folder gives the same runs, parameters, metrics and tags however often it is done.
     """
     manifest = results.read_study(folder)
-    finished = [path.stem for path in sorted((folder / "trials").glob("*.parquet"))]
+    finished = layout.finished(folder)
     failed = [name for name in results.failures(folder) if name not in finished]
     tracker = Tracker(uri, folder, manifest)
     for name in [*finished, *failed]:

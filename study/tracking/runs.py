@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study.store import layout
 from study.tracking import content, models
 from study.tracking.stores import sqlite_file
 
 PAGE = 1000
 CHUNK = 900
-REPORTS = ("report.html", "figures/*.png")
+REPORTS = (layout.REPORT, f"{layout.FIGURES}/*.png")
 
 
 @dataclass(frozen=True)
@@ -121,13 +122,13 @@ class Runs:
 
     def complete(self, trial: str) -> bool:
         """Whether nothing of a trial is left to be delivered; one with a model is looked at again."""
-        return self.stands(trial) and not models.model_path(self.folder, trial).is_dir()
+        return self.stands(trial) and not layout.model_path(self.folder, trial).is_dir()
 
     def deliver(self, trial: str) -> None:
         """The trial as one child run, read from its table, and its model; left alone where they stand already."""
         if not self.stands(trial):
             self._write(trial)
-        path = models.model_path(self.folder, trial)
+        path = layout.model_path(self.folder, trial)
         if path.is_dir() and trial in self.known:
             view = content.trial_view(self.folder, self.manifest, trial, self.parent)
             assert view is not None
@@ -160,5 +161,5 @@ class Runs:
         if artifacts and artifacts.is_dir():
             for path in sorted(p for pattern in REPORTS for p in artifacts.glob(pattern)):
                 with contextlib.suppress(FileNotFoundError):
-                    self.client.log_artifact(self.parent, str(path), "figures" if path.suffix == ".png" else None)
+                    self.client.log_artifact(self.parent, str(path), layout.FIGURES if path.suffix == ".png" else None)
         self.client.set_terminated(self.parent, status, max((s.end for s in self.known.values()), default=None))

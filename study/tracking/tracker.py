@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.spec.errors import without_secrets
+from study.store import layout
 from study.tracking import models
 from study.tracking.runs import Runs
 
@@ -54,7 +55,7 @@ class Tracker:
 
     def has_model(self, trial: str) -> bool:
         """Whether a trial's net is kept in the folder already."""
-        return models.model_path(self.folder, trial).is_dir()
+        return layout.model_path(self.folder, trial).is_dir()
 
     def model(self, trial: str, net: "nn.Module", shape: tuple[int, int, int]) -> Path:
         """Keep a trial's net in the folder's models/ and have it delivered under the trial's run; where it lies.

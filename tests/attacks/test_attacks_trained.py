@@ -22,8 +22,8 @@ from study.spec import datasets
 from study.spec.config import Build, Load, Train
 from study.trial.train import epochs, start
 from tests.attack_cases import stream
+from tests.attacks.test_attacks_apgd import twin
 from tests.helpers import SHARED
-from tests.test_attacks_apgd import twin
 
 pytestmark = pytest.mark.slow
 ITERATIONS, RESTARTS = 20, 1

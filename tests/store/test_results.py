@@ -8,12 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from study.store import results
-
-
-def rows(n=3, value=0.5):
-    identity = {"study": "s", "family": "f", "trial": "t", "seed": 0, "status": "ok", "alpha": 0.1, "rank": 0}
-    return [identity | {"measure": "m", "layer": f"l{i}", "value": value + i, "deterministic": True} for i in range(n)]
+from study.store import layout, results
+from tests.folders import rows
 
 
 def test_round_trip_keeps_every_value():
@@ -87,7 +83,7 @@ def test_a_known_column_that_is_absent_reads_as_null():
 def test_what_this_version_does_not_know_is_a_newer_one_and_stays(change, named, tmp_path):
     (tmp_path / "trials").mkdir()
     (tmp_path / "study.json").write_text("{}")
-    path = results.trial_path(tmp_path, "t")
+    path = layout.trial_path(tmp_path, "t")
     path.write_bytes(content := rewritten(results.encode(rows(), {}), change))
     for read in (
         lambda: results.read_trial(path),
@@ -131,7 +127,7 @@ def test_a_misspelt_column_is_refused():
 def test_a_damaged_file_is_set_aside_and_named(tmp_path, caplog):
     results.publish_trial(tmp_path, "good", rows(), {})
     results.publish_trial(tmp_path, "bad", rows(), {})
-    path = results.trial_path(tmp_path, "bad")
+    path = layout.trial_path(tmp_path, "bad")
     path.write_bytes(path.read_bytes()[:-40])
     (tmp_path / "trials" / ".tmp-left").write_bytes(b"x")
     (tmp_path / "models" / ".tmp-exported").mkdir(parents=True)

@@ -12,14 +12,10 @@ import time
 import pytest
 
 from study.spec.errors import UsageError
-from study.store import lease, mirror, places, results
-from tests.test_results import rows
+from study.store import layout, lease, mirror, places, results
+from tests.folders import digests, rows
 
 SMOKE = ["compressibility_sweep", "--preset", "smoke", "--in-process", "--seeds", "1", "--set", "epochs=1"]
-
-
-def digests(folder):
-    return {name: results.rows_digest(t.rows, True) for name, t in results.scan(folder).items()}
 
 
 @pytest.mark.parametrize("kind", ["disk", "S3"])
@@ -161,14 +157,14 @@ def test_a_trial_has_a_plain_name(trial, tmp_path):
     with pytest.raises(ValueError, match="no fingerprint"):
         results.publish_trial(tmp_path, trial, rows(), {})
     with pytest.raises(ValueError, match="no fingerprint"):
-        results.trial_path(tmp_path, trial)
+        layout.trial_path(tmp_path, trial)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_links_pipes_and_folders_are_no_tables(tmp_path, caplog):
     (tmp_path / "trials").mkdir()
     results.publish_trial(tmp_path / "other", "t", rows(), {})
-    (tmp_path / "trials/link.parquet").symlink_to(results.trial_path(tmp_path / "other", "t"))
+    (tmp_path / "trials/link.parquet").symlink_to(layout.trial_path(tmp_path / "other", "t"))
     (tmp_path / "trials/environ.parquet").symlink_to("/proc/self/environ")
     (tmp_path / "trials/folder.parquet").mkdir()
     os.mkfifo(tmp_path / "trials/pipe.parquet")

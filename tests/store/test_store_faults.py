@@ -12,11 +12,10 @@ import psutil
 import pytest
 
 from study.launch import main
-from study.store import lease, mirror, places, results
+from study.store import layout, lease, mirror, places, results
 from study.sweep import runner, watch
 from study.sweep.worker import heartbeat
-from tests.folders import make_folder
-from tests.test_results import rows
+from tests.folders import make_folder, rows
 
 SMOKE = ["compressibility_sweep", "--preset", "smoke", "--in-process", "--seeds", "1", "--set", "epochs=1"]
 
@@ -190,7 +189,7 @@ def note_of(process, place, host):
     """The note of a worker that beats no more."""
     note = {"pid": process.pid, "process_started": heartbeat.started(psutil.Process(process.pid)), "host": host,
             "node": "n1", "began": 0.0, "phase": "train", "epoch": 1}  # fmt: skip
-    places.replace(place / heartbeat.FOLDER / "t.json", json.dumps(note).encode())
+    places.replace(place / layout.RUNNING / "t.json", json.dumps(note).encode())
     return note
 
 

@@ -14,8 +14,8 @@ from study.sweep.worker import heartbeat
 from study.sweep.worker.attempt import Attempt
 from study.sweep.worker.listener import Options
 from study.trial.run import run
+from tests.attempts import finish, job
 from tests.helpers import tiny_trial
-from tests.test_trial import finish, job
 
 
 class Told:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import torch
 
-from study.store import results
+from study.store import layout, results
 from study.sweep import watch
 from study.sweep.worker import attempt, heartbeat
 from tests.helpers import ROOT
@@ -24,7 +24,7 @@ STRACE = shutil.which("strace")
 PUBLISHER = """
 import os, signal, sys
 from pathlib import Path
-from study import results
+from study.store import results
 rows = [{"study": "s", "trial": "t", "seed": 0, "status": "ok", "measure": "m", "value": 1.0, "deterministic": True}]
 content = results.encode(rows, {"commit": "c"})
 for line in sys.stdin:
@@ -198,7 +198,7 @@ def test_what_a_dead_driver_left_is_ended_and_nothing_else(tmp_path, sleeper):
 
 
 def beat_of(process, folder):
-    path = folder / heartbeat.FOLDER / "t.json"
+    path = folder / layout.RUNNING / "t.json"
     path.parent.mkdir(exist_ok=True)
     note = {"pid": process.pid, "process_started": heartbeat.started(psutil.Process(process.pid)),
             "host": socket.gethostname(), "began": 0.0, "phase": "train", "epoch": 1}  # fmt: skip

@@ -17,8 +17,8 @@ from study.store import results
 from study.sweep.worker import heartbeat
 from study.sweep.worker.attempt import Attempt
 from study.sweep.worker.forked import Ended, Forked
+from tests.attempts import finish, job
 from tests.helpers import ROOT, tiny_trial
-from tests.test_trial import finish, job
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ import sys
 from pathlib import Path
 from study.sweep.worker.forked import Forked
 from tests.helpers import tiny_trial
-from tests.test_trial import job
+from tests.attempts import job
 forked = Forked()
 forked.begin(job(Path(sys.argv[1]), tiny_trial(measures=False, epochs=10_000)))
 print("begun", flush=True)

@@ -14,8 +14,8 @@ import pytest
 
 from study.spec.errors import UsageError
 from study.sweep.worker import heartbeat
-from tests.test_recovery import wait_until
-from tests.test_sweep import digests, read_until
+from tests.folders import digests
+from tests.processes import read_until, wait_until
 
 SMOKE = ["compressibility_sweep", "--preset", "smoke", "--set", "epochs=30", "--seeds", "2"]
 TRIALS = 6

@@ -14,7 +14,7 @@ from study.sweep.plan.source import FixedList
 from study.sweep.worker import heartbeat
 from study.sweep.worker.listener import Options
 from tests.helpers import launch
-from tests.test_sweep import start, workers_of
+from tests.processes import start, workers_of
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "/results/search.journal")
 GONE = places.Unavailable("s3://studies/x: gone (SlowDown)")

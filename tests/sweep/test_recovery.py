@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 import psutil
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from study.store import results
 from study.sweep.worker import heartbeat
 from tests.helpers import launch
-from tests.test_sweep import start, workers_of
+from tests.processes import start, wait_until, workers_of
 
 EPOCHS, BATCHES = 24, 15  # 1437 images in batches of 100
 COUNTING = """
@@ -27,13 +26,6 @@ def build(shape, classes):
 """
 ONE = ["compressibility_sweep", "--preset", "smoke", "--seeds", "1", "--set", "alpha=0.03", "--set", "rank=full",
        "--set", f"epochs={EPOCHS}", "--set", "test_size=50", "--model", "count:build", "--output", "out"]  # fmt: skip
-
-
-def wait_until(true, seconds=240.0):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.02)
 
 
 def steps(folder):

@@ -32,6 +32,7 @@ from study.store import results
 from study.sweep.search import journal
 from study.sweep.search import view as search
 from study.sweep.search.asking import asked_first
+from tests.folders import digests
 from tests.helpers import launch
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -49,10 +50,6 @@ def stored(folder):
     """The trials of the one search in a folder's journal."""
     storage = JournalStorage(JournalFileBackend(str(folder / search.JOURNAL)))
     return optuna.load_study(study_name=None, storage=storage).trials
-
-
-def digests(folder):
-    return {name: results.rows_digest(t.rows, True) for name, t in results.scan(folder).items()}
 
 
 @pytest.fixture(scope="module")

@@ -15,15 +15,12 @@ import pytest
 
 from study.store import results
 from study.sweep.plan.catalogue import find_study, study_names
+from tests.folders import digests
 from tests.helpers import TINY, launch
+from tests.processes import read_until, start, workers_of
 
 SMOKE = ["compressibility_sweep", "--preset", "smoke", "--set", "epochs=30", "--seeds", "3"]
 TRIALS = 9
-
-
-def digests(folder):
-    """The deterministic rows of every trial in a folder, as digests by fingerprint."""
-    return {name: results.rows_digest(t.rows, True) for name, t in results.scan(folder).items()}
 
 
 @pytest.fixture(scope="module")
@@ -35,25 +32,6 @@ def control(tmp_path_factory):
     found = digests(folder / "out")
     assert len(found) == TRIALS
     return folder / "out", found, done
-
-
-def start(*words, cwd, group=False):
-    env = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
-    return subprocess.Popen(
-        [sys.executable, "-u", "-m", "study.launch", *words], cwd=cwd, env=env, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=group,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
-    )  # fmt: skip
-
-
-def read_until(process, text):
-    """The driver's output up to the first line that holds `text`."""
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if text in line:
-            return said
-    raise AssertionError(f"{text!r} was never said:\n{''.join(said)}")
 
 
 def test_a_newcomer_sees_plan_progress_summary_and_what_to_do_next(control):
@@ -102,18 +80,6 @@ def test_sigterm_ends_with_its_own_status(tmp_path):
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 143, said
     assert "--resume" in said
-
-
-def workers_of(pid):
-    """The worker processes of a driver's Ray that hold a trainable."""
-    found = []
-    for child in psutil.Process(pid).children(recursive=True):
-        try:
-            if child.cmdline() and "Trainable" in child.cmdline()[0]:
-                found.append(child)
-        except psutil.Error:
-            continue
-    return found
 
 
 def listeners(process):

@@ -9,7 +9,7 @@ import time
 import pytest
 from mlflow import MlflowClient
 
-from study.store import results
+from study.store import layout
 from study.tracking import Tracker
 from study.tracking import tracker as tracker_module
 from study.tracking.__main__ import main
@@ -122,7 +122,7 @@ def test_runs_made_twice_by_calls_that_hung_are_found(server, tmp_path):
 
 def test_one_trial_that_is_not_taken_holds_up_no_other(server, tmp_path):
     manifest, names = make_folder(tmp_path / "refused", 4)
-    path = results.trial_path(tmp_path / "refused", names[1])
+    path = layout.trial_path(tmp_path / "refused", names[1])
     path.write_bytes(path.read_bytes()[:-9])
     tracker = Tracker(server.uri, tmp_path / "refused", manifest)
     hand_over(tracker, names)
@@ -134,7 +134,7 @@ def test_one_trial_that_is_not_taken_holds_up_no_other(server, tmp_path):
 def test_a_trial_without_a_table_is_said_at_the_end(server, tmp_path):
     manifest, names = make_folder(tmp_path / "gone", 3)
     tracker = Tracker(server.uri, tmp_path / "gone", manifest)
-    results.trial_path(tmp_path / "gone", names[1]).unlink()
+    layout.trial_path(tmp_path / "gone", names[1]).unlink()
     hand_over(tracker, names)
     said = tracker.close()
     assert said.startswith("1 trials not delivered, FileNotFoundError")

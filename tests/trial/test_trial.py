@@ -21,12 +21,11 @@ from study.spec.config import (
     Trial,
 )
 from study.spec.identity import base_key, fingerprint
-from study.spec.knobs import AXES
 from study.spec.names import summary
 from study.store.results import read_trial, rows_digest, trial_path
-from study.sweep.plan.job import Job
 from study.sweep.worker.attempt import Attempt
 from study.trial.run import run
+from tests.attempts import finish, job
 from tests.helpers import tiny_trial
 
 
@@ -121,18 +120,6 @@ def test_a_divergence_is_a_result():
     outcome = last(tiny_trial(learning_rate=1e30, epochs=6))
     assert outcome.status == "diverged"
     assert {r["measure"] for r in deterministic(outcome)} == {"train_loss"}
-
-
-def job(folder, trial, **more):
-    axes = {name: knob.default for name, knob in AXES.items()}
-    return Job(study="s", family="regularization", axes=axes, trial=trial, folder=str(folder), data="digits",
-               model="fcn",                **more)  # fmt: skip
-
-
-def finish(attempt):
-    while not (report := attempt.step())["done"]:
-        pass
-    return report
 
 
 def test_an_interrupted_attempt_goes_on_from_its_epoch(tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from study.spec.datasets import DATASETS
+from study.store import layout
 
 # Seconds on one CPU thread (2-core x86-64 at about 3 GHz, torch 2.14, fully connected nets), fitted to the pilot's
 # stage times. `*_flop` are seconds per floating-point operation, `*_step` the overhead of one iteration. The GPU
@@ -71,7 +72,7 @@ def trial_seconds(data: str, model: str, settings: Mapping[str, Any], gpu: bool)
 
 def past_ratio(results: Path, device: str, most: int = 60) -> tuple[float, int]:
     """Median of measured over estimated seconds of the newest trials under a folder of results, and their number."""
-    files = sorted(results.glob("*/trials/*.parquet"), key=lambda p: -p.stat().st_mtime)[:most]
+    files = sorted(results.glob(f"*/{layout.TRIALS}/*.parquet"), key=lambda p: -p.stat().st_mtime)[:most]
     ratios = []
     for path in files:
         provenance = _footer(path)

@@ -12,7 +12,7 @@ from study.spec.expand import axes_of, settings_for
 from study.spec.knobs import AXES, KNOBS
 from study.spec.names import reproduced
 from study.spec.studies import Arm, Point, Preset
-from study.store import results
+from study.store import layout, results
 from study.store.manifest import read_manifest
 from study.sweep.plan import search_record
 from study.sweep.plan.plan import Plan, git_commit, with_jobs
@@ -59,7 +59,7 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
         raise UsageError(f"--output {folder} is a file; choose a folder")
     found = read_manifest(folder)
     if found is None:
-        if folder.is_dir() and any(p.name != ".lock" for p in folder.iterdir()):  # a first start refused leaves one
+        if folder.is_dir() and any(p.name != layout.LOCK for p in folder.iterdir()):  # a first start refused leaves one
             raise UsageError(f"--output {folder} is not empty and holds no results of a study; choose another folder")
         return plan, None
     results.refuse_newer(folder)
@@ -87,7 +87,7 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
 
 def done(folder: Path) -> list[str]:
     """Fingerprints of the trials whose file is there (its digest is checked when it is read)."""
-    return [p.stem for p in (folder / "trials").glob("*.parquet")]
+    return layout.finished(folder)
 
 
 def _extended(plan: Plan, found: Mapping[str, Any]) -> Plan:

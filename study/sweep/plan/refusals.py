@@ -8,7 +8,7 @@ from study.spec import datasets
 from study.spec.errors import UsageError, closest
 from study.spec.knobs import KNOBS
 from study.spec.studies import Preset
-from study.store import mirror, places, results
+from study.store import layout, mirror, places, results
 
 
 def check_attack(model: str, settings: Mapping[str, Any]) -> None:
@@ -66,7 +66,7 @@ def warm_start(output: str, looked_at: bool) -> str:
         place = places.at(output)
         if looked_at:
             folder = mirror.local(output)
-            if not (folder / "study.json").exists():
+            if not (folder / layout.STUDY).exists():
                 raise UsageError("not a folder of results, it has no study.json")
             results.refuse_newer(folder)
     except (places.Unavailable, UsageError) as error:

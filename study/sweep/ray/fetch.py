@@ -9,7 +9,7 @@ import yaml
 from rich.console import Console
 
 from study.spec.errors import UsageError
-from study.store import mirror, places
+from study.store import layout, mirror, places
 from study.store.manifest import read_manifest
 
 # What would keep files of the results from being copied: these patterns are for the checkout that `ray up` sends.
@@ -38,7 +38,7 @@ def from_head(file: str, where: str, target: Path) -> str:
     on with.
     """
     with tempfile.TemporaryDirectory() as name:
-        cluster, first = Path(name) / "cluster.yaml", Path(name) / "study.json"
+        cluster, first = Path(name) / "cluster.yaml", Path(name) / layout.STUDY
         config = yaml.safe_load(Path(file).read_text())
         cluster.write_text(yaml.safe_dump({k: v for k, v in config.items() if k not in FILTERS}))
         if problem := _rsync_down(cluster, f"{where}/{first.name}", str(first)):
@@ -58,7 +58,7 @@ def _same_sweep(theirs: Path, target: Path) -> bool:
     except UsageError:
         return False
     if here is None:
-        return all(path.name == ".lock" for path in target.iterdir())  # a first start that was refused leaves one
+        return all(path.name == layout.LOCK for path in target.iterdir())  # a first start that was refused leaves one
     return there is not None and there.get("sweep") == here.get("sweep", "")
 
 

@@ -16,7 +16,7 @@ from study.spec.errors import UsageError
 from study.spec.expand import axes_of, fit, settled
 from study.spec.identity import digest_of, seed_for
 from study.spec.studies import Point
-from study.store import mirror, results
+from study.store import layout, mirror, results
 from study.store.manifest import read_manifest
 from study.sweep.plan import search_record
 from study.sweep.plan.job import Job
@@ -157,7 +157,7 @@ class Asking:
 
     def _read(self, job: Job) -> None:
         """Take a trial's objectives from its table, if it has them all."""
-        path = results.trial_path(self.plan.folder, job.fingerprint)
+        path = layout.trial_path(self.plan.folder, job.fingerprint)
         rows = results.read_trial(path).rows if path.exists() else []
         values = tuple(objectives.value(rows, wanted) for wanted in self.wanted)
         if rows and rows[0]["status"] == "ok" and all(map(math.isfinite, values)):

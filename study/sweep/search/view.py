@@ -26,13 +26,13 @@ from study.spec.errors import UsageError, without_secrets
 from study.spec.identity import seed_for
 from study.spec.knobs import KNOBS
 from study.spec.studies import Search
+from study.store import layout
 from study.sweep.search import journal
 
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 log = logging.getLogger(__name__)
 
-JOURNAL = "search.journal"
 # Draws in search of an unseen neighbour, for each number of knobs moved; where all of them are known with every knob
 # moved too, the space is taken to be exhausted.
 NEIGHBOURS = 300
@@ -143,7 +143,7 @@ def storage_of(url: str, folder: Path) -> BaseStorage:
     """The journal in a folder, or the database at the URL where one is given; UsageError when it cannot be used."""
     if not url:
         folder.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(_Journal(folder.resolve() / JOURNAL))
+        return JournalStorage(_Journal(folder.resolve() / layout.JOURNAL))
     try:
         return RDBStorage(url)
     except Exception as error:  # drivers raise their own kinds, a missing driver an ImportError
@@ -251,6 +251,6 @@ def open_view(search: Search, folder: Path, *, name: str, maximise: Sequence[boo
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # what Optuna raises on a damaged journal
         if search.storage:
             raise
-        log.warning("%s cannot be read (%s); it is made again from the tables", folder / JOURNAL, error)
-        os.replace(folder / JOURNAL, folder / f"{JOURNAL}.damaged")
+        log.warning("%s cannot be read (%s); it is made again from the tables", folder / layout.JOURNAL, error)
+        os.replace(folder / layout.JOURNAL, folder / f"{layout.JOURNAL}.damaged")
         return load()

@@ -23,7 +23,7 @@ import study
 from study.spec.config import Train
 from study.spec.identity import canonical_trial
 from study.spec.names import summary
-from study.store import places, results
+from study.store import layout, places, results
 from study.sweep.plan.job import Job
 from study.sweep.worker import weights
 from study.sweep.worker.heartbeat import Heartbeat
@@ -46,7 +46,7 @@ class Attempt:
         self.folder = places.at(job.folder)
         self.started, self.cpu_started = time.monotonic(), time.process_time()
         self.saved_at = time.monotonic()
-        self.checkpoint = self.folder / "checkpoints" / f"{job.fingerprint}-{code_version()}.pt"
+        self.checkpoint = self.folder / layout.CHECKPOINTS / f"{job.fingerprint}-{code_version()}.pt"
         torch.set_num_threads(job.threads)
         if job.search_path and job.search_path not in sys.path:
             sys.path.insert(0, job.search_path)
@@ -55,7 +55,7 @@ class Attempt:
         longest = max(LEAST_STILL, 50 * job.estimated_seconds)
         self.heartbeat = Heartbeat(self.folder, job.fingerprint, longest, node, worker)
         self.monitor = Monitor(beat=self.heartbeat.beat).start()
-        self.base = self.folder / "bases" / f"{job.base}-{code_version()}.pt" if job.base else None
+        self.base = self.folder / layout.BASES / f"{job.base}-{code_version()}.pt" if job.base else None
         self.base_stage = next((i for i, s in enumerate(job.trial.stages) if isinstance(s, Train)), -1)
         resume = _read_snapshot(self.checkpoint) or (_read_snapshot(self.base) if self.base else None)
         self.steps = run(job.trial, resume=resume, device=job.device)

@@ -16,10 +16,9 @@ from typing import Any
 
 import psutil
 
-from study.store import places
+from study.store import layout, places
 from study.store.places import Place
 
-FOLDER = "running"
 LONGEST_WAIT = 300.0  # seconds that an attempt may wait to be asked on before it counts as silent
 STORE_SECONDS = 15.0  # 240 puts an hour of a worker: an eighth of a cent
 
@@ -74,7 +73,7 @@ class Heartbeat:
     def __init__(
         self, place: Place, trial: str, limit: float, node: str = "", worker: Mapping[str, Any] | None = None
     ) -> None:
-        self.path = place / FOLDER / f"{trial}.json"
+        self.path = place / layout.RUNNING / f"{trial}.json"
         self.limit, self.pace = limit, pace(place)
         self.moved_at, self.waiting = time.monotonic(), False
         self.note = myself() | {
@@ -137,19 +136,19 @@ def beats(place: Place) -> dict[str, float]:
     """When each note of an output was last written, by fingerprint: seconds of the clock of the disk or store."""
     if isinstance(place, Path):
         found = {}
-        for path in sorted((place / FOLDER).glob("*.json")):
+        for path in sorted((place / layout.RUNNING).glob("*.json")):
             # Opened, for NFS then asks its server; and the attempt may just have ended.
             with contextlib.suppress(OSError), path.open("rb") as stream:
                 found[path.stem] = os.fstat(stream.fileno()).st_mtime
         return found
-    there = (place / FOLDER).listing()
+    there = (place / layout.RUNNING).listing()
     return {n.removesuffix(".json"): e.modified.timestamp() for n, e in there.items() if n.endswith(".json")}
 
 
 def note(place: Place, trial: str) -> dict[str, Any] | None:
     """What the attempt at a trial says of itself; None when it has just ended."""
     try:
-        return dict(json.loads((place / FOLDER / f"{trial}.json").read_text()))
+        return dict(json.loads((place / layout.RUNNING / f"{trial}.json").read_text()))
     except places.Unavailable:
         raise
     except (OSError, ValueError):
@@ -164,9 +163,9 @@ def read(place: Place) -> dict[str, dict[str, Any]]:
 
 def forget(place: Place, trial: str) -> None:
     """Remove the note of a trial whose worker is gone for good."""
-    (place / FOLDER / f"{trial}.json").unlink(missing_ok=True)
+    (place / layout.RUNNING / f"{trial}.json").unlink(missing_ok=True)
 
 
 def clear(place: Place) -> None:
     """Remove what workers left that were killed; only for the driver that holds the output."""
-    places.clear(place, FOLDER)
+    places.clear(place, layout.RUNNING)

@@ -12,14 +12,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as encode
 from torch import Tensor
 
-from study.store import results
+from study.store import layout, results
 from study.store.places import Place
 from study.trial.state import State
 
 
 def name_of(trial: str) -> str:
     """Where a trial's weights lie in an output."""
-    return f"models/{trial}.safetensors"
+    return layout.weights_name(trial)
 
 
 def save(path: Place, state: State) -> None:
