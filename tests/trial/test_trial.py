@@ -22,7 +22,8 @@ from study.spec.config import (
 )
 from study.spec.identity import base_key, fingerprint
 from study.spec.names import summary
-from study.store.results import read_trial, rows_digest, trial_path
+from study.store.layout import trial_path
+from study.store.results import read_trial, rows_digest
 from study.sweep.worker.attempt import Attempt
 from study.trial.run import run
 from tests.attempts import finish, job
