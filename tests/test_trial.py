@@ -68,6 +68,15 @@ def test_every_measure_of_the_protocol_is_there():
     )
 
 
+def test_a_budget_asked_for_twice_is_measured_once():
+    trial = tiny_trial()
+    measures = [dataclasses.replace(m, eps=m.eps * 2) if isinstance(m, Robustness) else m for m in trial.measures]
+    twice = last(dataclasses.replace(trial, measures=tuple(measures))).rows
+    assert len(twice) == len(last(trial).rows)
+    identity = {"study": "s", "family": "f", "trial": "t", "seed": 0, "status": "ok"}
+    assert len(decode(encode([identity | r for r in twice], {})).rows) == len(twice), "nothing stands twice"
+
+
 def test_bounds_of_the_whole_net_stand_beside_those_of_its_layers():
     rows = last(tiny_trial()).rows
     found = {(r["measure"], r.get("layer"), r.get("norm")): r["value"] for r in rows if r.get("step") is None}
