@@ -25,7 +25,7 @@ from study.config import (
 )
 from study.job import Job
 from study.names import summary
-from study.results import read_trial, rows_digest, trial_path
+from study.results import decode, encode, read_trial, rows_digest, trial_path
 from study.space import AXES
 from study.trial import run
 from tests.helpers import tiny_trial
