@@ -9,16 +9,16 @@ no consistent pattern.
     python -m study.launch bound_validation
     python -m study.launch bound_validation --preset paper --data-dir DIR --download
 
-The gap is taken twice: at the worst point seen (`loss_gap`) and as the toolbox returns it (`loss_gap_art`, the random
-start where the attack failed). Local sensitivity is ||phi(x') - phi(x)|| / ||x' - x|| at the worst points of the test
-images (paper: 1000 of them). The paper does not say whether the Frobenius norm is held; here it is, as in its other
-low-rank nets (`--set frobenius=0` frees it). laptop: scikit-learn's digits, minutes on two cores. paper: MNIST, all
-training and 1000 test images.
+The gap (`loss_gap`) is taken twice: at the worst point seen (attack `native/pgd`) and as the toolbox returns it
+(`art/apgd`, the random start where the attack failed). Local sensitivity is ||phi(x') - phi(x)|| / ||x' - x|| at the
+worst points of the test images (paper: 1000 of them). The paper does not say whether the Frobenius norm is held; here
+it is, as in its other low-rank nets (`--set frobenius=0` frees it). laptop: scikit-learn's digits, minutes on two
+cores. paper: MNIST, all training and 1000 test images.
 """
 
 from study.spec.studies import Arm, Preset, Study
 
-SETTINGS = {"width": 300, "depth": 2, "binary": 1, "sensitivity": 1, "attack_backend": "art"}  # for loss_gap_art
+SETTINGS = {"width": 300, "depth": 2, "binary": 1, "sensitivity": 1, "attack_backend": "art"}  # for its loss gap
 FROBENIUS = {"frobenius": (1.0,)}
 
 

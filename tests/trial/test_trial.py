@@ -23,7 +23,7 @@ from study.spec.config import (
 from study.spec.identity import base_key, fingerprint
 from study.spec.names import summary
 from study.store.layout import trial_path
-from study.store.results import read_trial, rows_digest
+from study.store.results import decode, encode, read_trial, rows_digest
 from study.sweep.worker.attempt import Attempt
 from study.trial.run import run
 from tests.attempts import finish, job
@@ -65,6 +65,15 @@ def test_every_measure_of_the_protocol_is_there():
         <= numbers["operator_norm_bound_tight/linf"]
         <= numbers["operator_norm_bound/linf"]
     )
+
+
+def test_a_budget_asked_for_twice_is_measured_once():
+    trial = tiny_trial()
+    measures = [dataclasses.replace(m, eps=m.eps * 2) if isinstance(m, Robustness) else m for m in trial.measures]
+    twice = last(dataclasses.replace(trial, measures=tuple(measures))).rows
+    assert len(twice) == len(last(trial).rows)
+    identity = {"study": "s", "family": "f", "trial": "t", "seed": 0, "status": "ok"}
+    assert len(decode(encode([identity | r for r in twice], {})).rows) == len(twice), "nothing stands twice"
 
 
 def test_bounds_of_the_whole_net_stand_beside_those_of_its_layers():

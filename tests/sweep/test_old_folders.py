@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from study.store import results
+from tests.helpers import ROOT
 
-OLD = Path(__file__).resolve().parent / "data" / "written_by_0.1.0"
+OLD = ROOT / "tests/data" / "written_by_0.1.0"
 COMMANDS = {
     "grid": ["compressibility_sweep", "--preset", "smoke", "--set", "attack_backend=art", "--set", "audit_queries=20",
              "--set", "width=16", "--set", "epochs=2", "--set", "test_size=40"],
