@@ -24,6 +24,8 @@ class Knob:
     """One named number (or word) of an experiment: its kind, valid range or choices, default, whether it takes several.
 
     An axis makes one trial per value; a setting holds for the whole sweep. A default means "off" where there is one.
+    `compressed` says which end of a knob that compresses is the most compressed one: high, low, or "" for a knob that
+    does not compress by degrees.
     """
 
     kind: type
@@ -36,6 +38,7 @@ class Knob:
     several: bool = False
     words: Mapping[str, Value] = field(default_factory=dict)
     choices: tuple[Value, ...] = ()
+    compressed: str = ""
 
     def range_text(self) -> str:
         """The valid values in words."""
@@ -55,21 +58,26 @@ PENALTIES = ("group_lasso", "nuclear_norm", "nuclear_norm_prox")
 ATTACKS = ("apgd", "apgd_dlr", "pgd", "fgsm", "autoattack", "autoattack_pair", "cw", "square")
 
 AXES: dict[str, Knob] = {
-    "alpha": Knob(kind=float, default=0.0, low=0, help="strength of the penalty (group lasso, nuclear norm)"),
+    "alpha": Knob(
+        kind=float, default=0.0, low=0, compressed="high", help="strength of the penalty (group lasso, nuclear norm)"
+    ),
     "rank": Knob(
         kind=int,
         default=0,
         low=0,
         high=MOST_UNITS,
         words={"full": 0},
+        compressed="low",
         help="inner dimension of every hidden layer; 0 = full",
     ),
     "frobenius": Knob(
         kind=float, default=1.0, low=0, help="hidden layers held at this multiple of their initial norm; 0 = free"
     ),
-    "plant_rows": Knob(kind=float, default=0.0, low=0, help="control: strength of a planted row concentration"),
+    "plant_rows": Knob(
+        kind=float, default=0.0, low=0, compressed="high", help="control: strength of a planted row concentration"
+    ),
     "plant_spectrum": Knob(
-        kind=float, default=0.0, low=0, help="control: strength of a planted spectral concentration"
+        kind=float, default=0.0, low=0, compressed="high", help="control: strength of a planted spectral concentration"
     ),
     "adversarial_ratio": Knob(
         kind=float, default=0.0, low=0, high=1, help="share of each training batch replaced by adversarial examples"
@@ -79,18 +87,41 @@ AXES: dict[str, Knob] = {
     ),
     "penalty": Knob(kind=str, default="group_lasso", choices=PENALTIES, help="what alpha weighs"),
     "prune_ratio": Knob(
-        kind=float, default=0.0, low=0, high=1, open_high=True, help="share of every hidden layer's rows removed"
+        kind=float,
+        default=0.0,
+        low=0,
+        high=1,
+        open_high=True,
+        compressed="high",
+        help="share of every hidden layer's rows removed",
     ),
     "keep_prob": Knob(
-        kind=float, default=1.0, low=0, high=1, open_low=True, help="share of the hidden weights that a mask keeps"
+        kind=float,
+        default=1.0,
+        low=0,
+        high=1,
+        open_low=True,
+        compressed="low",
+        help="share of the hidden weights that a mask keeps",
     ),
     "mask": Knob(
         kind=str, default="magnitude", choices=("magnitude", "bernoulli"), help="which weights keep_prob or lam keeps"
     ),
     "lam": Knob(
-        kind=float, default=0.0, low=0, high=1, help="trade-off that sets each layer's keep_prob: 0 = off, 1 = least"
+        kind=float,
+        default=0.0,
+        low=0,
+        high=1,
+        compressed="high",
+        help="trade-off that sets each layer's keep_prob: 0 = off, 1 = least",
     ),
-    "bits": Knob(kind=int, default=0, choices=(0, 8, 4, 2, 1), help="bits of weights and activations; 0 = float32"),
+    "bits": Knob(
+        kind=int,
+        default=0,
+        choices=(0, 8, 4, 2, 1),
+        compressed="low",
+        help="bits of weights and activations; 0 = float32",
+    ),
     "finetune": Knob(
         kind=str, default="none", choices=("none", "standard", "adversarial"), help="training of the compressed net"
     ),
@@ -183,6 +214,16 @@ def closest(word: str, words: Iterable[str]) -> str:
 def shown(value: Value) -> str:
     """An axis value as people read it: 0.01, 16, linf."""
     return value if isinstance(value, str) else f"{value:g}"
+
+
+def by_strength(axis: str, values: Iterable[Value]) -> list[Value]:
+    """The distinct values of an axis: off first where it is among them, then towards the compressed end.
+
+    An axis that does not compress by degrees, or is not known, stands sorted.
+    """
+    knob = AXES.get(axis)
+    order = sorted(set(values), reverse=knob is not None and knob.compressed == "low")
+    return sorted(order, key=lambda value: knob is None or value != knob.default)  # a stable sort: only off moves
 
 
 def parse_number(text: str) -> float:

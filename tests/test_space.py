@@ -4,7 +4,7 @@ import pytest
 
 from search_spaces.compressibility_sweep import STUDY
 from study.config import UsageError
-from study.space import AXES, SETTINGS, Arm, Preset, expand, parse_value, with_overrides
+from study.space import AXES, SETTINGS, Arm, Preset, by_strength, expand, parse_value, with_overrides
 
 LAPTOP = STUDY.presets["laptop"]
 
@@ -111,3 +111,25 @@ def test_every_preset_uses_known_names():
         assert set(preset.settings) <= set(SETTINGS)
         assert all(set(s) <= set(SETTINGS) for s in preset.by_data.values())
         assert all(set(arm.axes) <= set(AXES) for arm in preset.arms)
+
+
+@pytest.mark.parametrize(
+    ("axis", "order"),
+    [
+        ("alpha", [0.0, 0.001, 0.1]), ("rank", [0, 64, 4]), ("keep_prob", [1.0, 0.5, 0.05]), ("bits", [0, 8, 4, 1]),
+        ("prune_ratio", [0.0, 0.5, 0.9]), ("lam", [0.0, 0.2, 1.0]), ("plant_spectrum", [0.0, 0.5, 1.0]),
+        ("frobenius", [1.0, 0.0, 2.0]), ("finetune", ["none", "adversarial", "standard"]), ("mine", [1, 2, 3]),
+    ],
+)  # fmt: skip
+def test_levels_stand_off_first_and_then_towards_the_compressed_end(axis, order):
+    for given in (order, order[::-1], [*order, *order]):
+        assert by_strength(axis, given) == order
+    assert by_strength(axis, order[1:]) == (sorted(order[1:]) if axis in ("frobenius", "finetune") else order[1:])
+
+
+def test_what_compresses_by_degrees_says_which_end_is_compressed():
+    ends = {name: knob.compressed for name, knob in AXES.items() if knob.compressed}
+    assert ends == {
+        "alpha": "high", "rank": "low", "plant_rows": "high", "plant_spectrum": "high", "prune_ratio": "high",
+        "keep_prob": "low", "lam": "high", "bits": "low",
+    }  # fmt: skip
