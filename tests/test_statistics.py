@@ -82,13 +82,17 @@ def levels(*rows):
 
 
 def test_order_by_hand():
+    """Three levels and five seeds: chance alone spreads over 1.96 / sqrt(5 x 2)."""
     rising = st.order(*levels([1, 2, 3], [1, 2, 4], [0, 5, 9], [1, 2, 3], [2, 3, 4]))
-    assert (rising.value, rising.low, rising.n) == (1, 1, 5)
-    one = st.order(*levels([1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 3, 2]))  # Spearman of 1 3 2 is .5
-    assert one.value == pytest.approx(0.9)
-    assert one.high - one.value == pytest.approx(half([1, 1, 1, 1, 0.5]), rel=1e-6)
+    assert (rising.value, rising.high, rising.n) == (1, 1, 5)
+    assert rising.low == pytest.approx(1 - 1.959964 / math.sqrt(10))
+    one = st.order(*levels([1, 2, 3], [1, 2, 3], [2, 1, 3], [3, 2, 1], [3, 1, 2]))  # each seed's Spearman
+    each = [1, 1, 0.5, -1, -0.5]
+    assert one.value == pytest.approx(0.2)
+    assert one.low == pytest.approx(0.2 - half(each), rel=1e-6)
+    assert one.high == 1
     assert st.order(*levels(*[[7, 7, 7]] * 5)).value == 0
-    assert math.isnan(st.order(*levels(*[[1]] * 5)).value)
+    assert math.isnan(st.order(*levels(*[[1, 2]] * 5)).value)
 
 
 def test_order_is_each_seeds_spearman_averaged():

@@ -128,18 +128,24 @@ def _grid(levels: np.ndarray, y: np.ndarray, seeds: np.ndarray) -> np.ndarray:
 def order(levels: np.ndarray, y: np.ndarray, seeds: np.ndarray) -> Interval:
     """Monotone order: the mean over seeds of each seed's rank correlation of y with the place of its level.
 
-    1 where y rises from level to level in every seed, -1 where it falls; with Student's t interval over seeds. `levels`
-    (N,) are places along the knob (0, 1, 2, ...). A seed whose y is constant counts 0. NaN below two levels. It is
-    Page's L, rescaled, for these levels; a rise that other levels would not show is a rise here. Source: Page 1963.
+    1 where y rises from level to level in every seed, -1 where it falls. `levels` (N,) are places along the knob (0, 1,
+    2, ...). A seed whose y is constant counts 0. The interval is Student's t over seeds, and no narrower than
+    1.96 / sqrt(S (L - 1)), what chance orders of L levels in S seeds spread over: five seeds that happen to agree would
+    have none. NaN below three levels (two are a difference). It is Page's L, rescaled, for these levels; a rise that
+    other levels would not show is a rise here. Source: Page 1963.
     """
     grid = _grid(levels, y, seeds)
-    if grid.shape[1] < 2 or not len(grid):
+    if grid.shape[1] < 3 or not len(grid):
         return Interval(math.nan, math.nan, math.nan, len(grid))
     places = np.arange(grid.shape[1]) - (grid.shape[1] - 1) / 2
     ranks = stats.rankdata(grid, axis=1)
     ranks -= ranks.mean(axis=1, keepdims=True)
     size = np.sqrt((ranks**2).sum(axis=1) * (places**2).sum())
-    return mean_t(np.divide(ranks @ places, size, out=np.zeros(len(grid)), where=size > 0))
+    found = mean_t(np.divide(ranks @ places, size, out=np.zeros(len(grid)), where=size > 0))
+    reach = max(found.high - found.value, stats.norm.ppf(0.975) / math.sqrt(grid.shape[0] * (grid.shape[1] - 1)))
+    if math.isnan(found.low):
+        return found
+    return Interval(found.value, max(-1.0, found.value - reach), min(1.0, found.value + reach), found.n)
 
 
 def peak(levels: np.ndarray, y: np.ndarray, seeds: np.ndarray) -> Interval:
