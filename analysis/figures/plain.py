@@ -91,7 +91,7 @@ def plain(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Ju
                 ax.set_xlim(-0.5, len(order) - 0.5)
             if "accuracy" in title:
                 ax.set_ylim(0, 1.02)
-        if len(tables) > 1:
+        if len(tables) > 1 and found:
             row[0].legend(fontsize=7)
         else:
             row[0].set_ylabel(next(iter(tables)).replace("_", " "), fontweight="bold")
