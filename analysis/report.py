@@ -4,6 +4,7 @@ import base64
 import io
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,32 @@ import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import figures, pareto
-from analysis.claims import Judgement, against_baseline, correlations, judge_all
+from analysis import figures as pictures
+from analysis import pareto
+from analysis.claims import Claim, find
+from analysis.claims.evidence import STATISTICS
+from analysis.claims.judge import Judgement, against_baseline, correlations, judge_all, start
+from analysis.figures import drawing
 from analysis.intervals import Interval
-from analysis.pictures import PICTURES
 from analysis.tables import slices
 from study.store import layout, results
+
+# What folders from before study.json named them show: {study: (claims, figures)}.
+BEFORE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "compressibility_sweep": (
+        ("A-i-neuron", "A-i-spectral", "A-cross-neuron", "A-cross-spectral", "A-prunability", "A-bound-neuron",
+         "A-bound-spectral"),
+        ("robustness", "compressibility", "bounds", "prunability"),
+    ),
+    "bound_validation": (
+        ("A-gap-l2", "A-gap-l2-art", "A-gap-linf", "A-sensitivity", "A-norms-rise"),
+        ("gap", "anatomy", "robustness"),
+    ),
+    "operator_norm_study": (("A-ascent-linf", "A-ascent-l2"), ("ascent",)),
+    "compression_levels": ((), ("bytes",)),
+    "pareto_search": ((), ("fronts", "progress", "parallel")),
+}  # fmt: skip
+PLAIN = ("plain",)
 
 
 @dataclass(frozen=True)
@@ -54,7 +75,7 @@ def _claim(judgement: Judgement) -> dict[str, Any]:
         "source": judgement.claim.source,
         "at": judgement.at,
         "verdict": judgement.verdict,
-        "statistic": judgement.claim.statistic,
+        "statistic": STATISTICS[judgement.claim.statistic].words,
         "value": _finite(found.value),
         "low": _finite(found.low),
         "high": _finite(found.high),
@@ -62,7 +83,7 @@ def _claim(judgement: Judgement) -> dict[str, Any]:
         "points": judgement.points,
         "control_detected": judgement.control_detected,
         "control_value": _finite(judgement.control.value),
-        "statement": judgement.claim.statement,
+        "statement": judgement.claim.quote,
         "number": judgement.number(),
         "reasons": list(judgement.reasons),
         "sentence": judgement.sentence(),
@@ -79,24 +100,27 @@ def _where(frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judgemen
     """Where compressibility lowers RA/SA and where it does not: paired differences to the baseline."""
     tables = []
     parts = dict(slices(study))
-    for judgement, claim in correlations(judgements, y="relative_robust_accuracy"):
+    for judgement in correlations(judgements, y="relative_robust_accuracy"):
+        claim, asked, norm = judgement.claim, judgement.claim.rows, judgement.claim.rows.y.norm
+        if not (claim.regime.structure and asked.axis and norm):
+            continue
         rows = [
             {
-                "level": figures.level(claim.axis, value),
+                "level": drawing.level(asked.axis, value),
                 "eps": f"{eps:.2f}",
                 "difference": d.text(),
                 "word": _direction(d),
             }
             for value, eps, d in against_baseline(frame, parts[judgement.at], claim)
-            if value != 0
+            if value != start(study, claim)
         ]
-        budget = figures.budget(study["configuration"]["settings"][f"judged_{claim.norm}"], claim.norm)
+        budget = drawing.budget(study["configuration"]["settings"][f"judged_{norm}"], norm)
         tables.append(
             {
-                "arm": claim.arm,
+                "arm": asked.arm,
                 "at": judgement.at,
-                "axis": claim.axis,
-                "norm": f"{figures.NORM[claim.norm]} {budget}",
+                "axis": asked.axis,
+                "norm": f"{drawing.NORM[norm]} {budget}",
                 "rows": rows,
             }
         )
@@ -175,33 +199,76 @@ def _failed(frame: pd.DataFrame, folder: Path) -> list[dict[str, Any]]:
     return [{"trial": n, "cause": notes[n]["cause"], "attempts": notes[n]["attempts"]} for n in names if n in notes]
 
 
-def _pictures(frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judgement]) -> list[tuple[str, str, bytes]]:
-    """File name, title and PNG of every figure, once per value of the axes that no arm is about."""
-    out: list[tuple[str, str, bytes]] = []
+def _pictures(
+    frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judgement], chosen: list[pictures.Own]
+) -> list[dict[str, Any]]:
+    """File name, title, caption and PNG of every figure, once per value of the axes that the arms only hold."""
+    out: list[dict[str, Any]] = []
     if not (frame["status"] == "ok").any():
         return out
     for at, part in slices(study):
         judged = [j for j in judgements if j.at == at]
         suffix = f"-{re.sub(r'[^A-Za-z0-9_.=-]+', '-', at)}" if at else ""
-        for name, title, draw in PICTURES[study["configuration"]["study"]]:
-            out.append((name + suffix, title + (f" ({at})" if at else ""), _png(draw(frame, part, judged))))
+        for name, title, draw in chosen:
+            out.append(
+                {
+                    "name": name + suffix,
+                    "title": title + (f" ({at})" if at else ""),
+                    "caption": pictures.CAPTIONS.get(name, ""),
+                    "png": _png(draw(frame, part, judged)),
+                }
+            )
     return out
 
 
-def write(folder: str | Path, address: str = "", data_dir: str = "") -> Summary:
+def _how(study: dict[str, Any], judgements: list[Judgement]) -> list[str]:
+    """How the verdicts came about, a sentence each: the statistics that were taken, and the controls that there are."""
+    if not judgements:
+        return []
+    out = list(dict.fromkeys(STATISTICS[j.claim.statistic].explained for j in judgements))
+    rule = "A claim is supported, or opposite, where the interval lies on one side of zero"
+    arms = {arm["name"] for arm in study["arms"]}
+    there = [j.claim for j in judgements if j.claim.control_rows and j.claim.control_rows.arm in arms]
+    controls = dict.fromkeys((c.control.name, c.control.words) for c in there if c.control)
+    if not controls:
+        return [*out, f"{rule}; “not supported” is never said, for the study has no control."]
+    said = "; or ".join(f"the {name}, {words}, is detected by the same pipeline" for name, words in controls)
+    return [*out, f"{rule}; “not supported” is said only where {said}."]
+
+
+def _named(study: dict[str, Any]) -> tuple[Iterable[str], Iterable[str]]:
+    """The ids of the claims and figures that a folder's study.json names, or that its study had before it did."""
+    claims, drawn = BEFORE.get(study["configuration"]["study"], ((), PLAIN))
+    return study.get("claims", claims), study.get("figures", drawn)
+
+
+def write(
+    folder: str | Path,
+    address: str = "",
+    data_dir: str = "",
+    claims: Iterable[str | Claim] | None = None,
+    figures: Iterable[str | pictures.Own] | None = None,
+) -> Summary:
     """Write report.html and figures/*.png of a results folder from its table; the summary for the terminal.
+
+    `claims` are judged and `figures` drawn: ids, a Claim of one's own, or a figure of one's own as (id, title,
+    function). None: those that study.json names; no figures: the plain one. UsageError for an id that is not known,
+    before anything is written.
 
     Needs no more than one finished trial per arm; what cannot be judged says why. A search's front.csv holds commands:
     they name the results by `address` (default: the folder), and the data's folder where one is given.
     """
     folder = Path(folder)
     study = results.read_study(folder)
+    asked, drawn = _named(study)
+    chosen = find(asked if claims is None else claims)
+    drawings = pictures.find((drawn if figures is None else figures) or PLAIN)
     whole = results.read(folder)
     frame = whole[whole["deterministic"] | (whole["status"] == "failed")]
-    judgements = judge_all(frame, study)
-    pictures = _pictures(whole if "search" in study else frame, study, judgements)
-    for name, _, content in pictures:
-        results.replace(folder / layout.FIGURES / f"{name}.png", content)
+    judgements = judge_all(frame, study, chosen)
+    shown = _pictures(whole if "search" in study else frame, study, judgements, drawings)
+    for picture in shown:
+        results.replace(folder / layout.FIGURES / f"{picture['name']}.png", picture["png"])
     configuration = study["configuration"]
     seeds = len(study["seeds"])
     finished = frame.loc[frame["status"] != "failed", "trial"].nunique()
@@ -218,7 +285,9 @@ def write(folder: str | Path, address: str = "", data_dir: str = "") -> Summary:
         total=len(study["trials"]),
         diverged=frame.loc[frame["status"] == "diverged", "trial"].nunique(),
         failed=_failed(frame, folder),
-        pictures=[(name, title, base64.b64encode(content).decode()) for name, title, content in pictures],
+        asked=bool(chosen),
+        how=_how(study, judgements),
+        pictures=[p | {"png": base64.b64encode(p["png"]).decode()} for p in shown],
         checks=_checks(frame),
         where=_where(frame, study, judgements),
         settings=configuration["settings"],

@@ -6,22 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.arms import held
 from study.spec.attack_names import attack_name, configured
 
-MOVED = (
-    "alpha",
-    "rank",
-    "plant_rows",
-    "plant_spectrum",
-    "ascended_norm",
-    "prune_ratio",
-    "keep_prob",
-    "mask",
-    "lam",
-    "bits",
-    "finetune",
-    "finetune_epochs",
-)
 COORDINATES = ("attack", "layer", "norm", "eps", "kept", "k", "draw", "on", "split")
 
 
@@ -65,15 +52,15 @@ def per_trial(frame: pd.DataFrame, measure: str, **where: Any) -> pd.Series:
 
 
 def slices(study: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """The study at one value at a time of every axis that no arm is about (frobenius, ...), with a label each.
+    """The study at one value at a time of every axis that its arms only hold (frobenius, ...), with a label each.
 
-    An arm is about the axis it is named for in MOVED. Nets of two Frobenius norms are two populations: pooling them
-    would correlate the norm, and count a seed twice.
+    Nets of two Frobenius norms are two populations: pooling them would correlate the norm, and count a seed twice.
     """
+    at_rest = held(study)
     values: dict[str, list[Any]] = {}
     for arm in study["arms"]:
         for axis, given in arm["axes"].items():
-            if axis not in MOVED:
+            if axis in at_rest:
                 values.setdefault(axis, []).extend(v for v in given if v not in values.get(axis, []))
     several = {axis: given for axis, given in values.items() if len(given) > 1}
     out = []

@@ -108,7 +108,7 @@ def report_with(folder, text):
         "eps_l2": [0.5],
     }
     manifest |= {"configuration": configuration, "question": text, "figure": text, "commit": text, "version": text}
-    manifest["arms"] = [{"name": "neuron", "family": text, "axes": {"alpha": [0.0], "penalty": [text, "b"]}}]
+    manifest["arms"] = [{"name": "neuron", "family": text, "axes": {"alpha": [0.0, 1.0], "penalty": [text, "b"]}}]
     (folder / "study.json").write_text(json.dumps(manifest))
     report.write(folder)
     return (folder / "report.html").read_text()
@@ -119,10 +119,10 @@ def blank_figures(monkeypatch):
     """Figures are pictures: what they show cannot run; their names and titles still come from the folder."""
     from matplotlib.figure import Figure
 
-    from analysis import report
+    from analysis import figures
 
-    blank = [("robustness", "Robustness", lambda frame, study, judged: Figure())]
-    monkeypatch.setattr(report, "PICTURES", {"compressibility_sweep": blank})
+    blank = {name: (title, lambda frame, study, judged: Figure()) for name, (title, _) in figures.FIGURES.items()}
+    monkeypatch.setattr(figures, "FIGURES", blank)
 
 
 @pytest.mark.usefixtures("blank_figures")

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import claims
-from analysis.correlation import pearson, spearman
+from analysis.claims import CLAIMS
+from analysis.claims import judge as claims
+from analysis.claims.statistics import pearson, spearman
 from analysis.intervals import cluster_bootstrap, mean_t
-from analysis.registry import CLAIMS
 from analysis.tables import arm_trials
 from study.store import results
 
@@ -27,7 +27,7 @@ STUDY = {
         {"name": "control_neuron", "family": "regularization", "axes": {"plant_rows": [0.0, 0.25, 0.5]}},
     ],
 }  # fmt: skip
-NEURON = CLAIMS[0]
+NEURON = CLAIMS["A-i-neuron"]
 
 
 def test_a_net_without_a_penalty_is_the_baseline_of_every_penalty():
@@ -118,8 +118,7 @@ def test_two_frobenius_norms_are_judged_apart():
     low, high = table(noise=0.0), table(noise=0.0, base_ra=0.6)
     high["frobenius"], high["trial"] = 2.0, high["trial"] + "at 2"
     study = STUDY | {"arms": [dict(a) | {"axes": a["axes"] | {"frobenius": [1.0, 2.0]}} for a in STUDY["arms"]]}
-    judged = claims.judge_all(pd.concat([low, high], ignore_index=True), study)
-    neuron = [j for j in judged if j.claim.id == NEURON.id]
+    neuron = claims.judge_all(pd.concat([low, high], ignore_index=True), study, [NEURON.id])
     assert [j.at for j in neuron] == ["frobenius 1", "frobenius 2"]
     assert [j.points for j in neuron] == [25, 25]
     assert [j.statistic.value for j in neuron] == pytest.approx([-1.0, -1.0])
@@ -142,10 +141,9 @@ def ascents(growth, control, seeds=10):
      (0, 0, 10, "regime not reached"), (0.5, 1, 3, "regime not reached")],
 )  # fmt: skip
 def test_growth_is_judged_over_seeds(growth, control, seeds, verdict):
-    (claim,) = [c for c in CLAIMS if c.id == "A-ascent-linf"]
     study = {"configuration": {"study": "operator_norm_study", "settings": {}}, "axes_off": {"ascended_norm": ""},
              "arms": [{"name": "ascend_linf", "axes": {"ascended_norm": ["linf"]}}]}  # fmt: skip
-    judged = claims.judge(ascents(growth, control, seeds), study, claim)
+    judged = claims.judge(ascents(growth, control, seeds), study, CLAIMS["A-ascent-linf"])
     assert judged.verdict == verdict
     if seeds == 10:
         assert judged.statistic.value == pytest.approx(growth, abs=0.02)

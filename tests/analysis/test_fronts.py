@@ -82,6 +82,7 @@ def test_the_searchs_layers_agree_with_peeling_fronts():
 STUDY = {
     "configuration": {"study": "pareto_search", "settings": {}},
     "axes_off": {name: knob.default for name, knob in AXES.items()},
+    "arms": [],
     "seeds": [0, 1, 2, 3, 4],
     "search": {
         "floor": 0.8,
@@ -150,9 +151,10 @@ def test_the_front_is_that_of_the_means_over_all_seeds_and_keeps_the_floor(tmp_p
 
 @pytest.mark.parametrize("few", [False, True])
 def test_every_picture_of_a_search_can_be_drawn(few):
-    from analysis.pictures import PICTURES
+    from analysis.figures import FIGURES
+    from analysis.report import BEFORE
 
     points = {8: ([0.5, 0.6], 800, 0.9), 4: ([0.4, 0.4], 400, 0.9)}
     frame, study = table({8: ([0.5], 800, 0.2)} if few else points)
-    for _, _, draw in PICTURES["pareto_search"]:
-        assert draw(frame, study, []).get_axes()
+    for name in (*BEFORE["pareto_search"][1], "plain"):
+        assert FIGURES[name][1](frame, study, []).get_axes()

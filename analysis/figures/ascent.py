@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.claims import Judgement
-from analysis.figures import BLUE, GREEN, NORM, ORANGE, subplots
+from analysis.claims.judge import Judgement
+from analysis.figures.drawing import BLUE, GREEN, NORM, ORANGE, subplots
 from analysis.tables import arm_trials, paths
 
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis import pareto
-from analysis.claims import Judgement
-from analysis.figures import BLUE, GREEN, GREY, ORANGE, subplots
+from analysis.claims.judge import Judgement
+from analysis.figures.drawing import BLUE, GREEN, GREY, ORANGE, subplots
 
 KINDS = {"dense": GREY, "low rank": BLUE, "mask": ORANGE, "trade-off": "#8d4fa8", "removal": GREEN}
 BITS = {0: "o", 8: "s", 4: "D", 2: "^", 1: "v"}

@@ -1,6 +1,7 @@
 """The figures of bound_validation: paper A's Figures 3 and 10."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import matplotlib
@@ -10,15 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from analysis.claims import Judgement, correlations, pairs
-from analysis.figures import BLUE, GREEN, GREY, NORM, ORANGE, budget, curve, level, ordered, subplots
-from analysis.registry import PGD
-from analysis.tables import arm_trials, attack_of, per_trial
+from analysis.claims.judge import Judgement, correlations
+from analysis.claims.model import Term
+from analysis.claims.pairs import pairs, term
+from analysis.figures.drawing import BLUE, GREEN, GREY, NORM, ORANGE, budget, curve, level, subplots
+from analysis.tables import arm_trials, per_trial
+from study.spec.knobs import by_strength
 
 
 def _scatter(ax: Axes, table: pd.DataFrame, axis: str) -> None:
     """One point per net, coloured along the arm's axis."""
-    values = ordered(table[axis], axis)
+    values = by_strength(axis, table[axis])
     for color, value in zip(matplotlib.colormaps["viridis"](np.linspace(0.05, 0.9, len(values))), values, strict=True):
         rows = table[table[axis] == value]
         ax.scatter(rows["x"], rows["y"], s=22, color=[color], label=level(axis, value))
@@ -29,17 +32,19 @@ def gap(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judg
     """Corollary 3.3's bound against the measured gap, both definitions and both norms; y = x where it is in sight."""
     chosen = correlations(judgements, x="gap_bound")
     fig, grid = subplots(1, max(1, len(chosen)), 3.8)
-    for ax, (judgement, claim) in zip(grid.flat, chosen, strict=False):
-        _scatter(ax, pairs(frame, study, claim, claim.arm), claim.axis)
-        eps = budget(study["configuration"]["settings"][f"judged_{claim.norm}"], claim.norm)
-        definition = "the toolbox's points" if claim.y.attack == "configured" else "worst points"
+    for ax, judgement in zip(grid.flat, chosen, strict=False):
+        rows = judgement.claim.rows
+        norm = rows.y.norm or ""
+        _scatter(ax, pairs(frame, study, judgement.claim), rows.axis)
+        eps = budget(study["configuration"]["settings"][f"judged_{norm}"], norm)
+        definition = "the toolbox's points" if rows.y.attack == "configured" else "worst points"
         ax.set_xscale("log")
         low, high = ax.get_xlim()
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 5, 7)))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.tick_params(axis="x", labelsize=7.5, rotation=35)
-        ax.set_xlabel(f"Corollary 3.3's {NORM[claim.norm]} bound of the gap at {eps}")
+        ax.set_xlabel(f"Corollary 3.3's {NORM[norm]} bound of the gap at {eps}")
         ax.set_ylabel(f"measured loss gap, {definition}")
         ax.set_ylim(bottom=0)
         ax.set_title(f"ρ = {judgement.statistic.text()}\n{judgement.verdict}")
@@ -51,23 +56,24 @@ def anatomy(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[
     arm = next(a for a in study["arms"] if a["name"] == "spectral")
     table = arm_trials(frame, arm, study["axes_off"])
     eps = float(study["configuration"]["settings"]["judged_l2"])
-    where: dict[str, Any] = {"norm": "l2", "eps": eps}
+    bound = Term(measure="gap_bound", norm="l2", judged=True)
+    measured = Term(measure="loss_gap", attack="native/pgd", norm="l2", split="test", judged=True)
     fig, grid = subplots(1, 3, 3.8, right=0.945)
     left, center, right = grid.flat
     curves = (
-        ("gap_bound", where, ORANGE, "Corollary 3.3"),
-        ("gap_bound_product", where, BLUE, "product of norms"),
-        ("loss_gap", where | {"split": "test", "attack": attack_of(study, PGD)}, GREY, "measured, worst points"),
+        (bound, ORANGE, "Corollary 3.3"),
+        (replace(bound, measure="gap_bound_product"), BLUE, "product of norms"),
+        (measured, GREY, "measured, worst points"),
     )
-    for measure, at, color, name in curves:
-        curve(left, table, per_trial(frame, measure, **at), "rank", color, name)
+    for wanted, color, name in curves:
+        curve(left, table, term(frame, study, wanted), "rank", color, name)
     left.set_yscale("log")
     left.set_ylim(top=30 * left.get_ylim()[1])
     left.set_ylabel("cross-entropy (mean, 95 % over seeds)")
     left.set_title(f"bounds of the l2 {budget(eps, 'l2')} gap, and the gap")
     left.legend(fontsize=7.5)
-    for judgement, claim in correlations(judgements, x="local_sensitivity_max"):
-        _scatter(center, pairs(frame, study, claim, claim.arm), claim.axis)
+    for judgement in correlations(judgements, x="local_sensitivity_max"):
+        _scatter(center, pairs(frame, study, judgement.claim), judgement.claim.rows.axis)
         center.set_title(f"local sensitivity: ρ = {judgement.statistic.text()}\n{judgement.verdict}")
     center.set_xlabel("maximal local sensitivity (l2)")
     center.set_ylabel("mean local sensitivity (l2)")

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.claims import Judgement
-from analysis.figures import BLUE, GREEN, GREY, NORM, ORANGE, budget, subplots
+from analysis.claims.judge import Judgement
+from analysis.claims.pairs import attacked
+from analysis.figures.drawing import BLUE, GREEN, GREY, NORM, ORANGE, budget, subplots
 from analysis.intervals import mean_t
-from analysis.tables import arm_trials, attack_of, per_trial
+from analysis.tables import arm_trials, per_trial
 
 COLORS = {"prune_ratio": BLUE, "keep_prob": ORANGE, "bits": GREEN}
 STYLES = {"none": ("o", "-"), "standard": ("s", "--"), "adversarial": ("^", ":")}
@@ -20,8 +21,7 @@ def stored_bytes(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequ
     """Clean and robust accuracy (judged l_inf budget) against stored bytes: means over seeds, 95 % t intervals."""
     settings = study["configuration"]["settings"]
     eps = float(settings["judged_linf"])
-    own = attack_of(study, "configured")
-    robust = per_trial(frame, "robust_accuracy", attack=own, norm="linf", eps=eps, split="test")
+    robust = attacked(frame, study, "robust_accuracy", "linf", eps)
     panels = {
         "clean accuracy": per_trial(frame, "clean_accuracy", split="test"),
         f"robust accuracy, {NORM['linf']} {budget(eps, 'linf')}": robust,

@@ -1,0 +1,102 @@
+"""What a claim is made of: frozen data, so that what is asked of a table stands before its numbers are known."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from study.spec.domains import Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """One number of a net: a measure at its coordinates, at the judged budget of `norm` where `judged`.
+
+    `attack` says which attack made it: "" none, "configured" the study's own, or a name such as native/pgd. `scale` is
+    log, compressibility (1 - residual), or "" for the number as it is.
+    """
+
+    measure: str
+    attack: str = ""
+    layer: str | None = None
+    norm: str | None = None
+    kept: float | None = None
+    split: str | None = None
+    judged: bool = False
+    scale: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """The trials of an arm (at some axis values only, where `at` names them) and the numbers of each that are taken.
+
+    `axis` is the knob whose levels are compared or ordered, where there is one.
+    """
+
+    arm: str
+    y: Term
+    x: Term | None = None
+    axis: str = ""
+    at: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """An effect that is known to be there, which the same statistic must detect before "not supported" may be said.
+
+    What is given here replaces the claim's own rows: another arm and axis (a planted effect), or another term of the
+    same trials (what the experiment itself raises). `words` tell the reader what it is.
+    """
+
+    words: str
+    name: str = "control"
+    arm: str = ""
+    axis: str = ""
+    y: Term | None = None
+    at: Mapping[str, Value] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regime:
+    """What must hold before a claim is judged, five seeds apart.
+
+    `clean`: the baseline's clean accuracy is high enough for its data. `robust`: a norm; the baseline's robust accuracy
+    under it, at the judged budget, is neither near 0 nor near 1. `structure`: the compressibility that the arm moves.
+    """
+
+    clean: bool = True
+    robust: str = ""
+    structure: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What a paper (or a user) says about the rows of a study, and how it is judged.
+
+    `quote` is the paper's sentence or ours for it; `statistic` a name in analysis.claims.evidence.STATISTICS, taken
+    over `rows` and, where it compares, `against`; without `against` it compares with the baseline of the same arm.
+    `expected` is the sign that the paper expects. `threshold` is the smallest effect worth speaking of, in the
+    statistic's own unit (the margin of an equivalence); none: any effect that the interval tells from no effect.
+    `baseline` is the value of the rows' axis that stands for no compression; none: the study's. `published` is the
+    paper's own coefficient; where there is one, Pearson's r is shown beside Spearman's rho.
+    """
+
+    id: str
+    source: str
+    quote: str
+    rows: Rows
+    statistic: str
+    against: tuple[Rows, ...] = ()
+    expected: int = 1
+    threshold: float | None = None
+    control: Control | None = None
+    baseline: Value | None = None
+    regime: Regime = Regime()
+    published: float | None = None
+
+    @property
+    def control_rows(self) -> Rows | None:
+        """The rows of the control: the claim's own but for what the control replaces."""
+        if self.control is None:
+            return None
+        given = {name: getattr(self.control, name) for name in ("arm", "axis", "y")}
+        changes = {name: value for name, value in given.items() if value}
+        return replace(self.rows, **changes, at=self.rows.at if self.control.at is None else self.control.at)

@@ -1,0 +1,135 @@
+"""Paper A's claims: what it says, over which trials, and the sign that it expects. Declarative."""
+
+from typing import Any
+
+from analysis.claims.model import Claim, Control, Regime, Rows, Term
+
+
+def _residual(structure: str) -> Term:
+    return Term(measure=structure, layer="mean", scale="compressibility")
+
+
+def _attacked(measure: str, norm: str, attack: str = "native/pgd") -> Term:
+    return Term(measure=measure, attack=attack, norm=norm, split="test", judged=True)
+
+
+def _kept(norm: str) -> Term:
+    return _attacked("relative_robust_accuracy", norm, "configured")
+
+
+def _bound(norm: str) -> Term:
+    return Term(measure="operator_norm_bound", layer="product", norm=norm, scale="log")
+
+
+NU, SIGMA = "compress_eps_nu", "compress_eps_sigma"
+PLANTED = "trained baselines whose weights were concentrated by hand at the same Frobenius norm"
+NEURON: dict[str, Any] = {
+    "statistic": "spearman",
+    "control": Control(name="planted control", arm="control_neuron", axis="plant_rows", words=PLANTED),
+}
+SPECTRAL: dict[str, Any] = {
+    "statistic": "spearman",
+    "control": Control(name="planted control", arm="control_spectral", axis="plant_spectrum", words=PLANTED),
+}
+
+
+def _neuron(x: Term, y: Term) -> Rows:
+    return Rows(arm="neuron", axis="alpha", x=x, y=y)
+
+
+def _spectral(x: Term, y: Term) -> Rows:
+    return Rows(arm="spectral", axis="rank", x=x, y=y)
+
+
+def _grown(norm: str) -> Term:
+    return Term(measure="operator_norm_growth", norm=norm)
+
+
+def _ascent(pushed: str, other: str) -> dict[str, Any]:
+    """The statistic, rows and control of an ascent on one norm: how much the other has grown at its end."""
+    return {
+        "statistic": "growth",
+        "regime": Regime(clean=False),
+        "rows": Rows(arm=f"ascend_{pushed}", y=_grown(other)),
+        "control": Control(words="the growth of the norm that the ascent itself pushes", y=_grown(pushed)),
+    }
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        id="A-i-neuron", source="A, section 4 (i), Figure 5 top left", **NEURON, expected=-1,
+        rows=_neuron(_residual(NU), _kept("linf")), regime=Regime(robust="linf", structure=NU),
+        quote="Neuron compressibility lowers robustness to l_inf attacks (RA/SA).",
+    ),
+    Claim(
+        id="A-i-spectral", source="A, section 4 (i), Figure 5 top right", **SPECTRAL, expected=-1,
+        rows=_spectral(_residual(SIGMA), _kept("l2")), regime=Regime(robust="l2", structure=SIGMA),
+        quote="Spectral compressibility lowers robustness to l_2 attacks (RA/SA).",
+    ),
+    Claim(
+        id="A-cross-neuron", source="A, section 3 and Figure 15", **NEURON, expected=-1,
+        rows=_neuron(_residual(NU), _kept("l2")), regime=Regime(robust="l2", structure=NU),
+        quote="Neuron compressibility lowers robustness to l_2 attacks as well (RA/SA).",
+    ),
+    Claim(
+        id="A-cross-spectral", source="A, section 3 and Figure 15", **SPECTRAL, expected=-1,
+        rows=_spectral(_residual(SIGMA), _kept("linf")), regime=Regime(robust="linf", structure=SIGMA),
+        quote="Spectral compressibility lowers robustness to l_inf attacks as well (RA/SA).",
+    ),
+    Claim(
+        id="A-prunability", source="A, section 4, Figure 4 center left", **NEURON,
+        rows=_neuron(_residual(NU), Term(measure="pruned_accuracy", kept=0.2, split="test")),
+        regime=Regime(structure=NU),
+        quote="Compressible nets keep more accuracy when few rows are kept (20 %).",
+    ),
+    Claim(
+        id="A-bound-neuron", source="A, Theorem 3.1 and Figure 3", **NEURON,
+        rows=_neuron(_bound("linf"), _attacked("loss_gap", "linf")), regime=Regime(robust="linf", structure=NU),
+        quote="A larger product of Theorem 3.1's l_inf bounds goes with a larger l_inf loss gap.",
+    ),
+    Claim(
+        id="A-bound-spectral", source="A, Theorem 3.1 and Figure 3", **SPECTRAL,
+        rows=_spectral(_bound("l2"), _attacked("loss_gap", "l2")), regime=Regime(robust="l2", structure=SIGMA),
+        quote="A larger product of Theorem 3.1's l_2 bounds goes with a larger l_2 loss gap.",
+    ),
+    Claim(
+        id="A-gap-l2", source="A, section 3 and Figures 3, 10 left", **SPECTRAL, published=0.947,
+        rows=_spectral(Term(measure="gap_bound", norm="l2", judged=True), _attacked("loss_gap", "l2")),
+        regime=Regime(robust="l2"),
+        quote="Corollary 3.3's l_2 bound follows the l_2 robustness gap (worst point seen).",
+    ),
+    Claim(
+        id="A-gap-l2-art", source="A, section 3 and Figures 3, 10 left", **SPECTRAL, published=0.947,
+        rows=_spectral(
+            Term(measure="gap_bound", norm="l2", judged=True), _attacked("loss_gap", "l2", "configured")
+        ),
+        regime=Regime(robust="l2"),
+        quote="Corollary 3.3's l_2 bound follows the l_2 robustness gap (as the toolbox returns it).",
+    ),
+    Claim(
+        id="A-gap-linf", source="A, section 3 and Corollary 3.3", **SPECTRAL,
+        rows=_spectral(Term(measure="gap_bound", norm="linf", judged=True), _attacked("loss_gap", "linf")),
+        regime=Regime(robust="linf"),
+        quote="Corollary 3.3's l_inf bound follows the l_inf robustness gap (worst point seen).",
+    ),
+    Claim(
+        id="A-sensitivity", source="A, B.4 and Figure 10 center", **SPECTRAL,
+        rows=_spectral(_attacked("local_sensitivity_max", "l2"), _attacked("local_sensitivity_mean", "l2")),
+        regime=Regime(robust="l2"),
+        quote="Nets of larger maximal local sensitivity have a larger mean one (l_2).",
+    ),
+    Claim(
+        id="A-norms-rise", source="A, B.4 and Figure 10 right", **SPECTRAL,
+        rows=_spectral(_residual(SIGMA), Term(measure="operator_norm", layer="product", norm="l2", scale="log")),
+        regime=Regime(robust="l2"),
+        quote="The product of spectral norms rises with spectral compressibility.",
+    ),
+    Claim(
+        id="A-ascent-linf", source="A, B.3 and Figure 9 top", **_ascent("linf", "l2"),
+        quote="Raising the l_inf operator norm at a fixed Frobenius norm raises the l_2 operator norm.",
+    ),
+    Claim(
+        id="A-ascent-l2", source="A, B.3 and Figure 9 bottom", **_ascent("l2", "linf"),
+        quote="Raising the l_2 operator norm at a fixed Frobenius norm raises the l_inf operator norm.",
+    ),
+)  # fmt: skip

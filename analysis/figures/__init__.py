@@ -1,0 +1,54 @@
+"""Figures by id: {id: (title, drawing)}, and what a sentence under one says. A user's study may bring its own.
+
+A drawing takes the tidy table, the study (study.json) and the judgements, and returns a matplotlib figure.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.claims.judge import Judgement
+from analysis.figures import ascent, bounds, costs, pareto, plain, sweep
+from study.spec.errors import UsageError, closest
+
+Drawing = Callable[[pd.DataFrame, Mapping[str, Any], Sequence[Judgement]], Figure]
+Own = tuple[str, str, Drawing]  # a figure that is not in FIGURES: its id, title and drawing
+
+FIGURES: dict[str, tuple[str, Drawing]] = {
+    "robustness": ("Accuracy, RA/SA and compressibility along each arm", sweep.robustness),
+    "compressibility": ("Robustness against measured compressibility", sweep.compressibility),
+    "bounds": ("Theorem 3.1's bound against the measured loss gap", sweep.bounds),
+    "prunability": ("Accuracy after row pruning", sweep.prunability),
+    "gap": ("Corollary 3.3's bound against the measured gap", bounds.gap),
+    "anatomy": ("Looseness, local sensitivity, alignment", bounds.anatomy),
+    "fronts": ("The front: robustness against cost", pareto.fronts),
+    "progress": ("Hypervolume against evaluations, attainment over seeds", pareto.progress),
+    "parallel": ("What the front is made of", pareto.parallel),
+    "bytes": ("Accuracy against stored bytes", costs.stored_bytes),
+    "ascent": ("Both norms while one of them is pushed", ascent.ascent),
+    "plain": ("Accuracy and robustness along what the study moves", plain.plain),
+}
+MEANS = "Means over seeds; bars are 95 % t intervals where there are five seeds or more."
+CAPTIONS: dict[str, str] = {"robustness": MEANS, "plain": MEANS + " In a search each point is a trial."}
+
+
+def find(entries: Iterable[str | Own]) -> list[Own]:
+    """Id, title and drawing of each figure: an id of FIGURES, or the three of one's own. UsageError naming the nearest
+    id for one that is not known, and for an id of one's own that cannot be a file's name."""
+    found: list[Own] = []
+    for entry in entries:
+        if isinstance(entry, str) and entry not in FIGURES:
+            raise UsageError(
+                f"figure {entry!r} is not known{closest(entry, FIGURES)} Known: {', '.join(FIGURES)}. A figure of a "
+                "study of your own is given as (id, title, function)."
+            )
+        if not isinstance(entry, str) and not (isinstance(entry, tuple) and len(entry) == 3 and callable(entry[2])):
+            raise UsageError(f"a figure is an id ({', '.join(FIGURES)}) or (id, title, function), got {entry!r}")
+        figure = (entry, *FIGURES[entry]) if isinstance(entry, str) else entry
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", figure[0]):
+            raise UsageError(f"figure {figure[0]!r}: an id is a file's name of letters, digits and _ . -")
+        found.append(figure)
+    return found

@@ -1,0 +1,78 @@
+"""What all figures share: colours, sizes, words for budgets and levels, a curve with intervals over seeds."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.claims.statistics import by_seed
+from analysis.intervals import mean_t
+from study.spec.domains import Value
+from study.spec.knobs import KNOBS, by_strength
+from study.spec.values import shown
+
+BLUE, ORANGE, GREEN, GREY = "#2a5d9f", "#d1662b", "#3b8553", "#8a8a8a"
+SHADES = matplotlib.colormaps["Blues"]
+NORM = {"linf": "l∞", "l2": "l2"}
+matplotlib.rcParams.update(
+    {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110, "axes.grid": True,
+     "grid.alpha": 0.25, "legend.frameon": False, "axes.titlesize": 10}
+)  # fmt: skip
+
+LABELS = {"alpha": "group lasso strength α", "rank": "rank of the hidden layers"}
+
+
+def budget(eps: float, norm: str) -> str:
+    """A budget as people write it: 16/255 (l_inf), 0.5 (l_2)."""
+    whole = eps * 255 if norm == "linf" else 0.0
+    return f"{round(whole)}/255" if abs(whole - round(whole)) < 1e-6 and round(whole) else f"{eps:g}"
+
+
+def level(axis: str, value: Value) -> str:
+    """An axis value as a tick: `full` for rank 0."""
+    words = KNOBS[axis].words if axis in KNOBS else {}
+    return next((word for word, stands in words.items() if stands == value), shown(value))
+
+
+def subplots(rows: int, columns: int, height: float, right: float = 0.99) -> tuple[Figure, np.ndarray]:
+    """A figure 10.5 inches wide with axes at fixed places (a layout engine would draw everything twice)."""
+    whole = height * rows
+    fig = Figure(figsize=(10.5, whole))
+    place = {"left": 0.065, "right": right, "bottom": 0.65 / whole, "top": 1 - 0.5 / whole}
+    return fig, fig.subplots(rows, columns, squeeze=False, gridspec_kw=place | {"wspace": 0.2, "hspace": 1.3 / height})
+
+
+def curve(
+    ax: Axes, table: pd.DataFrame, column: pd.Series, axis: str, color: Any, label: str, order: Sequence[Value] = ()
+) -> None:
+    """Mean with t intervals over seeds at each value of the table's axis (points alone where seeds are too few).
+
+    Values stand side by side in `order`, by strength where none is given; trials of one seed are averaged first.
+    """
+    order = list(order) or by_strength(axis, table[axis])
+    places, found = [], []
+    for place, value in enumerate(order):
+        values = column.reindex(table.index[table[axis] == value]).dropna()
+        if len(values):
+            places.append(place)
+            found.append(mean_t(by_seed(values.to_numpy(), table.loc[values.index, "seed"].to_numpy())))
+    bars = [[i.value - i.low for i in found], [i.high - i.value for i in found]]
+    errors = None if any(math.isnan(v) for v in bars[0]) else np.array(bars)
+    line = "none" if isinstance(order[0], str) else "-"  # words have no way from one to the next
+    ax.errorbar(
+        places, [i.value for i in found], yerr=errors, color=color, marker="o", ms=3.5, capsize=2.5, lw=1.4, ls=line,
+        label=label,
+    )  # fmt: skip
+    slant: dict[str, Any] = (
+        {"rotation": 35, "ha": "right", "rotation_mode": "anchor", "fontsize": 8} if len(order) > 7 else {}
+    )
+    ax.set_xticks(range(len(order)), [level(axis, v) for v in order], **slant)
+    ax.set_xlabel(LABELS.get(axis, axis.replace("_", " ")))

@@ -1,0 +1,223 @@
+"""Claims by id and by statistic: what they ask of a table, and what a study's arms are about."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import arms, report
+from analysis.claims import CLAIMS, Claim, Control, Regime, Rows, Term, find, judge, paper_a
+from analysis.claims.evidence import STATISTICS
+from analysis.claims.pairs import attack_name
+from analysis.figures import FIGURES
+from analysis.tables import slices
+from study.spec.knobs import AXES, UsageError
+from study.store import results
+
+OFF = {name: knob.default for name, knob in AXES.items()}
+ACCURACY = Term(measure="clean_accuracy", split="test")
+BITS = (0, 8, 4, 2, 1)
+
+
+def study(*named, **more):
+    """study.json of arms given as (name, axes)."""
+    return {
+        "configuration": {"study": "mine", "data": "digits", "model": "fcn", "settings": {}},
+        "arms": [{"name": name, "family": "pareto", "axes": axes} for name, axes in named],
+        "axes_off": OFF, "seeds": list(range(6)), "trials": [],
+    } | more  # fmt: skip
+
+
+MINE = study(("bits", {"bits": BITS}), ("tuned", {"bits": BITS, "finetune": ("standard",)}))
+
+
+def table(value, asked=MINE, seeds=6, noise=0.01):
+    """Every point of a study at some seeds, its clean accuracy value(arm name, axes) and a little noise."""
+    random, rows = np.random.default_rng(0), {}
+    for arm in asked["arms"]:
+        points = [{}]
+        for axis, values in arm["axes"].items():
+            points = [p | {axis: v} for p in points for v in values]
+        for point in points:
+            for seed in range(seeds):
+                name = f"{point}{seed}"
+                identity = {"trial": name, "seed": seed, "status": "ok", "family": "pareto", "deterministic": True}
+                number = value(arm["name"], point) + noise * random.standard_normal()
+                rows[name] = identity | OFF | point | {"measure": "clean_accuracy", "split": "test", "value": number}
+    return pd.DataFrame(rows.values()).reindex(columns=results.COLUMNS)
+
+
+def claim(statistic, *others, arm="bits", axis="bits", at=None, **more):
+    """A claim about clean accuracy, whose control is the first arm's most compressed level."""
+    rows = Rows(arm=arm, y=ACCURACY, axis=axis, at=at or {})
+    control = Control(words="w", arm="tuned", axis="bits", at={"bits": 1} if at else {})
+    given = {"id": "mine", "source": "me", "quote": "It is so.", "control": control, "regime": Regime(clean=False)}
+    return Claim(rows=rows, statistic=statistic, against=others, **(given | more))
+
+
+def falls(step):
+    """Clean accuracy that falls by `step` from level to level of the bits."""
+    return lambda arm, axes: 0.9 - step * BITS.index(axes["bits"])
+
+
+def judged(frame, asked, on=MINE):
+    return judge.judge(frame, on, asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "frame", "value"),
+    [
+        (claim("difference", at={"bits": 1}), table(falls(0.1)), -0.4),
+        (claim("order"), table(falls(0.1)), -1.0),
+        (claim("growth", axis="", at={"bits": 4}), table(falls(0.1)), math.log(0.7)),
+        (claim("ratio", at={"bits": 1}), table(falls(0.1)), 0.5 / 0.9),
+        (claim("peak"), table(lambda arm, axes: 0.3 + 0.2 * (axes["bits"] == 4)), 0.2),
+        (
+            claim("difference", Rows(arm="tuned", y=ACCURACY, at={"bits": 1}), at={"bits": 1}),
+            table(lambda arm, axes: 0.5 + 0.3 * (arm == "tuned")),
+            -0.3,
+        ),
+        (
+            claim(
+                "interaction", Rows(arm="bits", y=ACCURACY, at={"bits": 0}),
+                Rows(arm="tuned", y=ACCURACY, at={"bits": 1}), Rows(arm="tuned", y=ACCURACY, at={"bits": 0}),
+                at={"bits": 1},
+            ),
+            table(lambda arm, axes: 0.9 - (0.4 if arm == "bits" else 0.1) * (axes["bits"] == 1)),
+            -0.3,
+        ),
+    ],
+)  # fmt: skip
+def test_every_statistic_is_taken_of_the_rows_that_a_claim_names(asked, frame, value):
+    """The sign that is expected gives "supported", the other one "opposite"."""
+    found = judged(frame, asked)
+    assert found.statistic.value == pytest.approx(value, abs=0.05)
+    null = 1.0 if asked.statistic == "ratio" else 0.0
+    sign = 1 if value > null else -1
+    assert judged(frame, replace(asked, expected=sign)).verdict == "supported"
+    assert judged(frame, replace(asked, expected=-sign)).verdict == "opposite"
+    assert f"{found.statistic.value:.2f}" in found.sentence()
+
+
+def test_equivalence_is_judged_by_its_margin():
+    asked = claim("equivalence", at={"bits": 8}, threshold=0.1)
+    assert judged(table(falls(0.02)), asked).verdict == "supported"
+    assert judged(table(falls(0.5)), asked).verdict == "opposite"
+    assert judged(table(falls(0.1), noise=0.03), asked).verdict in ("not supported", "regime not reached")
+    with pytest.raises(ValueError, match="needs a threshold"):
+        judged(table(falls(0.02)), replace(asked, threshold=None))
+
+
+def test_an_effect_below_the_threshold_is_no_support():
+    frame = table(falls(0.02), noise=0.001)
+    asked = claim("difference", at={"bits": 8}, expected=-1)
+    assert judged(frame, asked).verdict == "supported"
+    assert judged(frame, replace(asked, threshold=0.01)).verdict == "supported"
+    assert judged(frame, replace(asked, threshold=0.05)).verdict == "not supported"
+
+
+def test_without_a_control_not_supported_is_never_said():
+    frame = table(lambda arm, axes: 0.9 - 0.4 * (arm == "tuned" and axes["bits"] == 1))
+    asked = claim("difference", at={"bits": 8}, expected=-1)
+    assert judged(frame, asked).verdict == "not supported"
+    alone = judged(frame, replace(asked, control=None))
+    assert alone.verdict == "regime not reached"
+    assert "no control" in alone.sentence()
+    assert "planted" not in alone.sentence()
+
+
+def test_four_seeds_are_too_few():
+    found = judged(table(falls(0.1), seeds=4), claim("order"))
+    assert (found.verdict, found.reasons) == ("regime not reached", ("4 seeds are too few for an interval "
+                                                                     "(5 are needed)",))  # fmt: skip
+
+
+def test_the_baseline_is_the_claims_or_the_studys_or_off():
+    """Three baselines of one fall by .1 a level: the difference at 2 bits counts from each."""
+    frame, asked = table(falls(0.1)), claim("difference", at={"bits": 2})
+    assert judged(frame, asked).statistic.value == pytest.approx(-0.3, abs=0.02)
+    assert judged(frame, asked, MINE | {"baseline": {"bits": 8}}).statistic.value == pytest.approx(-0.2, abs=0.02)
+    nearest = replace(asked, baseline=4)
+    assert judged(frame, nearest, MINE | {"baseline": {"bits": 8}}).statistic.value == pytest.approx(-0.1, abs=0.02)
+    regime = replace(asked, baseline=16, regime=Regime())
+    assert judged(frame, regime).reasons[0] == "the arm has no baseline"
+
+
+def test_levels_whose_accuracy_has_gone_are_not_compared():
+    asked = claim("difference", at={"bits": 1}, regime=Regime())
+    found = judged(table(lambda arm, axes: 0.95 - 0.9 * (axes["bits"] == 1)), asked)
+    assert found.unjudged == (1,)
+    assert found.verdict == "regime not reached"
+    assert "a side of the comparison has no trial" in found.sentence()
+
+
+def test_a_claim_is_found_by_its_id_or_stands_for_itself():
+    own = claim("order")
+    assert find(["A-i-neuron", own, "A-i-neuron", own]) == [CLAIMS["A-i-neuron"], own]
+    with pytest.raises(UsageError, match=r"claim 'A-i-neurons' is not known; did you mean A-i-neuron\?"):
+        find(["A-i-neurons"])
+    with pytest.raises(UsageError, match="two different claims have the id 'A-i-neuron'"):
+        find(["A-i-neuron", replace(own, id="A-i-neuron")])
+    with pytest.raises(UsageError, match="or a Claim, got 7"):
+        find([7])
+
+
+def test_every_claim_that_we_keep_can_be_asked_and_is_asked_by_a_study():
+    assert len(CLAIMS) == len(paper_a.CLAIMS), "an id stands twice"
+    for one in CLAIMS.values():
+        assert one.statistic in STATISTICS
+        assert one.control_rows is not None
+        assert one.expected in (1, -1)
+        assert one.rows.axis in ("", *AXES)
+        assert STATISTICS[one.statistic].kind != "correlation" or one.rows.x
+    assert {i for claims, _ in report.BEFORE.values() for i in claims} == set(CLAIMS)
+    assert {i for _, figures in report.BEFORE.values() for i in figures} | {"plain"} == set(FIGURES)
+
+
+def test_an_unknown_statistic_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match="statistic must be one of spearman, pearson, difference"):
+        judged(table(falls(0.1)), claim("kendall"))
+
+
+def test_the_studys_own_attack_has_its_back_end_in_its_name():
+    settings = {"attack_backend": "art", "attack": "pgd"}
+    asked = {"configuration": {"settings": settings}}
+    assert attack_name(asked, "configured") == "art/pgd"
+    assert attack_name(asked, "native/square") == "native/square"
+    assert attack_name(asked, "") is None
+    assert attack_name({"configuration": {"settings": {}}}, "configured") == "native/apgd"
+
+
+HELD = {"frobenius": (0.0, 1.0), "adversarial_ratio": (0.0,)}
+
+
+@pytest.mark.parametrize(
+    ("named", "held", "moved"),
+    [
+        ([("a", {"alpha": (0, 0.1), **HELD}), ("b", {"rank": (0, 8), **HELD})], [*HELD], ["alpha", "rank"]),
+        ([("a", {"alpha": (0, 0.1), "penalty": ("x", "y")}), ("b", {"rank": (0, 8)})], ["penalty"], ["alpha", "rank"]),
+        ([("u", HELD), ("s", {"bits": (4,), "finetune": ("standard",), **HELD}),
+          ("t", {"bits": (4,), "finetune": ("adversarial",), **HELD})], [*HELD], ["bits", "finetune"]),
+        ([("u", {"ascended_norm": ("linf",)}), ("v", {"ascended_norm": ("l2",)})], [], ["ascended_norm"]),
+        ([("a", {"alpha": (0, 0.1), "frobenius": (1.0,)}), ("b", {"rank": (0, 8), "frobenius": (0.0, 1.0)})],
+         ["frobenius"], ["alpha", "rank"]),
+        ([("only", {"adversarial_ratio": (0.0, 0.5)})], [], ["adversarial_ratio"]),
+        ([("only", {"bits": BITS, "frobenius": (0.0, 1.0)})], ["frobenius"], ["bits"]),
+        ([("only", {"bits": (4,)})], [], []),
+        ([], [], []),
+    ],
+)  # fmt: skip
+def test_what_the_arms_hold_and_what_they_move(named, held, moved):
+    asked = study(*named)
+    assert arms.held(asked) == held
+    assert arms.moved(asked) == moved
+
+
+def test_an_arm_may_say_what_it_is_about():
+    asked = study(("a", {"bits": (0, 4), "frobenius": (0.0, 1.0)}))
+    assert len(slices(asked)) == 2
+    asked["arms"][0]["about"] = ["bits", "frobenius"]
+    assert len(slices(asked)) == 1
+    assert arms.along(asked, asked["arms"][0]) == ["bits", "frobenius"]

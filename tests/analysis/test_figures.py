@@ -1,0 +1,160 @@
+"""Figures by id, the plain one of any study, and a report with a claim and a figure of one's own."""
+
+import json
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from analysis import figures, report
+from analysis.figures import plain
+from analysis.figures.drawing import level
+from study.spec.knobs import UsageError
+from study.store import results
+from tests.test_claims import BITS, MINE, OFF, claim, falls, study, table
+
+
+def titles(figure):
+    return [ax.get_title() for ax in figure.axes]
+
+
+def lines(ax):
+    """The curves of an axes: {label: ordinates}."""
+    return {c.get_label(): [round(float(v), 2) for v in c.lines[0].get_ydata()] for c in ax.containers}
+
+
+def test_the_plain_figure_has_a_row_per_moved_axis_and_a_curve_per_arm():
+    asked = study(("dense", {}), ("bits", {"bits": BITS}), ("ranks", {"rank": (0, 16, 4), "frobenius": (1.0,)}))
+    figure = plain.plain(table(lambda arm, axes: 0.9 - 0.01 * axes.get("bits", 0), asked, noise=0), asked, [])
+    bits, rank = figure.axes
+    assert (bits.get_xlabel(), rank.get_xlabel()) == ("bits", "rank of the hidden layers")
+    assert [t.get_text() for t in bits.get_xticklabels()] == ["0", "8", "4", "2", "1"]
+    assert [t.get_text() for t in rank.get_xticklabels()] == ["full", "16", "4"]
+    assert lines(bits) == {"dense": [0.9], "bits": [0.9, 0.82, 0.86, 0.88, 0.89]}
+    assert lines(rank) == {"dense": [0.9], "ranks": [0.9, 0.9, 0.9]}
+
+
+def test_the_plain_figure_shows_what_is_measured_and_leaves_out_the_rest():
+    frame = table(falls(0.1))
+    assert titles(plain.plain(frame, MINE, [])) == ["clean accuracy"]
+    robust = frame.assign(measure="robust_accuracy", norm="l2", eps=0.5)
+    asked = MINE | {"configuration": MINE["configuration"] | {"settings": {"judged_l2": 0.5, "judged_linf": 0.1}}}
+    if "attack" in frame:
+        robust["attack"] = "native/apgd"
+    both = plain.measures(pd.concat([frame, robust], ignore_index=True), asked)
+    assert list(both) == ["clean accuracy", "robust accuracy, l2 0.5"]
+
+
+def test_a_study_of_other_measures_shows_its_first_number_of_a_whole_net():
+    frame = table(falls(0.1)).assign(measure="operator_norm", norm="l2", split=None, layer="product")
+    inner = frame.assign(layer="layers.0", value=9.0)
+    steps = frame.assign(measure="train_loss", layer=None, norm=None, step=1.0)
+    assert titles(plain.plain(pd.concat([steps, inner, frame]), MINE, [])) == ["operator norm, product, l2"]
+    assert plain.plain(pd.concat([steps, inner]), MINE, []).axes, "nothing to draw is no error"
+
+
+@pytest.mark.parametrize(
+    ("axes", "label"),
+    [
+        ({"finetune": ("none", "standard")}, "finetune"),
+        ({"adversarial_ratio": (0.0, 0.5)}, "adversarial ratio"),
+        ({"bits": (4,)}, "arm"),
+        ({}, "arm"),
+    ],
+)
+def test_words_shares_and_a_single_point_can_be_drawn(axes, label):
+    asked = study(("one", axes))
+    figure = plain.plain(table(lambda arm, at: 0.5, asked), asked, [])
+    assert [ax.get_xlabel() for ax in figure.axes] == [label]
+
+
+def test_seeds_are_averaged_over_what_else_an_arm_moves():
+    """Two levels of rows removed at each seed: the mean of both stands at each number of bits, n = seeds."""
+    asked = study(("both", {"bits": (0, 4), "prune_ratio": (0.0, 0.5)}))
+    figure = plain.plain(table(lambda arm, axes: 0.8 - 0.4 * axes["prune_ratio"], asked, noise=0), asked, [])
+    assert [lines(ax) for ax in figure.axes] == [{"both": [0.7, 0.7]}, {"both": [0.8, 0.6]}]
+
+
+def test_levels_have_the_words_of_their_knob():
+    assert [level("rank", 0), level("rank", 8), level("alpha", 0.0), level("finetune", "none")] == [
+        "full", "8", "0", "none",
+    ]  # fmt: skip
+
+
+def written(folder, asked, frame):
+    """A results folder of a study and its table."""
+    folder.mkdir()
+    manifest = {"question": "Why?", "figure": "f", "version": "0", "commit": "", **asked}
+    manifest["configuration"] = manifest["configuration"] | {"data_digest": "d"}
+    (folder / "study.json").write_text(json.dumps(manifest))
+    for i, (_, rows) in enumerate(frame.groupby("trial", sort=False)):
+        records = rows.astype(object).where(rows.notna(), None).to_dict("records")
+        for r in records:
+            r |= {name: type(OFF[name])(r[name]) for name in OFF} | {"seed": int(r["seed"]), "trial": f"t{i}"}
+        results.publish_trial(folder, f"t{i}", records, {})
+    return folder
+
+
+def test_a_study_without_figures_or_claims_gets_a_plain_report(tmp_path):
+    folder = written(tmp_path / "out", MINE, table(falls(0.1)))
+    summary = report.write(folder)
+    assert summary.claims == []
+    assert [p.name for p in (folder / "figures").iterdir()] == ["plain.png"]
+    page = (folder / "report.html").read_text()
+    assert "planted" not in page
+    assert "Claims and verdicts" not in page
+    assert "95 % t intervals" in page
+
+
+def test_a_claim_and_a_figure_of_ones_own(tmp_path):
+    seen = []
+
+    def mine(frame, study, judgements):
+        seen.extend(j.claim.id for j in judgements)
+        return Figure()
+
+    folder = written(tmp_path / "out", MINE, table(falls(0.1)))
+    own = claim("difference", at={"bits": 1}, expected=-1, control=None)
+    summary = report.write(folder, claims=(own, "A-i-neuron"), figures=(("mine", "My own", mine), "plain"))
+    assert [(c["id"], c["verdict"], c["statement"]) for c in summary.claims] == [("mine", "supported", "It is so.")]
+    assert summary.claims[0]["value"] == pytest.approx(-0.4, abs=0.02)
+    assert seen == ["mine"]
+    assert sorted(p.name for p in (folder / "figures").iterdir()) == ["mine.png", "plain.png"]
+    page = (folder / "report.html").read_text()
+    assert "<h2>My own</h2>" in page
+    assert "A difference is taken within each seed" in page
+    assert "Spearman" not in page
+    assert "the study has no control" in page
+
+
+def test_study_json_names_the_claims_and_figures(tmp_path):
+    """The names in it hold, also where there are none, over those that folders of this study had before."""
+    old = MINE | {"configuration": MINE["configuration"] | {"study": "compression_levels"}}
+    assert [list(names) for names in report._named(old)] == [[], ["bytes"]]
+    folder = written(tmp_path / "out", old | {"claims": ["A-i-neuron"], "figures": []}, table(falls(0.1)))
+    assert report.write(folder).claims == [], "the study has no such arm"
+    assert "No claim can be asked about these trials yet" in (folder / "report.html").read_text()
+    assert [p.name for p in (folder / "figures").iterdir()] == ["plain.png"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"claims": ["A-i-neurons"]}, "did you mean A-i-neuron?"),
+        ({"figures": ["byte"]}, "did you mean bytes?"),
+        ({"figures": [("../x", "t", print)]}, "a file's name"),
+        ({"figures": [("x", "t")]}, "(id, title, function)"),
+    ],
+)
+def test_what_is_not_known_is_refused_before_anything_is_written(tmp_path, given, message):
+    folder = written(tmp_path / "out", MINE, table(falls(0.1)))
+    with pytest.raises(UsageError) as refused:
+        report.write(folder, **given)
+    assert message in str(refused.value)
+    assert sorted(p.name for p in folder.iterdir()) == ["study.json", "trials"]
+
+
+def test_figures_are_found_by_id():
+    (found,) = figures.find(["plain"])
+    assert found == ("plain", *figures.FIGURES["plain"])
+    assert set(figures.CAPTIONS) <= set(figures.FIGURES)
