@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 
 from analysis import figures as pictures
 from analysis import pareto
-from analysis.claims import Claim, find
+from analysis.claims import CLAIMS, Claim, find
 from analysis.claims.evidence import STATISTICS
-from analysis.claims.judge import Judgement, against_baseline, correlations, judge_all, start
+from analysis.claims.judge import Judgement, against_baseline, correlations, judge_all, start, statistic_of
 from analysis.figures import drawing
 from analysis.intervals import Interval
 from analysis.tables import slices
@@ -237,9 +237,18 @@ def _how(study: dict[str, Any], judgements: list[Judgement]) -> list[str]:
 
 
 def _named(study: dict[str, Any]) -> tuple[Iterable[str], Iterable[str]]:
-    """The ids of the claims and figures that a folder's study.json names, or that its study had before it did."""
+    """The ids of the claims and figures that a folder's study.json names, or that its study had before it did; those of
+    a user's own, which only their study brings along, are left out."""
     claims, drawn = BEFORE.get(study["configuration"]["study"], ((), PLAIN))
-    return study.get("claims", claims), study.get("figures", drawn)
+    asked, shown = study.get("claims", claims), study.get("figures", drawn)
+    return [c for c in asked if c in CLAIMS], [f for f in shown if f in pictures.FIGURES]
+
+
+def check(claims: Iterable[str | Claim], figures: Iterable[str | pictures.Own]) -> None:
+    """UsageError for an id that is not known, or a claim or figure that is none: before anything is trained."""
+    for claim in find(claims):
+        statistic_of(claim)
+    pictures.find(figures)
 
 
 def write(

@@ -16,11 +16,11 @@ from rich.console import Console
 from study import __version__
 from study.spec import datasets
 from study.spec.errors import UsageError, closest, without_secrets
-from study.store import mirror, places, results
+from study.store import layout, mirror, places, results
 from study.store.manifest import read_manifest
 from study.sweep import listing, runner
 from study.sweep import status as told
-from study.sweep.plan.catalogue import study_names
+from study.sweep.plan.catalogue import find_study, study_names
 from study.sweep.plan.job import seconds_from_environment
 from study.sweep.plan.request import Request, make_plan
 from study.sweep.worker.listener import Options
@@ -168,20 +168,31 @@ def report(
     """Write report.html of each results folder again from its table; compare several folders in one table."""
     if not directories:
         raise UsageError("which folder? give one or more results folders")
-    folders = [_results(directory)[0] for directory in directories]
+    found = [_results(directory) for directory in directories]
     if csv and (csv.is_dir() or not csv.resolve().parent.is_dir()):
         raise UsageError(f"--csv {csv}: give a file in a folder that exists")
     from analysis import report as reports
 
-    for directory, folder in zip(directories, folders, strict=True):
-        summary = reports.write(folder, directory, data_dir)
+    for directory, (folder, manifest) in zip(directories, found, strict=True):
+        summary = reports.write(folder, directory, data_dir, *_declared(manifest))
         mirror.push(places.at(directory), folder)
         out.print(summary.text(), markup=False)
-        out.print(f"Report: {folder / 'report.html'}", markup=False)
+        out.print(f"Report: {folder / layout.REPORT}", markup=False)
     if csv:
-        results.to_csv(results.read(*folders), csv)
+        results.to_csv(results.read(*(folder for folder, _ in found)), csv)
         out.print(f"Table:  {csv}", markup=False)
     return OK
+
+
+def _declared(manifest: dict[str, Any]) -> tuple[Any, Any]:
+    """The claims and figures of the study as it is now; None for both where it cannot be had any more: the report then
+    goes by the ids in study.json."""
+    try:
+        study = find_study(manifest.get("module") or manifest["configuration"]["study"])
+    except UsageError as error:
+        err.print(f"Note: {error}. Its own claims and figures are left out.", markup=False)
+        return None, None
+    return study.claims, study.figures
 
 
 @app.command

@@ -21,6 +21,7 @@ from analysis.claims.statistics import difference, pearson
 from analysis.intervals import MIN_SEEDS, Interval
 from analysis.tables import slices
 from study.spec.domains import Value
+from study.spec.errors import UsageError
 from study.spec.knobs import by_strength
 from study.spec.values import shown
 
@@ -163,11 +164,17 @@ def _control(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim) -> Int
     return STATISTICS[claim.statistic].take(_compared(frame, study, claim, rows, table, False), rows.axis)
 
 
+def statistic_of(claim: Claim) -> Statistic:
+    """The statistic that a claim names; UsageError where there is none of that name."""
+    if claim.statistic not in STATISTICS:
+        raise UsageError(f"claim {claim.id}: statistic must be one of {', '.join(STATISTICS)}, got {claim.statistic!r}")
+    return STATISTICS[claim.statistic]
+
+
 def judge(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim) -> Judgement | None:
     """The judgement of a claim on a table, or None where the study has no such arm or no finished trial of it."""
-    if claim.statistic not in STATISTICS:
-        raise ValueError(f"claim {claim.id}: statistic must be one of {', '.join(STATISTICS)}, got {claim.statistic!r}")
-    table, axis, asked = pairs(frame, study, claim), claim.rows.axis, STATISTICS[claim.statistic]
+    asked = statistic_of(claim)
+    table, axis = pairs(frame, study, claim), claim.rows.axis
     if table.empty:
         return None
     good, past = judged_values(table, axis, start(study, claim)) if axis else ([], [])

@@ -16,7 +16,7 @@ import pyarrow as pa
 from study.store import layout, mirror
 from study.store.places import Place, publish, replace
 from study.store.schema import AT as AT
-from study.store.schema import SCHEMA, opened
+from study.store.schema import MOVED, opened, schema_of
 from study.store.schema import Damaged as Damaged
 from study.store.schema import Newer as Newer
 from study.store.table import COLUMNS as COLUMNS
@@ -162,7 +162,8 @@ def read_study(folder: str | Path) -> dict[str, Any]:
 def read(*folders: str | Path) -> "pd.DataFrame":
     """The tidy table of one or more results folders, s3://BUCKET/PREFIX too, as a pandas DataFrame, failures included.
 
-    Columns: study, family, trial, seed, status (ok, diverged, failed), data, model, the axes, then the coordinates:
+    Columns: study, family, trial, seed, status (ok, diverged, failed), data, model, the axes (knobs that a study moves
+    beside them stand last, at its setting where another study holds them), then the coordinates:
     measure, attack (`native/apgd`), layer, norm, eps, kept, k (of top-k), draw (of a mask or sample), on (the data or
     class group measured, where it is not the trial's own), split, step, n, value, deterministic. What does not apply
     is null (None or NaN). A failed trial has one row with measure `failed`. Tables of earlier versions are read with
@@ -171,17 +172,24 @@ def read(*folders: str | Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    rows: list[dict[str, Any]] = []
+    parts: list[tuple[list[dict[str, Any]], Mapping[str, Any]]] = []
     for folder in map(mirror.local, folders):
         if not (folder / layout.STUDY).is_file():
-            raise FileNotFoundError(f"{folder} is not a folder of results: it has no study.json")
+            raise FileNotFoundError(f"{folder} is not a folder of results: it has no {layout.STUDY}")
         finished = scan(folder)
-        for trial in finished.values():
-            rows += trial.rows
-        for name, note in failures(folder).items():
-            if name not in finished:
-                rows.append({**note["identity"], "status": "failed", "measure": "failed", "value": math.nan})
-    table = pa.Table.from_pylist([{c: r.get(c) for c in COLUMNS} for r in rows], schema=SCHEMA)
+        rows = [r for trial in finished.values() for r in trial.rows]
+        failed = {"status": "failed", "measure": "failed", "value": math.nan}
+        rows += [{**n["identity"], **failed} for name, n in failures(folder).items() if name not in finished]
+        parts.append((rows, read_study(folder)["configuration"]["settings"]))
+    schema = schema_of(r for rows, _ in parts for r in rows)
+    table = pa.Table.from_pylist(
+        [
+            {c: r.get(c, settings.get(c) if c in MOVED else None) for c in schema.names}
+            for rows, settings in parts
+            for r in rows
+        ],
+        schema=schema,
+    )
     frame = table.to_pandas()
     frame["deterministic"] = frame["deterministic"].fillna(False).astype(bool)
     return pd.DataFrame(frame)

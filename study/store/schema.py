@@ -1,6 +1,7 @@
 """The columns of a trial's table, which only ever grow: those of this version, and what it makes of another's file."""
 
 import base64
+from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
 import pyarrow as pa
@@ -8,8 +9,9 @@ import pyarrow.parquet as pq
 
 from study import __version__
 from study.spec.errors import UsageError
-from study.spec.knobs import AXES
+from study.spec.knobs import AXES, SETTINGS
 
+TYPES = {int: pa.int64(), float: pa.float64(), str: pa.string()}
 IDENTITY = [
     ("study", pa.string()),
     ("family", pa.string()),
@@ -18,7 +20,7 @@ IDENTITY = [
     ("status", pa.string()),
     ("data", pa.string()),
     ("model", pa.string()),
-    *((name, {int: pa.int64(), float: pa.float64(), str: pa.string()}[knob.kind]) for name, knob in AXES.items()),
+    *((name, TYPES[knob.kind]) for name, knob in AXES.items()),
 ]
 COORDINATES = [
     ("measure", pa.string()),
@@ -38,6 +40,8 @@ COORDINATES = [
 ]
 SCHEMA = pa.schema([*IDENTITY, *COORDINATES])
 COLUMNS = SCHEMA.names
+# Columns of the tables of studies that move such a knob, and of no other.
+MOVED = {name: TYPES[knob.kind] for name, knob in SETTINGS.items() if not knob.several}
 AT = [name for name, _ in COORDINATES if name not in ("n", "value", "deterministic")]  # what tells two rows apart
 NEEDED = {"study", "family", "trial", "seed", "status", "measure", "value", "deterministic"}  # every version has these
 
@@ -50,9 +54,15 @@ class Newer(UsageError):
     """A result file with columns that this version does not know: a newer one wrote it. It is left as it is."""
 
 
+def schema_of(rows: Iterable[Mapping[str, Any]]) -> pa.Schema:
+    """The columns of a table: those of all, and the moved knobs that its rows name."""
+    named = {c for r in rows for c in r}
+    return pa.schema([*SCHEMA, *((name, kind) for name, kind in MOVED.items() if name in named)])
+
+
 def check(rows: list[dict[str, Any]]) -> None:
     """ValueError for a column that the table has not, and for two rows that nothing tells apart."""
-    if unknown := {c for r in rows for c in r} - set(COLUMNS):
+    if unknown := {c for r in rows for c in r} - {*COLUMNS, *MOVED}:
         raise ValueError(f"a row has no such columns: {', '.join(sorted(unknown))}; it has {', '.join(COLUMNS)}")
     seen = set()
     for r in rows:
@@ -71,7 +81,7 @@ def opened(stream: IO[bytes]) -> pq.ParquetFile:
     Columns are looked at before the digest, which a newer version may take in another way. A Parquet file of Arrow's
     has its columns twice: a name or type in which a bit was flipped is no newer version's.
     """
-    known = {f.name: f.type for f in SCHEMA}
+    known = {f.name: f.type for f in SCHEMA} | MOVED
     try:
         file = pq.ParquetFile(stream, page_checksum_verification=True)
         found, copy = file.schema_arrow, (file.metadata.metadata or {})[b"ARROW:schema"]

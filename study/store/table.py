@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from study.spec.knobs import AXES
 from study.store import upgrade
-from study.store.schema import COLUMNS, SCHEMA, Damaged, check, opened
+from study.store.schema import COLUMNS, Damaged, check, opened, schema_of
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,11 @@ def _text(value: Any) -> Any:
 
 
 def rows_digest(
-    rows: Iterable[Mapping[str, Any]], deterministic_only: bool = False, columns: Sequence[str] = COLUMNS
+    rows: Iterable[Mapping[str, Any]], deterministic_only: bool = False, columns: Sequence[str] | None = None
 ) -> str:
-    """sha256 over the decoded rows (over the deterministic ones alone where two runs are compared)."""
-    whole = hashlib.sha256()
+    """sha256 over the decoded rows (over the deterministic ones alone where two runs are compared), over the columns of
+    every table where none are given."""
+    whole, columns = hashlib.sha256(), COLUMNS if columns is None else columns
     for row in rows:
         if not deterministic_only or row["deterministic"]:
             whole.update(json.dumps([_text(row.get(c)) for c in columns]).encode() + b"\n")
@@ -45,10 +46,11 @@ def encode(rows: list[dict[str, Any]], provenance: Mapping[str, Any]) -> bytes:
     ValueError where two rows stand at equal coordinates (AT).
     """
     check(rows)
-    table = pa.Table.from_pylist([{c: r.get(c) for c in COLUMNS} for r in rows], schema=SCHEMA)
+    schema = schema_of(rows)
+    table = pa.Table.from_pylist([{c: r.get(c) for c in schema.names} for r in rows], schema=schema)
     footer = json.dumps(dict(provenance), sort_keys=True)
     metadata = {
-        "rows_sha256": rows_digest(table.to_pylist()),
+        "rows_sha256": rows_digest(table.to_pylist(), columns=schema.names),
         "provenance": footer,
         "provenance_sha256": hashlib.sha256(footer.encode()).hexdigest(),
     }
@@ -61,7 +63,7 @@ def decode(content: bytes) -> Finished:
     """The trial in Parquet bytes; Newer where it has columns of a newer version, Damaged where it is not as written.
 
     The digest is over the columns of the file. Those that did not exist when it was written are then null, an axis
-    stands at its default, and attacks are named (study.upgrade).
+    stands at its default, and attacks are named (store/upgrade.py).
     """
     file = opened(io.BytesIO(content))
     try:
@@ -77,4 +79,5 @@ def decode(content: bytes) -> Finished:
     provenance = json.loads(footer)
     if "attack" not in table.schema.names:
         rows = upgrade.name_attacks(rows, provenance.get("configuration", {}))
-    return Finished([{c: r.get(c, AXES[c].default if c in AXES else None) for c in COLUMNS} for r in rows], provenance)
+    absent = {c: AXES[c].default if c in AXES else None for c in COLUMNS}
+    return Finished([absent | r for r in rows], provenance)

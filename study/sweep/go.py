@@ -225,7 +225,8 @@ def finish(
     uri = tracker.uri
     address = _short(plan.place) if isinstance(plan.place, Path) else str(plan.place)
     data = datasets.folder(plan.data, plan.data_dir)
-    summary = reports.write(plan.folder, address, _short(Path(data)) if data else "")
+    data_dir = _short(Path(data)) if data else ""
+    summary = reports.write(plan.folder, address, data_dir, plan.study.claims, plan.study.figures)
     if not report.out_of_time:  # a search that goes on has another front
         keep_models(plan, [model["trial"] for model in summary.front if model["weights"]], tracker, err)
     if switches.json:

@@ -13,8 +13,10 @@ from study.sweep.worker.monitor import gpu_count
 
 def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
     """UsageError for all that would fail later: tracking store, Ray address, GPU, data, model, output folder."""
+    from analysis import report
     from study import tracking
 
+    report.check(plan.study.claims, plan.study.figures)
     tracking.check_uri(uri)
     if address and not in_process:
         check_reachable(address)

@@ -3,63 +3,16 @@
 import math
 from dataclasses import replace
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from analysis import arms, report
-from analysis.claims import CLAIMS, Claim, Control, Regime, Rows, Term, find, judge, paper_a
+from analysis.claims import CLAIMS, Regime, Rows, find, judge, paper_a
 from analysis.claims.evidence import STATISTICS
-from analysis.claims.pairs import attack_name
 from analysis.figures import FIGURES
-from analysis.tables import slices
-from study.spec.knobs import AXES, UsageError
-from study.store import results
-
-OFF = {name: knob.default for name, knob in AXES.items()}
-ACCURACY = Term(measure="clean_accuracy", split="test")
-BITS = (0, 8, 4, 2, 1)
-
-
-def study(*named, **more):
-    """study.json of arms given as (name, axes)."""
-    return {
-        "configuration": {"study": "mine", "data": "digits", "model": "fcn", "settings": {}},
-        "arms": [{"name": name, "family": "pareto", "axes": axes} for name, axes in named],
-        "axes_off": OFF, "seeds": list(range(6)), "trials": [],
-    } | more  # fmt: skip
-
-
-MINE = study(("bits", {"bits": BITS}), ("tuned", {"bits": BITS, "finetune": ("standard",)}))
-
-
-def table(value, asked=MINE, seeds=6, noise=0.01):
-    """Every point of a study at some seeds, its clean accuracy value(arm name, axes) and a little noise."""
-    random, rows = np.random.default_rng(0), {}
-    for arm in asked["arms"]:
-        points = [{}]
-        for axis, values in arm["axes"].items():
-            points = [p | {axis: v} for p in points for v in values]
-        for point in points:
-            for seed in range(seeds):
-                name = f"{point}{seed}"
-                identity = {"trial": name, "seed": seed, "status": "ok", "family": "pareto", "deterministic": True}
-                number = value(arm["name"], point) + noise * random.standard_normal()
-                rows[name] = identity | OFF | point | {"measure": "clean_accuracy", "split": "test", "value": number}
-    return pd.DataFrame(rows.values()).reindex(columns=results.COLUMNS)
-
-
-def claim(statistic, *others, arm="bits", axis="bits", at=None, **more):
-    """A claim about clean accuracy, whose control is the first arm's most compressed level."""
-    rows = Rows(arm=arm, y=ACCURACY, axis=axis, at=at or {})
-    control = Control(words="w", arm="tuned", axis="bits", at={"bits": 1} if at else {})
-    given = {"id": "mine", "source": "me", "quote": "It is so.", "control": control, "regime": Regime(clean=False)}
-    return Claim(rows=rows, statistic=statistic, against=others, **(given | more))
-
-
-def falls(step):
-    """Clean accuracy that falls by `step` from level to level of the bits."""
-    return lambda arm, axes: 0.9 - step * BITS.index(axes["bits"])
+from analysis.tables import attack_of, slices
+from study.spec.errors import UsageError
+from study.spec.knobs import AXES
+from tests.claim_cases import ACCURACY, BITS, MINE, claim, falls, study, table
 
 
 def judged(frame, asked, on=MINE):
@@ -177,17 +130,17 @@ def test_every_claim_that_we_keep_can_be_asked_and_is_asked_by_a_study():
 
 
 def test_an_unknown_statistic_is_refused_with_those_there_are():
-    with pytest.raises(ValueError, match="statistic must be one of spearman, pearson, difference"):
+    with pytest.raises(UsageError, match="statistic must be one of spearman, pearson, difference"):
         judged(table(falls(0.1)), claim("kendall"))
 
 
 def test_the_studys_own_attack_has_its_back_end_in_its_name():
     settings = {"attack_backend": "art", "attack": "pgd"}
     asked = {"configuration": {"settings": settings}}
-    assert attack_name(asked, "configured") == "art/pgd"
-    assert attack_name(asked, "native/square") == "native/square"
-    assert attack_name(asked, "") is None
-    assert attack_name({"configuration": {"settings": {}}}, "configured") == "native/apgd"
+    assert attack_of(asked, "configured") == "art/pgd"
+    assert attack_of(asked, "native/square") == "native/square"
+    assert attack_of(asked, "") is None
+    assert attack_of({"configuration": {"settings": {}}}, "configured") == "native/apgd"
 
 
 HELD = {"frobenius": (0.0, 1.0), "adversarial_ratio": (0.0,)}

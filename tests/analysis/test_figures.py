@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from analysis import figures, report
 from analysis.figures import plain
 from analysis.figures.drawing import level
-from study.spec.knobs import UsageError
+from study.spec.errors import UsageError
 from study.store import results
-from tests.test_claims import BITS, MINE, OFF, claim, falls, study, table
+from tests.claim_cases import BITS, MINE, OFF, claim, falls, study, table
 
 
 def titles(figure):

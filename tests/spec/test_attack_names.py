@@ -7,23 +7,22 @@ import pytest
 
 from analysis.tables import attack_of, per_trial, select
 from study.spec import names, objectives
+from study.spec.attack_names import REVISIONS, attack_name
 from study.spec.config import Robustness
 from study.spec.errors import UsageError
 from study.spec.identity import canonical
-from study.spec.knobs import ATTACKS
 from study.store import results
 from study.store.upgrade import name_attacks
-from study.sweep.plan.request import Request, make
+from study.sweep.plan.request import Request, make_plan
 from study.trial.measures.robustness import names_of
 
 SMOKE = Request(study="compressibility_sweep", preset="smoke")
 
 
 def test_an_attack_says_its_back_end_and_from_the_second_on_its_revision():
-    assert names.attack_name("native", "apgd") == names.attack_name("native", "apgd", 1) == "native/apgd"
-    assert names.attack_name("native", "apgd", 2) == "native/apgd@2"
-    assert names.attack_name("art", "square") == "art/square"
-    assert set(names.REVISIONS) == set(ATTACKS), "every attack that can be asked for has a revision"
+    assert attack_name("native", "apgd") == attack_name("native", "apgd", 1) == "native/apgd"
+    assert attack_name("native", "apgd", 2) == "native/apgd@2"
+    assert attack_name("art", "square") == "art/square"
 
 
 @pytest.mark.parametrize(
@@ -45,34 +44,34 @@ def test_flat_names_leave_the_usual_attack_out(row, name):
 
 
 def test_no_two_attacks_on_one_net_share_a_flat_name():
-    every = [names.attack_name(b, a, r) for b in ("native", "art") for a in ATTACKS for r in (1, 2)]
+    every = [attack_name(b, a, r) for b in ("native", "art") for a in REVISIONS for r in (1, 2)]
     for measure in ("robust_accuracy", "loss_gap"):
         found = {names.metric_name({"measure": measure, "norm": "l2", "eps": 0.5, "attack": a}) for a in every}
         assert len(found) == len(every)
 
 
 def test_a_raised_revision_is_another_trial_and_another_name(monkeypatch):
-    plan = make(SMOKE)
+    plan = make_plan(SMOKE)
     assert all("revision" not in str(canonical(m)) for j in plan.jobs.values() for m in j.trial.measures)
-    monkeypatch.setitem(names.REVISIONS, "apgd", 2)
-    raised = make(SMOKE)
+    monkeypatch.setitem(REVISIONS, "apgd", 2)
+    raised = make_plan(SMOKE)
     assert not set(plan.jobs) & set(raised.jobs)
     (one, *_) = [m for m in next(iter(raised.jobs.values())).trial.measures if isinstance(m, Robustness)]
     assert names_of(one) == {"own": "native/apgd@2", "pgd": "native/pgd", "square": "native/square"}
     assert raised.configuration()["revisions"] == {"revision": 2}, "a folder of before is not gone on with"
     assert objectives.selector("robust_accuracy", raised.settings)["attack"] == "native/apgd@2"
-    art = make(dataclasses.replace(SMOKE, overrides={"attack_backend": "art"}))
+    art = make_plan(dataclasses.replace(SMOKE, overrides={"attack_backend": "art"}))
     assert "revisions" not in art.configuration(), "the toolbox has its own versions"
 
 
 def test_an_attack_beside_the_configured_one_counts_where_it_is_used(monkeypatch):
-    before = {a: make(dataclasses.replace(SMOKE, overrides={"audit_queries": a})) for a in ("0", "20")}
-    monkeypatch.setitem(names.REVISIONS, "square", 2)
-    after = {a: make(dataclasses.replace(SMOKE, overrides={"audit_queries": a})) for a in ("0", "20")}
+    before = {a: make_plan(dataclasses.replace(SMOKE, overrides={"audit_queries": a})) for a in ("0", "20")}
+    monkeypatch.setitem(REVISIONS, "square", 2)
+    after = {a: make_plan(dataclasses.replace(SMOKE, overrides={"audit_queries": a})) for a in ("0", "20")}
     assert set(before["0"].jobs) == set(after["0"].jobs)
     assert not set(before["20"].jobs) & set(after["20"].jobs)
-    monkeypatch.setitem(names.REVISIONS, "pgd", 2)
-    assert not set(before["0"].jobs) & set(make(SMOKE).jobs), "the loss gap is PGD's"
+    monkeypatch.setitem(REVISIONS, "pgd", 2)
+    assert not set(before["0"].jobs) & set(make_plan(SMOKE).jobs), "the loss gap is PGD's"
 
 
 def test_a_trial_of_another_revision_cannot_be_measured_again(monkeypatch):
@@ -80,7 +79,7 @@ def test_a_trial_of_another_revision_cannot_be_measured_again(monkeypatch):
 
     config = Robustness(norm="linf", eps=(0.1,), backend="native")
     _check_revisions("t", config)
-    monkeypatch.setitem(names.REVISIONS, "apgd", 2)
+    monkeypatch.setitem(REVISIONS, "apgd", 2)
     with pytest.raises(UsageError, match=r"trial t was attacked by native/apgd, and this version has native/apgd@2"):
         _check_revisions("t", config)
     _check_revisions("t", dataclasses.replace(config, revision=2))
@@ -89,7 +88,7 @@ def test_a_trial_of_another_revision_cannot_be_measured_again(monkeypatch):
 
 def test_square_is_no_second_opinion_on_itself():
     with pytest.raises(UsageError, match="no second opinion on attack=square"):
-        make(dataclasses.replace(SMOKE, overrides={"attack": "square", "audit_queries": "20"}))
+        make_plan(dataclasses.replace(SMOKE, overrides={"attack": "square", "audit_queries": "20"}))
 
 
 OLD = [

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from study.store import layout, results
+from study.store import layout, results, schema
+from study.store import table as tables
 from tests.folders import rows
 
 
@@ -45,13 +46,25 @@ def test_rows_that_are_not_deterministic_may_differ(tmp_path, caplog):
 def test_a_file_from_before_an_axis_was_added_is_read_at_the_axis_default(monkeypatch):
     old = [c for c in results.COLUMNS if c not in ("frobenius", "ascended_norm")]
     with monkeypatch.context() as patch:
-        patch.setattr(results, "COLUMNS", old)
-        patch.setattr(results, "SCHEMA", pa.schema([f for f in results.SCHEMA if f.name in old]))
-        patch.setattr(results.rows_digest, "__defaults__", (False, old))
+        patch.setattr(tables, "COLUMNS", old)
+        patch.setattr(schema, "SCHEMA", pa.schema([f for f in schema.SCHEMA if f.name in old]))
         content = results.encode(rows(), {})
     back = results.decode(content)
     assert [r["value"] for r in back.rows] == [0.5, 1.5, 2.5]
     assert {(r["frobenius"], r["ascended_norm"]) for r in back.rows} == {(1.0, "")}
+
+
+def test_a_knob_that_a_study_moves_is_a_column_of_its_tables_alone(tmp_path):
+    for folder, moved in (("moves", {"width": 32}), ("holds", {})):
+        results.publish_trial(tmp_path / folder, "t", [r | moved for r in rows()], {})
+        settings = {"settings": {"width": 200, "epochs": 2}}
+        study = {"configuration": settings, "arms": [], "seeds": [0], "trials": ["t"]}
+        (tmp_path / folder / "study.json").write_text(json.dumps(study))
+    assert "width" not in results.read_trial(layout.trial_path(tmp_path / "holds", "t")).rows[0]
+    assert list(results.read(tmp_path / "holds").columns) == results.COLUMNS
+    both = results.read(tmp_path / "moves", tmp_path / "holds")
+    assert list(both.columns) == [*results.COLUMNS, "width"]
+    assert both["width"].tolist() == [32] * 3 + [200] * 3, "a study that holds it has it at its setting"
 
 
 def rewritten(content, change):
