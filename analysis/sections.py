@@ -1,0 +1,161 @@
+"""What the report says beside its figures: verdicts, differences, checks, the front, failures, as plain data."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis import pareto
+from analysis.claims.evidence import STATISTICS
+from analysis.claims.judge import Judgement, against_baseline, correlations, start
+from analysis.figures import drawing
+from analysis.intervals import Interval
+from analysis.tables import slices
+from study.store import layout, results
+
+
+def verdict(judgement: Judgement) -> dict[str, Any]:
+    found = judgement.statistic
+    return {
+        "id": judgement.claim.id,
+        "source": judgement.claim.source,
+        "at": judgement.at,
+        "verdict": judgement.verdict,
+        "statistic": STATISTICS[judgement.claim.statistic].words,
+        "value": _finite(found.value),
+        "low": _finite(found.low),
+        "high": _finite(found.high),
+        "seeds": found.n,
+        "points": judgement.points,
+        "control_detected": judgement.control_detected,
+        "control_value": _finite(judgement.control.value),
+        "statement": judgement.claim.quote,
+        "number": judgement.number(),
+        "reasons": list(judgement.reasons),
+        "sentence": judgement.sentence(),
+    }
+
+
+def _direction(difference: Interval) -> str:
+    if math.isnan(difference.low):
+        return "too few seeds"
+    return "lower" if difference.high < 0 else "higher" if difference.low > 0 else "no difference shown"
+
+
+def where(frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judgement]) -> list[dict[str, Any]]:
+    """Where compressibility lowers RA/SA and where it does not: paired differences to the baseline."""
+    tables = []
+    parts = dict(slices(study))
+    for judgement in correlations(judgements, y="relative_robust_accuracy"):
+        claim, asked, norm = judgement.claim, judgement.claim.rows, judgement.claim.rows.y.norm
+        if not (claim.regime.structure and asked.axis and norm):
+            continue
+        rows = [
+            {
+                "level": drawing.level(asked.axis, value),
+                "eps": f"{eps:.2f}",
+                "difference": d.text(),
+                "word": _direction(d),
+            }
+            for value, eps, d in against_baseline(frame, parts[judgement.at], claim)
+            if value != start(study, claim)
+        ]
+        budget = drawing.budget(study["configuration"]["settings"][f"judged_{norm}"], norm)
+        tables.append(
+            {
+                "arm": asked.arm,
+                "at": judgement.at,
+                "axis": asked.axis,
+                "norm": f"{drawing.NORM[norm]} {budget}",
+                "rows": rows,
+            }
+        )
+    return tables
+
+
+def checks(frame: pd.DataFrame) -> list[str]:
+    """What the checks for gradient masking found over the finished nets, a sentence each."""
+    table = frame[frame["status"] == "ok"]
+
+    def values(measure: str) -> pd.Series:
+        return table.loc[table["measure"] == measure, "value"]
+
+    out = []
+    if len(zero := values("zero_gradient_share")):
+        out.append(f"Images without any gradient at the clean point: at most {100 * zero.max():.1f} % in a net.")
+    if len(monotone := values("loss_monotone")):
+        out.append(f"Worst loss grows with eps: in {int(monotone.sum())} of {len(monotone)} nets and norms.")
+    if len(agrees := values("zero_eps_agrees")):
+        out.append(f"At eps = 0 the attack gives clean accuracy: in {int(agrees.sum())} of {len(agrees)}.")
+    if len(flags := values("audit_flag")):
+        out.append(
+            f"The attack without gradients (Square) beat the one with them in {int(flags.sum())} of {len(flags)}."
+        )
+    elif len(zero):
+        out.append("No attack without gradients was asked for (--set audit_queries=1000 does).")
+    return out
+
+
+def front(
+    folder: Path, frame: pd.DataFrame, study: dict[str, Any], address: str, data_dir: str
+) -> list[dict[str, Any]]:
+    """The models of a search's front, which is written to front.csv; nothing for a sweep of a grid."""
+    if "search" not in study:
+        return []
+    table = pareto.models(folder, frame, study, address, data_dir)
+    results.replace(folder / layout.FRONT, table.to_csv(index=False).encode())
+    return [_model(row, study) for _, row in table.iterrows()]
+
+
+def _model(row: pd.Series, study: dict[str, Any]) -> dict[str, Any]:
+    """One model of the front, in words and in numbers."""
+    off = study["axes_off"]
+    moved = [f"{a} {v if isinstance(v, str) else f'{v:.3g}'}" for a, v in row.items() if a in off and v != off[a]]
+    numbers = {
+        o["name"]: Interval(row[o["name"]], row[f"{o['name']}_low"], row[f"{o['name']}_high"], int(row["n"]))
+        for o in pareto.objectives(study)
+    }
+    return {
+        "trial": row["trial"],
+        "knobs": ", ".join(moved) or "everything off",
+        "weights": row["weights"],
+        "text": ", ".join(f"{name} {_number(name, found)}" for name, found in numbers.items()),
+        "objectives": {
+            name: {"value": i.value, "low": _finite(i.low), "high": _finite(i.high), "n": i.n}
+            for name, i in numbers.items()
+        },
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _number(name: str, found: Interval) -> str:
+    """A share with its interval, a cost that is the same at every seed without."""
+    if name.endswith("accuracy"):
+        return found.text()
+    spread = f" [{found.low:.4g}, {found.high:.4g}]" if found.high > found.low else ""
+    return f"{found.value:.6g}{spread}"
+
+
+def failed(frame: pd.DataFrame, folder: Path) -> list[dict[str, Any]]:
+    notes = results.failures(folder)
+    names = frame.loc[frame["status"] == "failed", "trial"].unique()
+    return [{"trial": n, "cause": notes[n]["cause"], "attempts": notes[n]["attempts"]} for n in names if n in notes]
+
+
+def how(study: dict[str, Any], judgements: list[Judgement]) -> list[str]:
+    """How the verdicts came about, a sentence each: the statistics that were taken, and the controls that there are."""
+    if not judgements:
+        return []
+    out = list(dict.fromkeys(STATISTICS[j.claim.statistic].explained for j in judgements))
+    rule = "A claim is supported, or opposite, where the interval lies on one side of zero"
+    arms = {arm["name"] for arm in study["arms"]}
+    there = [j.claim for j in judgements if j.claim.control_rows and j.claim.control_rows.arm in arms]
+    controls = dict.fromkeys((c.control.name, c.control.words) for c in there if c.control)
+    if not controls:
+        return [*out, f"{rule}; “not supported” is never said, for the study has no control."]
+    said = "; or ".join(f"the {name}, {words}, is detected by the same pipeline" for name, words in controls)
+    return [*out, f"{rule}; “not supported” is said only where {said}."]
