@@ -5,9 +5,8 @@ from typing import Any
 
 from study.spec.domains import Choice, Domain
 from study.spec.errors import UsageError, closest
-from study.spec.expand import JUDGED
 from study.spec.families import FAMILIES
-from study.spec.knobs import AXES, KNOBS, SEARCH, SETTINGS, takes
+from study.spec.knobs import AXES, KNOBS, SEARCH, SETTINGS, WHOLE, takes
 from study.spec.names import source_name
 from study.spec.recipes import PREFIXES
 from study.spec.studies import Arm, Preset, Search, Study
@@ -65,7 +64,7 @@ def _arm(arm: Arm, where: str) -> None:
     _family(arm.family, where)
     for axis, values in arm.axes.items():
         _known(axis, KNOBS, where)
-        if axis in JUDGED or KNOBS[axis].several:
+        if axis in WHOLE:
             raise UsageError(f"{where}: {axis} is of the whole study and no axis")
         if arm.family not in KNOBS[axis].families:
             raise UsageError(f"{where}: the family {arm.family} does not take {axis}; it takes {_list(arm.family)}")
@@ -102,7 +101,7 @@ def _search(search: Search, where: str) -> None:
         if name in KNOBS:
             if search.family not in KNOBS[name].families:
                 raise UsageError(f"{where}: the family {search.family} does not take {name}; {_list(search.family)}")
-            if name in PREFIXES or KNOBS[name].several or name in JUDGED:
+            if name in PREFIXES or name in WHOLE:
                 raise UsageError(f"{where}: {name} is of the whole study; a search cannot choose it")
             _values(name, domain.values if isinstance(domain, Choice) else (domain.low, domain.high), where)
         elif not isinstance(domain, Choice):

@@ -7,13 +7,11 @@ from typing import Any
 
 from study.spec.domains import Choice, Domain, Value, asked, holds
 from study.spec.errors import UsageError, closest
-from study.spec.knobs import AXES, KNOBS, SEARCH, SETTINGS, off
+from study.spec.knobs import AXES, KNOBS, SEARCH, SETTINGS, WHOLE, off
 from study.spec.objectives import OBJECTIVES
 from study.spec.recipes import parts
 from study.spec.studies import Point, Preset, Search
 from study.spec.values import Knob, parse_value
-
-JUDGED = ("judged_linf", "judged_l2")  # of the whole study: a level of its own would be judged by itself
 
 
 def settings_for(preset: Preset, data: str) -> dict[str, Any]:
@@ -62,7 +60,7 @@ def _moved(preset: Preset, name: str, values: tuple[Value, ...]) -> Preset:
     """The preset with an axis at these values: of the arms that have it, or of all whose family takes it."""
     have = [arm.name for arm in preset.arms if name in arm.axes]
     have = have or [arm.name for arm in preset.arms if arm.family in KNOBS[name].families]
-    if name in JUDGED or preset.search or not have:
+    if name in WHOLE or preset.search or not have:
         raise UsageError(f"--set {name}: one value is accepted, {len(values)} were given; it is not an axis here")
     arms = (replace(a, axes={**a.axes, name: values}) if a.name in have else a for a in preset.arms)
     return replace(preset, arms=tuple(arms))

@@ -112,6 +112,8 @@ KNOBS: dict[str, Knob] = {
 # The knobs that are columns of every table, and the others: columns of the tables of studies that move them.
 AXES: dict[str, Knob] = {name: knob for name, knob in KNOBS.items() if knob.column}
 SETTINGS: dict[str, Knob] = {name: knob for name, knob in KNOBS.items() if not knob.column}
+# Of the whole study, and no axis: what its numbers are taken by.
+WHOLE = {"judged_linf", "judged_l2", "attack", "attack_backend", *(n for n, k in KNOBS.items() if k.several)}
 
 SAMPLERS = ("tpe", "nsga2", "qmc", "random")
 

@@ -172,7 +172,7 @@ def read(*folders: str | Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    parts: list[tuple[list[dict[str, Any]], Mapping[str, Any]]] = []
+    parts: list[tuple[Path, list[dict[str, Any]]]] = []
     for folder in map(mirror.local, folders):
         if not (folder / layout.STUDY).is_file():
             raise FileNotFoundError(f"{folder} is not a folder of results: it has no {layout.STUDY}")
@@ -180,16 +180,15 @@ def read(*folders: str | Path) -> "pd.DataFrame":
         rows = [r for trial in finished.values() for r in trial.rows]
         failed = {"status": "failed", "measure": "failed", "value": math.nan}
         rows += [{**n["identity"], **failed} for name, n in failures(folder).items() if name not in finished]
-        parts.append((rows, read_study(folder)["configuration"]["settings"]))
-    schema = schema_of(r for rows, _ in parts for r in rows)
-    table = pa.Table.from_pylist(
-        [
-            {c: r.get(c, settings.get(c) if c in MOVED else None) for c in schema.names}
-            for rows, settings in parts
-            for r in rows
-        ],
-        schema=schema,
-    )
+        parts.append((folder, rows))
+    schema = schema_of(r for _, rows in parts for r in rows)
+    moved = [c for c in schema.names if c in MOVED]
+    filled = []
+    for folder, rows in parts:
+        settings = read_study(folder)["configuration"]["settings"] if moved else {}
+        absent = dict.fromkeys(schema.names) | {c: settings.get(c) for c in moved}
+        filled += [absent | r for r in rows]
+    table = pa.Table.from_pylist(filled, schema=schema)
     frame = table.to_pandas()
     frame["deterministic"] = frame["deterministic"].fillna(False).astype(bool)
     return pd.DataFrame(frame)

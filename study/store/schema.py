@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from study import __version__
 from study.spec.errors import UsageError
-from study.spec.knobs import AXES, SETTINGS
+from study.spec.knobs import AXES, SETTINGS, WHOLE
 
 TYPES = {int: pa.int64(), float: pa.float64(), str: pa.string()}
 IDENTITY = [
@@ -41,7 +41,7 @@ COORDINATES = [
 SCHEMA = pa.schema([*IDENTITY, *COORDINATES])
 COLUMNS = SCHEMA.names
 # Columns of the tables of studies that move such a knob, and of no other.
-MOVED = {name: TYPES[knob.kind] for name, knob in SETTINGS.items() if not knob.several}
+MOVED = {name: TYPES[knob.kind] for name, knob in SETTINGS.items() if name not in WHOLE}
 AT = [name for name, _ in COORDINATES if name not in ("n", "value", "deterministic")]  # what tells two rows apart
 NEEDED = {"study", "family", "trial", "seed", "status", "measure", "value", "deterministic"}  # every version has these
 
