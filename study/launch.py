@@ -5,7 +5,6 @@ Imports neither torch nor Ray until a sweep really starts.
 
 import errno
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,10 +14,10 @@ from rich.console import Console
 
 from study import __version__
 from study.spec import datasets
-from study.spec.errors import UsageError, closest, without_secrets
+from study.spec.errors import UsageError, closest
 from study.store import layout, mirror, places, results
 from study.store.manifest import read_manifest
-from study.sweep import listing, runner
+from study.sweep import listing, runner, typed
 from study.sweep import status as told
 from study.sweep.plan.catalogue import find_study, study_names
 from study.sweep.plan.job import seconds_from_environment
@@ -27,7 +26,7 @@ from study.sweep.worker.listener import Options
 
 OK, UNEXPECTED, USAGE, FAILED_TRIALS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE}
-MOST_SEEDS, LARGEST_SEED = 1000, 2**31 - 1
+
 
 app = App(
     name="study",
@@ -87,24 +86,25 @@ def sweep(
     if not study:
         raise UsageError(f"which study? Studies: {', '.join(study_names())}. Or --list, or --help.")
     options = Options(
-        cpus_per_trial=_positive("--cpus-per-trial", cpus_per_trial),
-        max_concurrent=int(_positive("--max-concurrent", max_concurrent, zero=True)),
-        time_budget=_duration(time_budget),
+        cpus_per_trial=typed.positive("--cpus-per-trial", cpus_per_trial),
+        max_concurrent=int(typed.positive("--max-concurrent", max_concurrent, zero=True)),
+        time_budget=typed.seconds(time_budget),
         hang_seconds=seconds_from_environment("STUDY_HANG_SECONDS", Options.hang_seconds),
     )
+    gpus = None if gpus_per_trial is None else typed.positive("--gpus-per-trial", gpus_per_trial, zero=True)
     request = Request(
         study=study,
         preset=preset,
-        overrides=_overrides(set_),
-        seeds=_seeds(seeds),
+        overrides=typed.overrides(set_),
+        seeds=typed.seeds(seeds),
         data=data,
         data_dir=data_dir or os.environ.get("STUDY_DATA", "data"),
         model=model,
-        output=output or _default_output(study, preset),
+        output=output or typed.default_output(study, preset),
         cpus_per_trial=cpus_per_trial,
         search_storage=search_storage,
         warm_start=tuple(part.strip() for part in warm_start.split(",") if part.strip()),
-        gpus_per_trial=None if gpus_per_trial is None else _positive("--gpus-per-trial", gpus_per_trial, zero=True),
+        gpus_per_trial=gpus,
     )
     address = address or os.environ.get("RAY_ADDRESS", "")
     plan = make_plan(request, need_data=not (dry_run or download or cluster), need_warm_start=not cluster)
@@ -134,7 +134,7 @@ def sweep(
             tracking_uri=tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", ""),
             json=json_,
         ),
-        again(sys.argv[1:]),
+        typed.again(sys.argv[1:]),
         out,
         err,
     )
@@ -216,61 +216,6 @@ def evaluate(
     return OK if found.equal else UNEXPECTED
 
 
-def _default_output(study: str, preset: str) -> str:
-    """STUDY_OUTPUT/STUDY-PRESET where the environment names a folder or an S3 prefix for all sweeps; else nothing."""
-    root = os.environ.get("STUDY_OUTPUT", "").rstrip("/")
-    return f"{root}/{study.replace('-', '_')}-{preset}" if root else ""
-
-
-def again(argv: list[str]) -> str:
-    """The command that goes on with an interrupted sweep."""
-    words = ["python", "-m", "study.launch", *argv, *([] if "--resume" in argv else ["--resume"])]
-    return shlex.join(map(without_secrets, words))
-
-
-def _positive(name: str, number: float, zero: bool = False) -> float:
-    if not (number > 0 or (zero and number == 0)) or number == float("inf"):
-        raise UsageError(f"{name} must be {'at least' if zero else 'above'} 0, got {number}")
-    return number
-
-
-def _overrides(items: tuple[str, ...]) -> dict[str, str]:
-    parts = dict(item.partition("=")[::2] for item in items)
-    for item in items:
-        if "=" not in item:
-            raise UsageError(f"--set {item!r} is not accepted; write --set AXIS=V1,V2")
-    return parts
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    if not text:
-        return ()
-    try:
-        numbers = [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        numbers = []
-    count = len(numbers) == 1 and "," not in text
-    if not numbers or min(numbers) < (1 if count else 0) or max(numbers) > (MOST_SEEDS if count else LARGEST_SEED):
-        raise UsageError(
-            f"--seeds {text[:40]!r} is not accepted; give how many (5; at most {MOST_SEEDS}) "
-            f"or which ones (0,3,7; each at most {LARGEST_SEED})"
-        )
-    return tuple(range(numbers[0])) if count else tuple(dict.fromkeys(numbers))
-
-
-def _duration(text: str) -> float:
-    if not text:
-        return 0.0
-    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1].lower())
-    try:
-        seconds = float(text[:-1] if unit else text) * (unit or 1)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise UsageError(f"--time-budget {text!r} is not accepted; give 90s, 10m or 2h")
-    return seconds
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status (0, 1, 2, 3, 130 or 143)."""
     try:
@@ -281,7 +226,7 @@ def main(argv: list[str] | None = None) -> int:
     except UsageError as error:
         err.print(f"study: {error}", markup=False, style="red" if err.is_terminal else None)
     except places.Unavailable as error:
-        err.print(f"study: {error}; what is finished stays. Go on with: {again(sys.argv[1:])}", markup=False)
+        err.print(f"study: {error}; what is finished stays. Go on with: {typed.again(sys.argv[1:])}", markup=False)
         return UNEXPECTED
     except OSError as error:
         if error.errno not in OF_THE_DISK:
@@ -289,7 +234,7 @@ def main(argv: list[str] | None = None) -> int:
         where = error.filename or "the results folder"
         full = f"the disk of {where} is full; free some space and go on with"
         other = f"{where}: {error.strerror}; what is finished stays. Go on with"
-        err.print(f"study: {full if error.errno == errno.ENOSPC else other}: {again(sys.argv[1:])}", markup=False)
+        err.print(f"study: {full if error.errno == errno.ENOSPC else other}: {typed.again(sys.argv[1:])}", markup=False)
         return UNEXPECTED
     except KeyboardInterrupt:
         return INTERRUPTED

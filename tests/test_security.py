@@ -233,7 +233,7 @@ ADDRESSES = [
 
 @pytest.mark.parametrize(("address", "shown"), ADDRESSES)
 def test_a_password_is_masked_wherever_an_address_holds_one(address, shown):
-    from study.launch import again
+    from study.sweep.typed import again
 
     assert without_secrets(f"no answer at {address.format(CANARY)} (refused)") == f"no answer at {shown} (refused)"
     assert CANARY not in again(["x", "--tracking-uri", address.format(CANARY)])

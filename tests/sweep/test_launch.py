@@ -240,7 +240,7 @@ def test_version(folder, capsys):
 
 
 def test_the_command_that_goes_on():
-    from study.launch import again
+    from study.sweep.typed import again
 
     assert again(["compressibility_sweep", "--set", "alpha=0,1"]).endswith(
         "compressibility_sweep --set alpha=0,1 --resume"
