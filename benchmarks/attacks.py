@@ -51,7 +51,7 @@ def _data(name: str, shape: tuple[int, int, int], test: int, root: str) -> Datas
         parts = []
         for part in (digits.train, digits.test):
             x = interpolate(part.x, size=shape[1:], mode="bilinear").expand(-1, shape[0], -1, -1).contiguous()
-            parts.append(Split(x=x.clamp(0.0, 1.0), y=part.y))
+            parts.append(Split(pixels=x.clamp(0.0, 1.0), y=part.y))
         mean, std = digits.mean * shape[0], digits.std * shape[0]
         return Dataset(
             name="digits", train=parts[0], validation=digits.validation, test=parts[1], classes=10, mean=mean, std=std

@@ -18,7 +18,7 @@ def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) ->
         raise UsageError(f"data {datasets.label(data)} cannot be split as asked: {error}") from None
     try:
         net = build(model, dataset.shape, dataset.classes, (dataset.mean, dataset.std), 0)
-        logits = net.eval()(dataset.test.x[:2])
+        logits = net.eval()(dataset.test[:2][0])
     except UsageError:
         raise
     except Exception as error:  # a user's model may raise anything; the message is what helps

@@ -78,7 +78,7 @@ def _prune(state: State, config: Prune) -> Iterator[State]:
 def _quantize(state: State, config: Quantize) -> Iterator[State]:
     assert state.net is not None
     assert state.data is not None
-    images = (x.to(state.device) for x in state.data.train.x.split(1000))
+    images = (x.to(state.device) for x, _ in state.data.train.batches(1000))
     state.net = quantize.quantize(state.net, config.bits, images)
     yield state
 

@@ -46,7 +46,7 @@ def evaluate(net: Net, split: Split, batch_size: int = 1000) -> tuple[float, flo
     net.eval()
     correct, loss = 0, 0.0
     device = net.mean.device
-    for x, y in zip(split.x.split(batch_size), split.y.split(batch_size), strict=True):
+    for x, y in split.batches(batch_size):
         logits, y = net(x.to(device)), y.to(device)
         correct += int((logits.argmax(1) == y).sum())
         loss += float(cross_entropy(logits, y, reduction="sum"))
@@ -97,7 +97,7 @@ def _epoch(
     later = 0 if config.patience else (config.epochs - progress.epoch - 1) * batches  # any epoch may be the one kept
     augment = adversary.AUGMENTATIONS[config.augment]
     for batch, index in enumerate(order.split(config.batch_size)):
-        x, y = split.x[index].to(device), split.y[index].to(device)
+        x, y = (part.to(device) for part in split[index])
         progress.passes += adversary.passes(config, len(index))
         x = x if augment is None else augment(x, generator)
         for point in adversary.inputs(net, x, y, config, generator):
@@ -170,9 +170,9 @@ def _validate(net: Net, data: Dataset, config: Train, progress: Progress, genera
         device = net.mean.device
         points = [
             adversary.perturb(net, x.to(device), y.to(device), config, generator).cpu()
-            for x, y in zip(data.validation.x.split(1000), data.validation.y.split(1000), strict=True)
+            for x, y in data.validation.batches(1000)
         ]
-        accuracy, loss = evaluate(net, Split(x=torch.cat(points), y=data.validation.y))
+        accuracy, loss = evaluate(net, Split(pixels=torch.cat(points), y=data.validation.y))
         progress.curves.append((progress.epoch, "validation_adversarial_loss", loss))
         progress.curves.append((progress.epoch, "validation_adversarial_accuracy", accuracy))
     if config.patience and loss < progress.best_loss:
