@@ -70,6 +70,15 @@ class Dataset:
         """(C, H, W) of an image."""
         return self.train.shape
 
+    def split(self, name: str) -> Split:
+        """The split of a name: train, validation or test; ValueError for any other, and for one without images."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        if name not in splits:
+            raise ValueError(f"split must be one of {', '.join(splits)}, got {name!r}")
+        if not len(splits[name]):
+            raise ValueError(f"data {self.name} has no {name} images: give Load a share of validation")
+        return splits[name]
+
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
 
@@ -232,7 +241,7 @@ def load(config: Load, seed: int) -> Dataset:
         validation, rest = _draw(y, round(config.validation * len(y)), stream)
 
     def split(images: np.ndarray, labels: np.ndarray, rows: np.ndarray | None) -> Split:
-        whole = rows is None or len(rows) == len(images) and bool((np.diff(rows) > 0).all())
+        whole = rows is None or (len(rows) == len(images) and bool((np.diff(rows) > 0).all()))
         index = None if whole or rows is None else torch.from_numpy(rows)
         return Split(pixels=torch.from_numpy(images), y=torch.from_numpy(labels).long(), rows=index)
 

@@ -20,7 +20,11 @@ from study.theory.compressibility import row_l1, singular_values
 
 
 def _load(state: State, config: Load) -> Iterator[State]:
-    state.data = load(config, state.seed)
+    if config.name in state.datasets:
+        which = repr(config.name) if config.name else "without a name"
+        raise ValueError(f"a second data set {which}: give each Load but the trial's own a name of its own")
+    state.datasets[config.name] = load(config, state.seed)
+    state.data = state.datasets.get("")
     yield state
 
 
@@ -31,9 +35,8 @@ def _placed(net: Net, device: torch.device) -> Net:
 
 
 def _build(state: State, config: Build) -> Iterator[State]:
-    assert state.data is not None
-    statistics = (state.data.mean, state.data.std)
-    net = build(config, state.data.shape, state.data.classes, statistics, seed_for(state.seed, "weights"))
+    data = state.on()
+    net = build(config, data.shape, data.classes, (data.mean, data.std), seed_for(state.seed, "weights"))
     state.net = _placed(net, state.device)
     yield state
 
@@ -46,14 +49,14 @@ def _factorize(state: State, config: Factorize) -> Iterator[State]:
 
 def _train(state: State, config: Train) -> Iterator[State]:
     assert state.net is not None
-    assert state.data is not None
+    data = state.on(config.on)
     nth = len(state.trainings)
     purpose = "training" if nth == 0 else f"training {nth}"
     progress = state.trainings[state.stage] = training.start(state.net, config)
     if state.resume is not None and nth < len(state.resume["trainings"]):
         _restore(state, state.resume, nth)
     if state.stage not in state.trained:
-        for _ in training.epochs(state.net, state.data, config, seed_for(state.seed, purpose), progress):
+        for _ in training.epochs(state.net, data, config, seed_for(state.seed, purpose), progress):
             state.diverged = progress.diverged
             yield state
         if not state.diverged:

@@ -1,4 +1,4 @@
-"""Attacks in batches from a memory budget: the same answers at any batch size, and memory that the count does not move."""
+"""Attacks in batches from a memory budget: the same answers at any batch size, memory that the count does not move."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def test_the_batch_size_changes_nothing_on_linear_nets(name, norm, classes):
     assert torch.allclose(parts.loss, whole.loss, atol=1e-6)
     for field in ("first", "worst"):
         moved = float((getattr(parts, field) - getattr(whole, field)).abs().max())
-        assert moved == 0 if norm == "linf" else moved < 1e-5, field  # lengths round by their place in a vector register
+        assert moved == 0 if norm == "linf" else moved < 1e-5, field  # lengths round by their place in a register
     assert torch.equal(here, there), "the generator was drawn from differently"
     assert 0 < int(whole.robust.sum()) < len(x) or name in ("square", "random_points")
 
@@ -110,8 +110,7 @@ class Wide(nn.Module):
 def test_the_bytes_of_an_image_are_those_kept_for_the_backward_pass():
     net = Wide()
     x = torch.rand(9, 1, 2, 2, generator=stream())
-    with ball.frozen(net):
-        counted = memory.bytes_per_image(net, x)
+    counted = memory.bytes_per_image(net, x)
     assert counted == 2 * 4000 + memory.GRADIENTS * 4000 + memory.COPIES * 16
 
 
@@ -131,8 +130,7 @@ def test_no_forward_pass_sees_more_than_a_batch(name, monkeypatch):
     net, x, y = digits()
     longest = []
     net.register_forward_hook(lambda module, given, out: longest.append(len(given[0])))
-    with ball.frozen(net):
-        monkeypatch.setattr(memory, "BUDGET", 11 * memory.bytes_per_image(net, x))
+    monkeypatch.setattr(memory, "BUDGET", 11 * memory.bytes_per_image(net, x))
     try:
         for norm in ("linf", "l2"):
             QUICK_ATTACKS[name](net, x, y, 0.05, norm, generator=stream())

@@ -39,7 +39,7 @@ def attack(net, x, y, eps, norm, *, generator):
 
 
 def found(net, how=attack):
-    rows = masking.checks(net, X, labels(net), how, (0.05, 0.1, 0.2), "linf", 0)
+    rows = masking.checks(net, X, labels(net), how, (0.05, 0.1, 0.2), {"norm": "linf"}, 0)
     return {r["measure"]: r["value"] for r in rows}
 
 

@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from study.attacks import ball, certificate, draws, losses, memory
+from study.attacks import ball, certificate, draws, losses
 from study.attacks.ball import Result
 from study.attacks.climb import Plan, climb
 from study.attacks.record import Record

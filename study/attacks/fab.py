@@ -40,7 +40,7 @@ def fab(
         for restart in range(restarts if eps > 0 else 0):
             for target in likely_targets(record.clean, y, targets):
                 parts = record.parts(record.left())
-                shifts = draws.edges(x, parts, eps / 2, norm, generator) if restart else [0.0] * len(parts)
+                shifts = draws.edges(x, parts, eps / 2, norm, generator) if restart else [x.new_zeros(())] * len(parts)
                 for index, shift in zip(parts, shifts, strict=True):
                     _walk(record, index, (x[index] + shift).clamp(0.0, 1.0), target[index], eps, norm, iterations)
     return record.result()

@@ -5,6 +5,8 @@ import weakref
 import torch
 from torch import Tensor, nn
 
+from study.attacks import ball
+
 BUDGET = 2**30  # bytes, on a CPU
 SHARE = 0.5  # of the GPU memory that this process may still take
 GRADIENTS = 3  # of the largest activation: what a backward pass holds beside the saved ones
@@ -17,7 +19,7 @@ def images(model: nn.Module, x: Tensor, budget: int = 0) -> int:
     """How many of the images x (N, C, H, W) the model may be given at once, from 1 to N.
 
     Their forward and backward pass stays within `budget` bytes (0: BUDGET on a CPU, on a GPU a SHARE of what is free).
-    Call it with the model frozen as the passes find it; the first call for a shape costs a pass of three images.
+    The first call for a model and a shape costs a pass of three images.
     """
     return max(1, min(len(x), (budget or _budget(x.device)) // bytes_per_image(model, x)))
 
@@ -34,6 +36,12 @@ def bytes_per_image(model: nn.Module, x: Tensor) -> int:
     return known[shape]
 
 
+@torch.no_grad()
+def logits(model: nn.Module, x: Tensor) -> Tensor:
+    """The logits (N, K) of images x (N, C, H, W), so many at once as the budget holds; the model as it is."""
+    return torch.cat([model(part) for part in x.split(images(model, x))])
+
+
 def _saved(model: nn.Module, x: Tensor) -> list[int]:
     """Bytes of each distinct storage that a forward pass keeps for the backward pass."""
     sizes: dict[int, int] = {}
@@ -43,7 +51,7 @@ def _saved(model: nn.Module, x: Tensor) -> list[int]:
         sizes[storage.data_ptr()] = storage.nbytes()
         return kept
 
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept):
+    with ball.frozen(model), torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept):
         out = model(x.detach().clone().requires_grad_(True))  # held, so that no address is given twice
     del out
     return list(sizes.values())

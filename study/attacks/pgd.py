@@ -31,7 +31,8 @@ def pgd(
     one leg unless given, in the direction sign(g) (l_inf) or g / ||g||_2 (l_2); the step halves at half of each leg.
     Restarts after the first begin both of their legs at random. Every point looked at counts, for the worst loss and
     for `robust`; no sample is retired, so that the worst loss is sought to the end. Source: Madry et al. 2018.
-    batch_size 0: what memory holds. Raises ValueError for a loss that is not ce, dlr or margin, or iterations or restarts below 1.
+    batch_size 0: what memory holds. Raises ValueError for a loss that is not ce, dlr or margin, or iterations or
+    restarts below 1.
     """
     ball.check(x, y, eps, norm)
     ball.check_counts(iterations=iterations, restarts=restarts)
@@ -43,9 +44,9 @@ def pgd(
         for number, count in enumerate(legs * restarts if eps > 0 else []):
             size = 2.5 * eps / count if step is None else step
             sizes = [size if i < count // 2 else size / 2 for i in range(count)]
-            shifts = draws.deltas(x, parts, eps, norm, generator) if number else [torch.zeros(())] * len(parts)
+            shifts = draws.deltas(x, parts, eps, norm, generator) if number else [x.new_zeros(())] * len(parts)
             for index, delta in zip(parts, shifts, strict=True):
-                start = ball.into_box(x[index], delta.expand_as(x[index]).to(x), eps, norm)
+                start = ball.into_box(x[index], delta.expand_as(x[index]), eps, norm)
                 ascend(record, index, start, eps, norm, sizes, climbed)
     return record.result()
 

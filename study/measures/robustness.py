@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from study.attacks import ATTACKS
+from study.attacks import ATTACKS, memory
 from study.attacks.ball import NORMS, Result
 from study.attacks.pgd import pgd
 from study.config import Robustness, seed_for
@@ -51,22 +51,28 @@ def attack_of(config: Robustness) -> Callable[..., Result]:
 def robustness(state: State, config: Robustness) -> list[Row]:
     """robust_accuracy and relative_robust_accuracy per eps; loss_gap (worst point seen) at the judged budgets.
 
-    A gap is the mean adversarial minus the mean clean cross-entropy on the test split. Through ART also loss_gap_art,
+    A gap is the mean adversarial minus the mean clean cross-entropy on the split. Through ART also loss_gap_art,
     the gap at the points that it returns (its random start where it failed), to compare with published numbers. The
     checks for gradient masking (study.measures.masking) stand beside them.
     """
+    return [r for split in config.splits for r in _on_split(state, config, split)]
+
+
+def _on_split(state: State, config: Robustness, split: str) -> list[Row]:
+    """The rows of one split; each split and each named data set has random streams of its own."""
     assert state.net is not None
-    assert state.data is not None
-    x, y = state.data.test.x.to(state.device), state.data.test.y.to(state.device)
+    x, y = (part.to(state.device) for part in state.on(config.on).split(split)[:])
     net = state.net.eval()
+    at: dict[str, Any] = {"norm": config.norm, "split": split, "n": len(y)} | ({"on": config.on} if config.on else {})
+    stream = config.norm + (f" on {config.on}" if config.on else "") + ("" if split == "test" else f" {split}")
     with torch.no_grad():
-        logits = net(x)
+        logits = memory.logits(net, x)
         clean = float((logits.argmax(1) == y).double().mean())
         loss = float(cross_entropy(logits, y))
     rows, attack = [], attack_of(config)
     for eps in config.eps:
-        where = {"norm": config.norm, "eps": eps, "split": "test", "n": len(y)}
-        generator = torch.Generator().manual_seed(seed_for(state.seed, f"attack {config.norm} {eps!r}"))
+        where = at | {"eps": eps}
+        generator = torch.Generator().manual_seed(seed_for(state.seed, f"attack {stream} {eps!r}"))
         found = attack(net, x, y, eps, config.norm, generator=generator)
         robust = float(found.robust.double().mean())
         rows.append(row("robust_accuracy", robust, **where))
@@ -76,12 +82,13 @@ def robustness(state: State, config: Robustness) -> list[Row]:
         if eps in config.gap_eps:
             worst = pgd(net, x, y, eps, config.norm, iterations=config.gap_iterations, generator=generator)
             rows.append(row("loss_gap", float(worst.loss.double().mean()) - loss, **where))
-            rows += _gap_bounds(net, eps, config.norm, where)
+            if split == config.splits[0]:  # bounds hold for any image
+                rows += _gap_bounds(net, eps, config.norm, where)
             if config.sensitivity:
                 rows += _sensitivity(net, x, worst.worst, where)
             if config.audit_queries:
                 rows += masking.audit(net, x, y, found.robust, config.audit_queries, generator, where)
-    return rows + masking.checks(net, x, y, attack, config.eps, config.norm, state.seed)
+    return rows + masking.checks(net, x, y, attack, config.eps, at, seed_for(state.seed, f"masking {stream}"))
 
 
 def _gap_bounds(net: Net, eps: float, norm: str, where: dict[str, Any]) -> list[Row]:
@@ -97,7 +104,7 @@ def _gap_bounds(net: Net, eps: float, norm: str, where: dict[str, Any]) -> list[
     p, lipschitz = NORMS[norm], found.linf_lipschitz if norm == "linf" else found.l2_lipschitz
     product = found.linf_product if norm == "linf" else found.l2_product
     bounds = {"gap_bound": lipschitz.value, "gap_bound_product": product}
-    at = {key: where[key] for key in ("norm", "eps")}
+    at = {key: where[key] for key in ("norm", "eps", "on") if key in where}
     return [
         row(name, adv_risk_bound(0.0, eps, scale * value, weight[1] - weight[0], p), **at)
         for name, value in bounds.items()
@@ -112,7 +119,9 @@ def _sensitivity(net: Net, x: Tensor, worst: Tensor, where: dict[str, Any]) -> l
     order = NORMS[where["norm"]]
     far = torch.linalg.vector_norm((worst - x).flatten(1), ord=order, dim=1)
     moved = far > 0
-    out = torch.linalg.vector_norm(features(net, worst) - features(net, x), ord=order, dim=1)[moved] / far[moved]
+    size = memory.images(net, x)
+    shift = [features(net, a) - features(net, b) for a, b in zip(worst.split(size), x.split(size), strict=True)]
+    out = torch.linalg.vector_norm(torch.cat(shift), ord=order, dim=1)[moved] / far[moved]
     if len(out) == 0:
         return []
     at = where | {"n": len(out)}

@@ -85,6 +85,17 @@ def head(net: Net) -> nn.Module:
     return list(weighted(net).values())[-1]
 
 
+@torch.no_grad()
+def classes(net: Net, shape: tuple[int, int, int]) -> int:
+    """How many logits the net has for images of `shape` (C, H, W): asked of one black image, in eval mode."""
+    modes = {module: module.training for module in net.modules()}
+    try:
+        return int(net.eval()(torch.zeros(1, *shape, device=net.mean.device)).shape[1])
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 def is_quantized(layer: nn.Module) -> bool:
     """Whether a layer's weights are computed from others (study.compression.quantize), not stored as they are used."""
     return parametrize.is_parametrized(layer)
