@@ -147,7 +147,19 @@ class Attempt:
 def code_version() -> str:
     """8 hexadecimal digits of the source of everything that a checkpoint or a trained base depends on."""
     here = Path(__file__).parent
-    names = ("data", "penalties", "stages", "state", "train", "adversary", "config", "attacks/ball")
+    names = (
+        "data",
+        "penalties",
+        "stages",
+        "state",
+        "train",
+        "adversary",
+        "config",
+        "attacks/ball",
+        "freeze",
+        "losses",
+        "optimise",
+    )
     files = [here / f"{n}.py" for n in (*names, "theory/ascent", "theory/compressibility")]
     files += sorted([*here.glob("models/*.py"), *here.glob("compression/*.py")])
     return hashlib.sha256(b"\0".join(f.read_bytes() for f in files)).hexdigest()[:8]

@@ -67,11 +67,11 @@ class Train:
     adversarial_ratio of each batch is replaced by adversarial points of radius train_eps. `penalty_refresh` n > 0 takes
     the nuclear norm's gradient from a polar factor that is renewed every n steps.
 
-    `on` names the data (Load.name). `loss` is one of study.losses, `optimizer` and `schedule` are names of
-    study.optimise; `multistep` multiplies the rate by gamma after each of the epochs in `milestones`. With patience, the
-    best epoch by `stop_on` is kept: "" is the validation loss (the adversarial one under an adversary), else accuracy or
-    adversarial_accuracy. `freeze` names layers that keep every bit, statistics included; "encoder" is all but the head.
-    `autocast` runs forward passes in bfloat16: "gpu" on a GPU alone, "always" on a processor too.
+    `on` names the data (Load.name). `loss` is one of study.losses, `optimizer` ("" is AdamW) and `schedule` are names
+    of study.optimise; `multistep` multiplies the rate by gamma after each of the epochs in `milestones`. With patience,
+    the best epoch by `stop_on` is kept: "" is the validation loss (the adversarial one under an adversary), else
+    accuracy or adversarial_accuracy. `freeze` names layers that keep every bit, statistics too; "encoder" is all but
+    the head. `autocast` runs forward passes in bfloat16: "gpu" on a GPU alone, "always" on a processor too.
     """
 
     epochs: int = 40

@@ -149,7 +149,7 @@ def snapshot(state: State) -> dict[str, Any]:
         if not done:
             saved |= {
                 "optimizer": p.optimizer.state_dict(),
-                "best": [p.best_loss, p.best_epoch],
+                "best": [p.best_score, p.best_epoch],
                 "best_weights": p.best_weights,
                 "norms": p.norms,
             }
@@ -169,7 +169,7 @@ def _restore(state: State, resume: dict[str, Any], nth: int) -> None:
     else:
         p.optimizer.load_state_dict(saved["optimizer"])
         p.norms = list(saved["norms"])
-        p.best_loss, p.best_epoch = saved["best"]
+        p.best_score, p.best_epoch = saved["best"]
         p.best_weights = saved["best_weights"]
     if nth == 0:
         for kind, seconds in resume["seconds"].items():

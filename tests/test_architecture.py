@@ -10,7 +10,8 @@ FLOORS = [
     {"study.theory", "study.config", "study.space", "study.results", "study.datasets", "study.costs", "study.names",
      "study.rows", "study.objectives", "study.domains", "study.storage", "study.mirror"},
     {"study.data", "study.models", "study.penalties", "study.compression", "study.attacks"},
-    {"study.adversary", "study.train", "study.state", "study.stages", "study.measures"},
+    {"study.adversary", "study.train", "study.freeze", "study.losses", "study.optimise", "study.state", "study.stages",
+     "study.measures"},
     {"study.trial"},
     {
         "study.job", "study.forked", "study.listener", "study.heartbeat", "study.watch", "study.status",
