@@ -5,7 +5,7 @@
 
 Nets: a = FCN 784-400-10, b = FCN 3072-2000x4-10, c = ResNet18 on 32 x 32. Without the data set a net is trained on
 scikit-learn's digits, enlarged; the figure's name says so. eps is chosen so that half of the images stay robust,
-unless the row names it. A ratio is ART's CPU seconds over ours; `floor` is ART's over those of the bare forward and
+unless the row names it. `folded` is c's attack with its BatchNorms over the same without them. A ratio is ART's CPU seconds over ours; `floor` is ART's over those of the bare forward and
 backward passes that the same iterations need without retiring a sample. `images` rows: how many more images we call
 robust than ART does; at most one is allowed.
 """
@@ -15,7 +15,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +32,7 @@ from study.attacks.apgd import apgd, has_bf16_units
 from study.config import Build, Load, Train, UsageError
 from study.data import Dataset, Split, load
 from study.models import build
+from study.models.fold import folded
 from study.models.net import Net
 from study.train import epochs, start
 
@@ -175,6 +176,23 @@ def _half_precision(root: str, n: int, images: int, iterations: int) -> list[Fig
     return _row(name, case, n, 4.5 if units else None, 32, precision="auto")
 
 
+def _without_norms(root: str, n: int, images: int) -> list[Figure]:
+    """Net c, native APGD-CE on the net as it is and with its BatchNorms folded into the convolutions."""
+    net, x, y, data = _net("c", root, images)
+    case = Case(net, x, y, _half_robust(net, x, y), 20, restarts=1)
+    small = replace(case, net=folded(net, x[:8]))
+    ratios, images_apart = [], []
+    for seed in range(n):
+        slow, a = _seconds(functools.partial(case.ours, seed))
+        fast, b = _seconds(functools.partial(small.ours, seed))
+        ratios.append(slow / fast)
+        images_apart.append(float((a ^ b).sum()))
+    return [
+        figure(f"c: BatchNorm folded, APGD-CE, {data}, eps {case.eps:.4f}", ratios, "x"),
+        figure("  masks apart", images_apart, "images apart"),
+    ]
+
+
 def main(
     *,
     quick: Annotated[bool, Parameter(negative="", help="Net a alone, fewer images and iterations, one pair.")] = False,
@@ -194,6 +212,8 @@ def main(
     for letter in "bc" if not quick else "":
         if letter in nets:
             figures += _same_settings(letter, root, n, images, 20)
+    if "c" in nets and not quick:
+        figures += _without_norms(root, n, images)
     if "b" in nets and not quick:
         figures += _half_precision(root, n, images, 20)
     show(figures, json_)

@@ -14,6 +14,7 @@ from study.attacks.pgd import pgd
 from study.config import Robustness, seed_for
 from study.measures import masking
 from study.measures.structure import encoder_bounds
+from study.models.fold import folded
 from study.models.net import Net, features, head, matrix
 from study.rows import Row, row
 from study.state import State
@@ -62,7 +63,7 @@ def _on_split(state: State, config: Robustness, split: str) -> list[Row]:
     """The rows of one split; each split and each named data set has random streams of its own."""
     assert state.net is not None
     x, y = (part.to(state.device) for part in state.on(config.on).split(split)[:])
-    net = state.net.eval()
+    net = folded(state.net.eval(), x[:8])
     at: dict[str, Any] = {"norm": config.norm, "split": split, "n": len(y)} | ({"on": config.on} if config.on else {})
     stream = config.norm + (f" on {config.on}" if config.on else "") + ("" if split == "test" else f" {split}")
     with torch.no_grad():
