@@ -43,7 +43,7 @@ def two_classes(data: Dataset) -> Dataset:
     """Digits below five against the others: Corollary 3.3 speaks of one logit."""
 
     def halve(split: Split) -> Split:
-        return Split(x=split.x, y=(split.y >= 5).long())
+        return dataclasses.replace(split, y=(split.y >= 5).long())
 
     return dataclasses.replace(
         data, train=halve(data.train), validation=halve(data.validation), test=halve(data.test), classes=2

@@ -156,7 +156,7 @@ def plain(pairs: int) -> Figure:
             optimizer.step()
 
     def ours() -> None:
-        train._epoch(net, Split(x=x, y=y), settings, progress, torch.randperm(1000, generator=random), random)
+        train._epoch(net, Split(pixels=x, y=y), settings, progress, torch.randperm(1000, generator=random), random)
 
     return figure("a: training pass, over DataLoader and transforms", ratios(theirs, ours, pairs), "x", 3.5)
 

@@ -69,7 +69,7 @@ def _through(
             with seeded(generator), np.errstate(divide="ignore", invalid="ignore"):
                 for make in parts:
                     left = record.left()
-                    for index in left.split(batch_size) if len(left) else ():
+                    for index in left.split(min(batch_size, record.batch)) if len(left) else ():
                         recorder.watch(index)
                         attack = make(classifier, len(index))
                         array = attack.generate(x[index].cpu().numpy(), y=y[index].cpu().numpy())
@@ -80,8 +80,7 @@ def _through(
                         recorder.rows[0] += len(index)
                         returned[index] = torch.where(ball.per_sample(inside, x), found, x[index])
                         recorder.count()
-        with torch.no_grad():
-            loss = cross_entropy(model(returned), y, reduction="none")
+        loss = cross_entropy(record.logits(returned), y, reduction="none")
     return dataclasses.replace(record.result(), worst=returned, loss=loss)
 
 
