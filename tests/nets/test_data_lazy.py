@@ -19,7 +19,7 @@ LABELS = np.arange(500) % 10
 def coloured(monkeypatch):
     """500 train and 100 test images of CIFAR's shape, uint8, under CIFAR's name; the arrays as float32 beside them."""
     monkeypatch.setitem(data.TORCHVISION, "cifar10", "Coloured")
-    monkeypatch.setattr(data.datasets, "paths", lambda name, root: [])
+    monkeypatch.setattr(data.sources, "paths", lambda name, root: [])
     monkeypatch.setattr(data, "_torchvision", lambda cls, root: (PIXELS, LABELS, PIXELS[:100], LABELS[:100]))
     yield np.asarray(PIXELS, dtype=np.float32) / 255
     data.arrays.cache_clear()
