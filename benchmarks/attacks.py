@@ -31,10 +31,11 @@ from study import datasets
 from study.attacks import art, ball
 from study.attacks.apgd import apgd, has_bf16_units
 from study.config import Build, Load, Train, UsageError
-from study.data import Dataset, Split, load
+from study.data import load
 from study.models import build
 from study.models.fold import folded
 from study.models.net import Net
+from study.splits import Dataset, Split
 from study.train import epochs, start
 
 NETS = {

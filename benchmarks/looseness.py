@@ -23,10 +23,11 @@ from study import train as training
 from study.attacks.pgd import pgd
 from study.compression.factorize import factorize
 from study.config import Build, Load, Train
-from study.data import Dataset, Split, load
+from study.data import load
 from study.models import build
 from study.models import net as nets
 from study.models.net import Net
+from study.splits import Dataset, Split
 from study.theory.bounds import net_bounds
 from study.theory.lipschitz import adv_risk_bound, lipschitz_lower
 

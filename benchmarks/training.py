@@ -31,11 +31,11 @@ from benchmarks.common import Figure, figure, show
 from study import train
 from study.adversary import inputs
 from study.config import Build, Train
-from study.data import Split
 from study.models import build
 from study.models import net as nets
 from study.models.net import Net
 from study.penalties import linearised, nuclear_norm, polar
+from study.splits import Split
 
 EPS, STEPS, BATCH = 8 / 255, 10, 100
 NETS = {

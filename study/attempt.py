@@ -147,20 +147,9 @@ class Attempt:
 def code_version() -> str:
     """8 hexadecimal digits of the source of everything that a checkpoint or a trained base depends on."""
     here = Path(__file__).parent
-    names = (
-        "data",
-        "penalties",
-        "stages",
-        "state",
-        "train",
-        "adversary",
-        "config",
-        "attacks/ball",
-        "freeze",
-        "losses",
-        "optimise",
-    )
-    files = [here / f"{n}.py" for n in (*names, "theory/ascent", "theory/compressibility")]
+    names = ("data", "splits", "penalties", "stages", "state", "train", "adversary", "config", "attacks/ball")
+    more = ("freeze", "losses", "optimise", "theory/ascent", "theory/compressibility")
+    files = [here / f"{n}.py" for n in (*names, *more)]
     files += sorted([*here.glob("models/*.py"), *here.glob("compression/*.py")])
     return hashlib.sha256(b"\0".join(f.read_bytes() for f in files)).hexdigest()[:8]
 

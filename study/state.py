@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from study.data import Dataset
 from study.models.net import Net, classes
 from study.rows import Row
+from study.splits import Dataset
 from study.train import Progress
 
 

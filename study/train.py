@@ -12,13 +12,13 @@ from torch.nn.functional import cross_entropy
 
 from study import adversary, optimise
 from study.config import Train, seed_for
-from study.data import Dataset, Split
 from study.freeze import Frozen, frozen
 from study.losses import LOSSES
 from study.models import masks
 from study.models import net as nets
 from study.models.net import Net
 from study.penalties import PENALTIES, linearised, polar, shrink
+from study.splits import Dataset, Split
 
 SETTLING_BATCHES = 30
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"study.theory", "study.config", "study.space", "study.results", "study.datasets", "study.costs", "study.names",
      "study.rows", "study.objectives", "study.domains", "study.storage", "study.mirror"},
-    {"study.data", "study.models", "study.penalties", "study.compression", "study.attacks"},
+    {"study.data", "study.splits", "study.models", "study.penalties", "study.compression", "study.attacks"},
     {"study.adversary", "study.train", "study.freeze", "study.losses", "study.optimise", "study.state", "study.stages",
      "study.measures"},
     {"study.trial"},

@@ -6,7 +6,8 @@ import torch
 
 from study import data
 from study.config import Load
-from study.data import Split, load
+from study.data import load
+from study.splits import Split
 from study.train import evaluate
 from tests.helpers import linear_net
 
