@@ -5,9 +5,10 @@
 
 Nets: a = FCN 784-400-10, b = FCN 3072-2000x4-10, c = ResNet18 on 32 x 32. Without the data set a net is trained on
 scikit-learn's digits, enlarged; the figure's name says so. eps is chosen so that half of the images stay robust,
-unless the row names it. `folded` is c's attack with its BatchNorms over the same without them. A ratio is ART's CPU
-seconds over ours; `floor` is ART's over those of the bare forward and backward passes that the same iterations need
-without retiring a sample. `images` rows: how many more images we call robust than ART does; at most one is allowed.
+unless the row names it. A ratio is ART's CPU seconds over ours; `floor` is ART's over those of the bare forward and
+backward passes that the same iterations need without retiring a sample. `images` rows: how many more images we call
+robust than ART does; at most one is allowed. `folded` is our own attack on c as it is over the same with its
+BatchNorms folded into the convolutions.
 """
 
 import functools
@@ -30,9 +31,10 @@ from study.attacks import art, ball
 from study.attacks.apgd import apgd, has_bf16_units
 from study.nets import sources
 from study.nets.build import build
-from study.nets.data import Dataset, Split, load
+from study.nets.data import load
 from study.nets.fold import folded
 from study.nets.net import Net
+from study.nets.splits import Dataset, Split
 from study.spec.config import Build, Load, Train
 from study.spec.errors import UsageError
 from study.trial.train import epochs, start

@@ -23,8 +23,9 @@ from study.attacks.pgd import pgd
 from study.nets import net as nets
 from study.nets.build import build
 from study.nets.compression.factorize import factorize
-from study.nets.data import Dataset, Split, load
+from study.nets.data import load
 from study.nets.net import Net
+from study.nets.splits import Dataset, Split
 from study.spec.config import Build, Load, Train
 from study.theory.bounds import net_bounds
 from study.theory.lipschitz import adv_risk_bound, lipschitz_lower

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from study.nets.data import Dataset
 from study.nets.net import Net, classes
+from study.nets.splits import Dataset
 from study.spec.rows import Row
 from study.trial.train import Progress
 

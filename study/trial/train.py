@@ -12,9 +12,9 @@ from torch.nn.functional import cross_entropy
 
 from study.nets import masks
 from study.nets import net as nets
-from study.nets.data import Dataset, Split
 from study.nets.net import Net
 from study.nets.penalties import PENALTIES, linearised, polar, shrink
+from study.nets.splits import Dataset, Split
 from study.spec.config import Train
 from study.spec.identity import seed_for
 from study.trial import adversary, optimise

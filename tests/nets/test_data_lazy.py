@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from study.nets import data
-from study.nets.data import Split, load
+from study.nets.data import load
+from study.nets.splits import Split
 from study.spec.config import Load
 from study.trial.train import evaluate
 from tests.helpers import linear_net

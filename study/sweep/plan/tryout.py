@@ -9,10 +9,11 @@ from study.spec.errors import UsageError
 
 def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) -> None:
     """UsageError when the first trial's data cannot be loaded or its model cannot be built and run."""
-    wanted = next(stage for stage in trial.stages if isinstance(stage, Load) and not stage.name)
+    wanted = [stage for stage in trial.stages if isinstance(stage, Load)]
     model = next(stage for stage in trial.stages if isinstance(stage, Build))
     try:
-        dataset = load(wanted, trial.seed)
+        loaded = {stage.name: load(stage, trial.seed) for stage in wanted}
+        dataset = loaded[""]
     except ValueError as error:  # scikit-learn's splitter: more images asked for than there are, or too few per class
         raise UsageError(f"data {datasets.label(data)} cannot be split as asked: {error}") from None
     try:
