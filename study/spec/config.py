@@ -48,10 +48,10 @@ class Train:
     adversarial_ratio of each batch is replaced by adversarial points of radius train_eps. `penalty_refresh` n > 0 takes
     the nuclear norm's gradient from a polar factor that is renewed every n steps.
 
-    `on` names the data (Load.name). `loss` is one of trial/losses, `optimizer` ("" is AdamW) and `schedule` are names
-    of trial/optimise; `multistep` multiplies the rate by gamma after each of the epochs in `milestones`. With patience,
-    the best epoch by `stop_on` is kept: "" is the validation loss (the adversarial one under an adversary), else
-    accuracy or adversarial_accuracy. `freeze` names layers that keep every bit, statistics too; "encoder" is all but
+    `penalty_source` is the digest of a user-given penalty's source. `on` names the data (Load.name). `loss` is one of
+    trial/losses, `optimizer` ("" is AdamW) and `schedule` are names of trial/optimise; `multistep` multiplies the rate
+    by gamma after each of the epochs in `milestones`. With patience, the best epoch by `stop_on` is kept: "" is the
+    validation loss (the adversarial one under an adversary), else accuracy or adversarial_accuracy. `freeze` names layers that keep every bit, statistics too; "encoder" is all but
     the head. `autocast` runs forward passes in bfloat16: "gpu" on a GPU alone, "always" on a processor too.
     """
 
@@ -60,6 +60,7 @@ class Train:
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     penalty: str = ""
+    penalty_source: str = ""
     alpha: float = 0.0
     frobenius: float = 0.0
     patience: int = 0

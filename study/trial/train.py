@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from study.nets import masks
 from study.nets import net as nets
 from study.nets.net import Net
-from study.nets.penalties import PENALTIES, linearised, polar, shrink
+from study.nets.penalties import linearised, penalty_of, polar, shrink
 from study.nets.splits import Dataset, Split
 from study.spec.config import Train
 from study.spec.identity import seed_for
@@ -22,6 +22,7 @@ from study.trial.freeze import Frozen, frozen
 from study.trial.losses import LOSSES
 
 SETTLING_BATCHES = 30
+PROXIMAL = ("", "nuclear_norm_prox")  # nothing to descend on: none, or a step of its own after each batch
 
 
 @dataclass
@@ -67,7 +68,7 @@ def _penalty(net: Net, names: Collection[str], config: Train, polars: list[Tenso
     """
     matrices = list(nets.weight_matrices(net, names).values())
     if config.penalty != "nuclear_norm" or not config.penalty_refresh:
-        return PENALTIES[config.penalty](matrices)
+        return penalty_of(config.penalty)(matrices)
     exact = left <= SETTLING_BATCHES or config.penalty_refresh == 1
     if exact or step % config.penalty_refresh == 0:
         polars[:] = [polar(W, exact) for W in matrices]
@@ -104,7 +105,7 @@ def _epoch(
         for point in adversary.inputs(net, x, y, config, generator):
             with optimise.autocast(config, device):
                 loss = LOSSES[config.loss](net, point, y)
-            if config.alpha > 0 and config.penalty in PENALTIES and moving:
+            if config.alpha > 0 and config.penalty not in PROXIMAL and moving:
                 loss = loss + config.alpha * _penalty(net, moving, config, polars, step, later + batches - batch)
             progress.optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from study.spec.config import Accuracy, Build, Load, Robustness, Train, Trial
-from study.trial.run import run as trial
+from study.trial import run as trials
 
 OWN, OTHER = Load(train_size=200, test_size=60), Load(name="again", train_size=300, test_size=50)
 HALVES = Load(name="halves", binary=True, train_size=200, test_size=60)
@@ -16,7 +16,7 @@ CLEAN = (Accuracy(),)
 
 
 def run(*stages, measures=CLEAN):
-    *_, outcome = trial.run(Trial(seed=0, stages=stages, measures=measures))
+    *_, outcome = trials.run(Trial(seed=0, stages=stages, measures=measures))
     return outcome
 
 
