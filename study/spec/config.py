@@ -51,8 +51,9 @@ class Train:
     `penalty_source` is the digest of a user-given penalty's source. `on` names the data (Load.name). `loss` is one of
     trial/losses, `optimizer` ("" is AdamW) and `schedule` are names of trial/optimise; `multistep` multiplies the rate
     by gamma after each of the epochs in `milestones`. With patience, the best epoch by `stop_on` is kept: "" is the
-    validation loss (the adversarial one under an adversary), else accuracy or adversarial_accuracy. `freeze` names layers that keep every bit, statistics too; "encoder" is all but
-    the head. `autocast` runs forward passes in bfloat16: "gpu" on a GPU alone, "always" on a processor too.
+    validation loss (the adversarial one under an adversary), else accuracy or adversarial_accuracy. `freeze` names
+    layers that keep every bit, statistics too; "encoder" is all but the head. `autocast` runs forward passes in
+    bfloat16: "gpu" on a GPU alone, "always" on a processor too.
     """
 
     epochs: int = 40
