@@ -28,7 +28,7 @@ def example(name):
 def own(tmp_path_factory):
     """The package of docs/extending.md, run from its folder."""
     folder = tmp_path_factory.mktemp("own")
-    for name in ("mine.py", "own_study.py"):
+    for name in ("mine.py", "parts.py", "own_study.py"):
         (folder / name).write_text(example(name))
     done = launch("own_study:STUDY", "--preset", "smoke", "--in-process", "--output", "out", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -40,7 +40,7 @@ def test_a_study_of_ones_own_runs_to_its_report(own):
     frame = read(folder / "out")
     assert set(frame["model"]) == {"mine:small"}
     assert (frame["measure"] == "dead_units").sum() == frame["trial"].nunique()
-    assert set(frame["penalty"]) == {"mine:ridge", "group_lasso"}, "without a strength there is no penalty of its own"
+    assert set(frame["penalty"]) == {"parts:ridge", "group_lasso"}, "without a strength there is no penalty of its own"
     assert set(frame["batch_size"]) == {50, 100}, "a knob that is moved is a column"
     page = (folder / "out/report.html").read_text()
     assert "A larger ridge leaves fewer units dead." in page
@@ -63,14 +63,14 @@ def test_its_report_is_made_again_from_where_the_study_can_be_imported_and_does_
 
 def test_an_edited_measure_is_another_trial(own):
     folder, _ = own
-    source = (folder / "mine.py").read_text()
+    source = (folder / "parts.py").read_text()
     try:
-        (folder / "mine.py").write_text(source + "\n# edited\n")
+        (folder / "parts.py").write_text(source + "\n# edited\n")
         done = launch("own_study:STUDY", "--preset", "smoke", "--in-process", "--output", "out", cwd=folder)
         assert done.returncode == 2
         assert "holds another configuration" in done.stderr
     finally:
-        (folder / "mine.py").write_text(source)
+        (folder / "parts.py").write_text(source)
 
 
 @pytest.fixture(scope="module")
