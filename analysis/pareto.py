@@ -16,6 +16,7 @@ import pandas as pd
 from analysis.intervals import mean_t
 from analysis.tables import attack_of, per_trial
 from study.store import layout
+from study.store.manifest import Manifest
 
 
 def front(points: np.ndarray, maximise: Sequence[bool]) -> np.ndarray:
@@ -67,42 +68,42 @@ def attainment(sets: Sequence[np.ndarray], maximise: Sequence[bool], share: floa
     return corners[np.argsort(corners[:, 0])]
 
 
-def objectives(study: Mapping[str, Any]) -> list[dict[str, Any]]:
+def objectives(study: Manifest) -> list[dict[str, Any]]:
     """The objectives of a search as study.json has them; one that names no attack (0.1.0) means the folder's own."""
     own = attack_of(study, "configured")
-    return [{"attack": own if o["norm"] else None} | o for o in study["search"]["objectives"]]
+    return [{"attack": own if o["norm"] else None} | o for o in study.search["objectives"]]
 
 
-def directions(study: Mapping[str, Any]) -> list[bool]:
+def directions(study: Manifest) -> list[bool]:
     """Which of them are to be made large."""
     return [bool(o["maximise"]) for o in objectives(study)]
 
 
-def evaluations(frame: pd.DataFrame, study: Mapping[str, Any]) -> pd.DataFrame:
+def evaluations(frame: pd.DataFrame, study: Manifest) -> pd.DataFrame:
     """One row per finished trial, in the order asked: seed, axes, clean_accuracy, the objectives, `acceptable`.
 
     The frame must hold the rows that are not deterministic where such an objective was asked for.
     """
-    axes = list(study["axes_off"])
+    axes = list(study.axes_off)
     table = frame.loc[frame["status"] == "ok", ["trial", "seed", *axes]].drop_duplicates("trial").set_index("trial")
-    table = table.reindex([p["trial"] for p in study["points"] if p["trial"] in table.index])
+    table = table.reindex([p.trial for p in study.points if p.trial in table.index])
     table["clean_accuracy"] = per_trial(frame, "clean_accuracy", split="test")
     for o in objectives(study):
         where = {key: o[key] for key in ("attack", "norm", "eps", "split")}
         table[o["name"]] = per_trial(frame, o["measure"], **where)
-    table["acceptable"] = table["clean_accuracy"] >= study["search"]["floor"]
+    table["acceptable"] = table["clean_accuracy"] >= study.search["floor"]
     return table
 
 
-def points(frame: pd.DataFrame, study: Mapping[str, Any]) -> pd.DataFrame:
+def points(frame: pd.DataFrame, study: Manifest) -> pd.DataFrame:
     """One row per point (index: its trial at the first seed): axes, means over seeds with 95 % t intervals and n,
     `acceptable` by the mean clean accuracy, and `front`: not dominated among the acceptable points of the most seeds.
     """
     table = evaluations(frame, study)
-    axes = list(study["axes_off"])
+    axes = list(study.axes_off)
     rows = {}
     for _, group in table.groupby(axes, sort=False):
-        first = group.sort_values("seed", key=lambda s: s.map(list(study["seeds"]).index)).iloc[0]
+        first = group.sort_values("seed", key=lambda s: s.map(list(study.seeds).index)).iloc[0]
         row: dict[str, Any] = {axis: first[axis] for axis in axes} | {"trials": " ".join(group.index), "n": len(group)}
         for name in dict.fromkeys([*(o["name"] for o in objectives(study)), "clean_accuracy"]):
             interval = mean_t(group[name].to_numpy())
@@ -111,7 +112,7 @@ def points(frame: pd.DataFrame, study: Mapping[str, Any]) -> pd.DataFrame:
     out = pd.DataFrame.from_dict(rows, orient="index")
     if out.empty:
         return out
-    out["acceptable"] = out["clean_accuracy"] >= study["search"]["floor"]
+    out["acceptable"] = out["clean_accuracy"] >= study.search["floor"]
     out["front"] = False
     chosen = out["acceptable"] & (out["n"] == out["n"].max())
     values = out.loc[chosen, [o["name"] for o in objectives(study)]].to_numpy()
@@ -130,15 +131,13 @@ def kind(axes: Mapping[str, Any]) -> str:
     return next((name for name, on in kinds.items() if on), "dense")
 
 
-def knobs_moved(table: pd.DataFrame, study: Mapping[str, Any]) -> list[str]:
+def knobs_moved(table: pd.DataFrame, study: Manifest) -> list[str]:
     """The axes that differ from their defaults in at least one row."""
-    off = study["axes_off"]
+    off = study.axes_off
     return [axis for axis in off if axis in table and (table[axis] != off[axis]).any()]
 
 
-def models(
-    folder: Path, frame: pd.DataFrame, study: Mapping[str, Any], address: str = "", data_dir: str = ""
-) -> pd.DataFrame:
+def models(folder: Path, frame: pd.DataFrame, study: Manifest, address: str = "", data_dir: str = "") -> pd.DataFrame:
     """The front of a search as front.csv has it, best of the first objective first.
 
     Columns: trial (at the first seed), the moved axes, each objective and clean_accuracy with _low and _high (95 % over
@@ -151,7 +150,7 @@ def models(
         first = objectives(study)[0]
         chosen = chosen.sort_values(first["name"], ascending=not first["maximise"])
         moved = knobs_moved(chosen, study)
-        numbers = [c for c in chosen.columns if c not in study["axes_off"] and c not in ("front", "acceptable")]
+        numbers = [c for c in chosen.columns if c not in study.axes_off and c not in ("front", "acceptable")]
         chosen = chosen[[*moved, *[c for c in numbers if c not in ("n", "trials")], "n", "trials"]]
         chosen.insert(0, "trial", chosen.index)
         kept = [layout.weights_name(name) for name in chosen["trial"]]

@@ -17,7 +17,8 @@ from analysis import sections
 from analysis.claims import CLAIMS, Claim, find
 from analysis.claims.judge import Judgement, judge_all, statistic_of
 from analysis.tables import slices
-from study.store import layout, results
+from study.store import layout, manifest, results
+from study.store.manifest import Manifest
 
 # What folders from before study.json named them show: {study: (claims, figures)}.
 BEFORE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -65,7 +66,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def _pictures(
-    frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judgement], chosen: list[pictures.Own]
+    frame: pd.DataFrame, study: Manifest, judgements: list[Judgement], chosen: list[pictures.Own]
 ) -> list[dict[str, Any]]:
     """File name, title, caption and PNG of every figure, once per value of the axes that the arms only hold."""
     out: list[dict[str, Any]] = []
@@ -86,11 +87,12 @@ def _pictures(
     return out
 
 
-def _named(study: dict[str, Any]) -> tuple[Iterable[str], Iterable[str]]:
+def _named(study: Manifest) -> tuple[Iterable[str], Iterable[str]]:
     """The ids of the claims and figures that a folder's study.json names, or that its study had before it did; those of
     a user's own, which only their study brings along, are left out."""
-    claims, drawn = BEFORE.get(study["configuration"]["study"], ((), PLAIN))
-    asked, shown = study.get("claims", claims), study.get("figures", drawn)
+    claims, drawn = BEFORE.get(study.name, ((), PLAIN))
+    asked = claims if study.claims is None else study.claims
+    shown = drawn if study.figures is None else study.figures
     return [c for c in asked if c in CLAIMS], [f for f in shown if f in pictures.FIGURES]
 
 
@@ -118,22 +120,21 @@ def write(
     they name the results by `address` (default: the folder), and the data's folder where one is given.
     """
     folder = Path(folder)
-    study = results.read_study(folder)
+    study = manifest.load(folder)
     asked, drawn = _named(study)
     chosen = find(asked if claims is None else claims)
     drawings = pictures.find((drawn if figures is None else figures) or PLAIN)
     whole = results.read(folder)
     frame = whole[whole["deterministic"] | (whole["status"] == "failed")]
     judgements = judge_all(frame, study, chosen)
-    shown = _pictures(whole if "search" in study else frame, study, judgements, drawings)
+    shown = _pictures(whole if study.search else frame, study, judgements, drawings)
     for picture in shown:
         results.replace(folder / layout.FIGURES / f"{picture['name']}.png", picture["png"])
-    configuration = study["configuration"]
-    seeds = len(study["seeds"])
+    seeds = len(study.seeds)
     finished = frame.loc[frame["status"] != "failed", "trial"].nunique()
     many = "seed" if seeds == 1 else "seeds"
-    on = f"data {configuration['data']}, model {configuration['model']}, " if configuration["data"] else ""
-    title = f"{configuration['study']}: {on}{seeds} {many}"
+    on = f"data {study.data}, model {study.model}, " if study.data else ""
+    title = f"{study.name}: {on}{seeds} {many}"
     summary = Summary(
         title, [sections.verdict(j) for j in judgements], sections.front(folder, whole, study, address, data_dir)
     )
@@ -143,7 +144,7 @@ def write(
         study=study,
         summary=summary,
         finished=finished,
-        total=len(study["trials"]),
+        total=len(study.trials),
         diverged=frame.loc[frame["status"] == "diverged", "trial"].nunique(),
         failed=sections.failed(frame, folder),
         asked=bool(chosen),
@@ -151,7 +152,7 @@ def write(
         pictures=[p | {"png": base64.b64encode(p["png"]).decode()} for p in shown],
         checks=sections.checks(frame),
         where=sections.where(frame, study, judgements),
-        settings=configuration["settings"],
+        settings=study.settings,
     )
     results.replace(folder / layout.REPORT, html.encode())
     return summary

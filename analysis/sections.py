@@ -13,6 +13,7 @@ from analysis.figures import drawing
 from analysis.intervals import Interval
 from analysis.tables import slices
 from study.store import layout, results
+from study.store.manifest import Manifest
 
 
 def verdict(judgement: Judgement) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def _direction(difference: Interval) -> str:
     return "lower" if difference.high < 0 else "higher" if difference.low > 0 else "no difference shown"
 
 
-def where(frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judgement]) -> list[dict[str, Any]]:
+def where(frame: pd.DataFrame, study: Manifest, judgements: list[Judgement]) -> list[dict[str, Any]]:
     """Where compressibility lowers RA/SA and where it does not: paired differences to the baseline."""
     tables = []
     parts = dict(slices(study))
@@ -61,7 +62,7 @@ def where(frame: pd.DataFrame, study: dict[str, Any], judgements: list[Judgement
             for value, eps, d in against_baseline(frame, parts[judgement.at], claim)
             if value != start(study, claim)
         ]
-        budget = drawing.budget(study["configuration"]["settings"][f"judged_{norm}"], norm)
+        budget = drawing.budget(study.settings[f"judged_{norm}"], norm)
         tables.append(
             {
                 "arm": asked.arm,
@@ -97,20 +98,18 @@ def checks(frame: pd.DataFrame) -> list[str]:
     return out
 
 
-def front(
-    folder: Path, frame: pd.DataFrame, study: dict[str, Any], address: str, data_dir: str
-) -> list[dict[str, Any]]:
+def front(folder: Path, frame: pd.DataFrame, study: Manifest, address: str, data_dir: str) -> list[dict[str, Any]]:
     """The models of a search's front, which is written to front.csv; nothing for a sweep of a grid."""
-    if "search" not in study:
+    if not study.search:
         return []
     table = pareto.models(folder, frame, study, address, data_dir)
     results.replace(folder / layout.FRONT, table.to_csv(index=False).encode())
     return [_model(row, study) for _, row in table.iterrows()]
 
 
-def _model(row: pd.Series, study: dict[str, Any]) -> dict[str, Any]:
+def _model(row: pd.Series, study: Manifest) -> dict[str, Any]:
     """One model of the front, in words and in numbers."""
-    off = study["axes_off"]
+    off = study.axes_off
     moved = [f"{a} {v if isinstance(v, str) else f'{v:.3g}'}" for a, v in row.items() if a in off and v != off[a]]
     numbers = {
         o["name"]: Interval(row[o["name"]], row[f"{o['name']}_low"], row[f"{o['name']}_high"], int(row["n"]))
@@ -146,13 +145,13 @@ def failed(frame: pd.DataFrame, folder: Path) -> list[dict[str, Any]]:
     return [{"trial": n, "cause": notes[n]["cause"], "attempts": notes[n]["attempts"]} for n in names if n in notes]
 
 
-def how(study: dict[str, Any], judgements: list[Judgement]) -> list[str]:
+def how(study: Manifest, judgements: list[Judgement]) -> list[str]:
     """How the verdicts came about, a sentence each: the statistics that were taken, and the controls that there are."""
     if not judgements:
         return []
     out = list(dict.fromkeys(STATISTICS[j.claim.statistic].explained for j in judgements))
     rule = "A claim is supported, or opposite, where the interval lies on one side of zero"
-    arms = {arm["name"] for arm in study["arms"]}
+    arms = {arm.name for arm in study.arms}
     there = [j.claim for j in judgements if j.claim.control_rows and j.claim.control_rows.arm in arms]
     controls = dict.fromkeys((c.control.name, c.control.words) for c in there if c.control)
     if not controls:

@@ -2,12 +2,15 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from analysis.arms import held
 from study.spec.attack_names import attack_name, configured
+from study.spec.domains import Value
+from study.store.manifest import ArmRecord, Manifest
 
 COORDINATES = ("attack", "layer", "norm", "eps", "kept", "k", "draw", "on", "split")
 
@@ -33,13 +36,13 @@ def select(frame: pd.DataFrame, measure: str, **where: Any) -> pd.DataFrame:
     return out
 
 
-def attack_of(study: Mapping[str, Any], wanted: str) -> str | None:
+def attack_of(study: Manifest, wanted: str) -> str | None:
     """An attack as the rows of a study name it: "" is none, `configured` the study's own; native/pgd and native/square
     are those of the study's revision, any other name stands for itself."""
-    raised = study["configuration"].get("revisions", {})
+    raised = study.revisions
     known = {
         "": None,
-        "configured": configured(study["configuration"]["settings"], raised),
+        "configured": configured(study.settings, raised),
         "native/pgd": attack_name("native", "pgd", raised.get("pgd_revision", 1)),
         "native/square": attack_name("native", "square", raised.get("square_revision", 1)),
     }
@@ -51,44 +54,43 @@ def per_trial(frame: pd.DataFrame, measure: str, **where: Any) -> pd.Series:
     return select(frame, measure, **where).set_index("trial")["value"]
 
 
-def slices(study: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def slices(study: Manifest) -> list[tuple[str, Manifest]]:
     """The study at one value at a time of every axis that its arms only hold (frobenius, ...), with a label each.
 
     Nets of two Frobenius norms are two populations: pooling them would correlate the norm, and count a seed twice.
     """
     at_rest = held(study)
     values: dict[str, list[Any]] = {}
-    for arm in study["arms"]:
-        for axis, given in arm["axes"].items():
+    for arm in study.arms:
+        for axis, given in arm.axes.items():
             if axis in at_rest:
                 values.setdefault(axis, []).extend(v for v in given if v not in values.get(axis, []))
     several = {axis: given for axis, given in values.items() if len(given) > 1}
     out = []
     for fixed in itertools.product(*several.values()):
         at = dict(zip(several, fixed, strict=True))
-        arms = [
-            dict(arm) | {"axes": {a: [at[a]] if a in at else v for a, v in arm["axes"].items()}}
-            for arm in study["arms"]
-        ]
+        arms = tuple(
+            replace(arm, axes={a: (at[a],) if a in at else v for a, v in arm.axes.items()}) for arm in study.arms
+        )
         out.append(
             (
                 ", ".join(
                     f"{axis} {value}" if isinstance(value, str) else f"{axis} {value:g}" for axis, value in at.items()
                 ),
-                dict(study) | {"arms": arms},
+                replace(study, arms=arms),
             )
         )
     return out
 
 
-def arm_trials(frame: pd.DataFrame, arm: Mapping[str, Any], defaults: Mapping[str, float]) -> pd.DataFrame:
+def arm_trials(frame: pd.DataFrame, arm: ArmRecord, defaults: Mapping[str, Value]) -> pd.DataFrame:
     """The trials of an arm: every axis at one of the arm's values, every other axis at its default.
 
     One row per trial (index: fingerprint) with family, seed, status and the axes.
     """
     chosen = pd.Series(True, index=frame.index)
     for axis, default in defaults.items():
-        wanted = frame[axis].isin(arm["axes"].get(axis, [default]))
+        wanted = frame[axis].isin(arm.axes.get(axis, (default,)))
         chosen &= wanted | (frame["alpha"] == 0) if axis == "penalty" else wanted  # nothing weighed, no penalty
     columns = ["trial", "family", "seed", "status", *defaults]
     return frame.loc[chosen, columns].drop_duplicates("trial").set_index("trial")

@@ -32,7 +32,7 @@ import psutil
 from cyclopts import Parameter
 
 from benchmarks.common import Figure, figure, show
-from study.store import results
+from study.store import manifest, results
 from study.sweep.worker import heartbeat
 
 ORPHAN_SECONDS = 10.0
@@ -230,7 +230,7 @@ def once_in_mlflow(folder: Path, uri: str) -> float:
     """Share of the trials that stand in MLflow exactly once, finished, under the sweep's one run."""
     from mlflow import MlflowClient
 
-    sweep, names = results.read_study(folder)["sweep"], list(results.scan(folder))
+    sweep, names = manifest.load(folder).sweep, list(results.scan(folder))
     client = MlflowClient(tracking_uri=uri)
     experiments = [e.experiment_id for e in client.search_experiments()]
     runs = client.search_runs(experiments, f"tags.`study.sweep` = '{sweep}'", max_results=10_000)
@@ -250,11 +250,11 @@ def over_in_optuna(folder: Path) -> tuple[float, float]:
     import optuna
     from optuna.storages.journal import JournalFileBackend
 
-    found = results.read_study(folder)
+    found = manifest.load(folder)
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / "search.journal")))
-    trials = optuna.load_study(study_name=found["sweep"], storage=storage).trials
+    trials = optuna.load_study(study_name=found.sweep, storage=storage).trials
     names = [t.user_attrs.get("trial") for t in trials if t.state == optuna.trial.TrialState.COMPLETE]
-    points = [p["trial"] for p in found["points"] if p["seed"] == found["seeds"][0]]
+    points = [p.trial for p in found.points if p.seed == found.seeds[0]]
     once = sum(names.count(p) == 1 for p in points) / max(1, len(points))
     return sum(t.state.is_finished() for t in trials) / max(1, len(trials)), once
 

@@ -16,7 +16,7 @@ from study import __version__
 from study.spec import datasets
 from study.spec.errors import UsageError, closest
 from study.store import layout, mirror, places, results
-from study.store.manifest import read_manifest
+from study.store.manifest import Manifest, read_manifest
 from study.sweep import listing, runner, typed
 from study.sweep import status as told
 from study.sweep.plan.catalogue import find_study, study_names
@@ -147,7 +147,7 @@ def status(directory: str, *, json_: Annotated[bool, Parameter(name="--json")] =
     return OK
 
 
-def _results(output: str) -> tuple[Path, dict[str, Any]]:
+def _results(output: str) -> tuple[Path, Manifest]:
     """The folder to read an output in (its copy, if it is in S3) and its manifest; UsageError when it has none."""
     try:
         folder = mirror.local(output)
@@ -184,11 +184,11 @@ def report(
     return OK
 
 
-def _declared(manifest: dict[str, Any]) -> tuple[Any, Any]:
+def _declared(manifest: Manifest) -> tuple[Any, Any]:
     """The claims and figures of the study as it is now; None for both where it cannot be had any more: the report then
     goes by the ids in study.json."""
     try:
-        study = find_study(manifest.get("module") or manifest["configuration"]["study"])
+        study = find_study(manifest.module or manifest.name)
     except UsageError as error:
         err.print(f"Note: {error}. Its own claims and figures are left out.", markup=False)
         return None, None

@@ -6,6 +6,7 @@ import pandas as pd
 from analysis.claims import Claim, Control, Regime, Rows, Term
 from study.spec.knobs import AXES
 from study.store import results
+from study.store.manifest import ArmRecord, Manifest
 
 OFF = {name: knob.default for name, knob in AXES.items()}
 
@@ -17,12 +18,10 @@ BITS = (0, 8, 4, 2, 1)
 
 
 def study(*named, **more):
-    """study.json of arms given as (name, axes)."""
-    return {
-        "configuration": {"study": "mine", "data": "digits", "model": "fcn", "settings": {}},
-        "arms": [{"name": name, "family": "pareto", "axes": axes} for name, axes in named],
-        "axes_off": OFF, "seeds": list(range(6)), "trials": [],
-    } | more  # fmt: skip
+    """The manifest of arms given as (name, axes)."""
+    arms = tuple(ArmRecord(name=name, family="compressed", axes=axes) for name, axes in named)
+    given = {"name": "mine", "data": "digits", "model": "fcn", "settings": {}}
+    return Manifest(**(given | more), arms=arms, axes_off=OFF, seeds=tuple(range(6)), trials=())
 
 
 MINE = study(("bits", {"bits": BITS}), ("tuned", {"bits": BITS, "finetune": ("standard",)}))
@@ -31,15 +30,15 @@ MINE = study(("bits", {"bits": BITS}), ("tuned", {"bits": BITS, "finetune": ("st
 def table(value, asked=MINE, seeds=6, noise=0.01):
     """Every point of a study at some seeds, its clean accuracy value(arm name, axes) and a little noise."""
     random, rows = np.random.default_rng(0), {}
-    for arm in asked["arms"]:
+    for arm in asked.arms:
         points = [{}]
-        for axis, values in arm["axes"].items():
+        for axis, values in arm.axes.items():
             points = [p | {axis: v} for p in points for v in values]
         for point in points:
             for seed in range(seeds):
                 name = f"{point}{seed}"
-                identity = {"trial": name, "seed": seed, "status": "ok", "family": "pareto", "deterministic": True}
-                number = value(arm["name"], point) + noise * random.standard_normal()
+                identity = {"trial": name, "seed": seed, "status": "ok", "family": "compressed", "deterministic": True}
+                number = value(arm.name, point) + noise * random.standard_normal()
                 rows[name] = identity | OFF | point | {"measure": "clean_accuracy", "split": "test", "value": number}
     return pd.DataFrame(rows.values()).reindex(columns=results.COLUMNS)
 

@@ -5,10 +5,11 @@ import time
 
 from study.spec.knobs import AXES
 from study.store import results
+from study.store.manifest import Manifest
 
 
 def make_folder(folder, trials, failed=0):
-    """A results folder with finished and failed trials, as a sweep leaves it."""
+    """A results folder with finished and failed trials, as a sweep leaves it: its manifest, and their fingerprints."""
     axes = {name: knob.default for name, knob in AXES.items()}
     names = [f"{i:016x}" for i in range(trials)]
     manifest = {
@@ -30,7 +31,7 @@ def make_folder(folder, trials, failed=0):
         rows = [identity | {"status": "ok", "measure": "clean_accuracy", "value": i / 100, "deterministic": True}]
         rows += [rows[0] | {"measure": "train_loss", "step": float(s), "value": 1.0 / s} for s in (1, 2)]
         results.publish_trial(folder, name, rows, {"finished": 1.7e9 + i, "wall_seconds": 10.0, "cpu_seconds": 36.0})
-    return manifest, names
+    return Manifest.of(manifest), names
 
 
 def digests(folder):

@@ -6,6 +6,7 @@ import json
 import os
 import urllib.error
 import urllib.request
+from dataclasses import replace
 
 import markupsafe
 import pytest
@@ -13,6 +14,7 @@ import torch
 
 from study.spec.errors import without_secrets
 from study.store import layout, results
+from study.store.manifest import ArmRecord
 from study.sweep.worker import attempt, heartbeat
 from tests.folders import make_folder
 from tests.helpers import ROOT
@@ -98,8 +100,8 @@ def report_with(folder, text):
     path = folder / "failed" / f"{names[0]}.json"
     note = json.loads(path.read_text())
     path.write_text(json.dumps(note | {"cause": text, "log": text}))
-    configuration = manifest["configuration"] | {"data": text, "data_digest": text, "model": text}
-    configuration["settings"] |= {
+    settings = {
+        **manifest.settings,
         "attack": text,
         text: text,
         "judged_linf": 0.1,
@@ -107,9 +109,10 @@ def report_with(folder, text):
         "eps_linf": [0.1],
         "eps_l2": [0.5],
     }
-    manifest |= {"configuration": configuration, "question": text, "figure": text, "commit": text, "version": text}
-    manifest["arms"] = [{"name": "neuron", "family": text, "axes": {"alpha": [0.0, 1.0], "penalty": [text, "b"]}}]
-    (folder / "study.json").write_text(json.dumps(manifest))
+    said = dict.fromkeys(("data", "data_digest", "model", "question", "figure", "commit", "version"), text)
+    arm = ArmRecord(name="neuron", family=text, axes={"alpha": (0.0, 1.0), "penalty": (text, "b")})
+    manifest = replace(manifest, settings=settings, arms=(arm,), **said)
+    (folder / "study.json").write_text(json.dumps(manifest.record()))
     report.write(folder)
     return (folder / "report.html").read_text()
 

@@ -5,9 +5,8 @@ same pipeline is detected.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +23,7 @@ from study.spec.domains import Value
 from study.spec.errors import UsageError
 from study.spec.knobs import by_strength
 from study.spec.values import shown
+from study.store.manifest import Manifest
 
 SUPPORTED, NOT_SUPPORTED, OPPOSITE, NOT_REACHED = "supported", "not supported", "opposite", "regime not reached"
 MIN_CLEAN = {"digits": 0.9, "mnist": 0.9, "fashion_mnist": 0.8}
@@ -72,7 +72,7 @@ class Judgement:
         )
 
 
-def start(study: Mapping[str, Any], claim: Claim) -> Value | None:
+def start(study: Manifest, claim: Claim) -> Value | None:
     """The value of the axis of a claim's rows that is its baseline: the claim's own, else the study's."""
     return claim.baseline if claim.baseline is not None else baseline(study, claim.rows.axis)
 
@@ -125,7 +125,7 @@ def _conditions(table: pd.DataFrame, base: pd.DataFrame, claim: Claim, data: str
 
 
 def _compared(
-    frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim, rows: Rows, table: pd.DataFrame, own: bool
+    frame: pd.DataFrame, study: Manifest, claim: Claim, rows: Rows, table: pd.DataFrame, own: bool
 ) -> list[pd.DataFrame]:
     """The tables that a statistic takes: those of the rows, and of what they are compared with.
 
@@ -156,7 +156,7 @@ def _verdict(
     return NOT_REACHED, [f"no effect was found, and the {claim.control.name} was not detected either"]
 
 
-def _control(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim) -> Interval:
+def _control(frame: pd.DataFrame, study: Manifest, claim: Claim) -> Interval:
     rows = claim.control_rows
     table = pairs(frame, study, claim, rows) if rows else pd.DataFrame()
     if rows is None or table.empty:
@@ -171,7 +171,7 @@ def statistic_of(claim: Claim) -> Statistic:
     return STATISTICS[claim.statistic]
 
 
-def judge(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim) -> Judgement | None:
+def judge(frame: pd.DataFrame, study: Manifest, claim: Claim) -> Judgement | None:
     """The judgement of a claim on a table, or None where the study has no such arm or no finished trial of it."""
     asked = statistic_of(claim)
     table, axis = pairs(frame, study, claim), claim.rows.axis
@@ -183,7 +183,7 @@ def judge(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim) -> Judgem
     base = at_levels(judged, {axis: start(study, claim)}) if axis else tables[-1]
     found, control = asked.take(tables, axis), _control(frame, study, claim)
     detected = asked.sign(control, claim.threshold) == claim.expected
-    reasons = _conditions(judged, base, claim, study["configuration"].get("data", ""))
+    reasons = _conditions(judged, base, claim, study.data)
     if any(t.empty for t in tables):
         reasons.append("a side of the comparison has no trial that can be judged")
     verdict, reasons = _verdict(asked, found, claim, detected, reasons)
@@ -205,7 +205,7 @@ def correlations(judgements: Sequence[Judgement], **terms: str) -> list[Judgemen
     return [j for j in pairs if all(getattr(j.claim.rows, n).measure == measure for n, measure in terms.items())]
 
 
-def judge_all(frame: pd.DataFrame, study: Mapping[str, Any], claims: Iterable[str | Claim]) -> list[Judgement]:
+def judge_all(frame: pd.DataFrame, study: Manifest, claims: Iterable[str | Claim]) -> list[Judgement]:
     """The claims (ids, or claims themselves) that the study's arms can be asked about, once per value of the axes that
     the arms only hold. UsageError for an id that is not known."""
     chosen = find(claims)
@@ -213,9 +213,7 @@ def judge_all(frame: pd.DataFrame, study: Mapping[str, Any], claims: Iterable[st
     return [replace(j, at=at) for at, j in found if j is not None]
 
 
-def against_baseline(
-    frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim
-) -> list[tuple[Value, float, Interval]]:
+def against_baseline(frame: pd.DataFrame, study: Manifest, claim: Claim) -> list[tuple[Value, float, Interval]]:
     """Per axis value: mean compressibility residual, and the outcome's paired difference to the baseline over seeds.
 
     Empty where the arm has no trial at its baseline.

@@ -8,14 +8,15 @@ import pandas as pd
 
 from analysis.claims.model import Claim, Rows, Term
 from analysis.tables import arm_trials, attack_of, per_trial
+from study.store.manifest import Manifest
 
 # A residual of a rank below k is 0 but for float32 round-off (1e-8); its ranks would be noise, or worse.
 EPS_DIGITS = 6
 
 
-def term(frame: pd.DataFrame, study: Mapping[str, Any], wanted: Term) -> pd.Series:
+def term(frame: pd.DataFrame, study: Manifest, wanted: Term) -> pd.Series:
     """A term's value per trial, on its scale: `log`, or `compressibility` (1 - residual), or as it is."""
-    settings = study["configuration"]["settings"]
+    settings = study.settings
     where = {"layer": wanted.layer, "norm": wanted.norm, "kept": wanted.kept, "split": wanted.split}
     where |= {"eps": float(settings[f"judged_{wanted.norm}"])} if wanted.judged else {}
     where |= {"attack": attack_of(study, wanted.attack)}
@@ -25,20 +26,20 @@ def term(frame: pd.DataFrame, study: Mapping[str, Any], wanted: Term) -> pd.Seri
     return 1.0 - values.round(EPS_DIGITS) if wanted.scale == "compressibility" else values
 
 
-def attacked(frame: pd.DataFrame, study: Mapping[str, Any], measure: str, norm: str, eps: float) -> pd.Series:
+def attacked(frame: pd.DataFrame, study: Manifest, measure: str, norm: str, eps: float) -> pd.Series:
     """A measure of the study's own attack on the test images at one budget, per trial."""
     own = attack_of(study, "configured")
     return per_trial(frame, measure, attack=own, norm=norm, eps=float(eps), split="test")
 
 
-def pairs(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim, rows: Rows | None = None) -> pd.DataFrame:
+def pairs(frame: pd.DataFrame, study: Manifest, claim: Claim, rows: Rows | None = None) -> pd.DataFrame:
     """One row per finished trial of a claim's rows (others where given): seed, axes, y, x, and what the conditions look
     at (eps, clean, robust). Levels are not chosen here: `at` says which of them are compared, not which are seen."""
     rows = rows or claim.rows
-    found = next((a for a in study["arms"] if a["name"] == rows.arm), None)
+    found = next((a for a in study.arms if a.name == rows.arm), None)
     if found is None:
         return pd.DataFrame()
-    table = arm_trials(frame, found, study["axes_off"])
+    table = arm_trials(frame, found, study.axes_off)
     table["y"] = term(frame, study, rows.y)
     if rows.x:
         table["x"] = term(frame, study, rows.x)
@@ -47,10 +48,10 @@ def pairs(frame: pd.DataFrame, study: Mapping[str, Any], claim: Claim, rows: Row
     if claim.regime.structure:
         table["eps"] = per_trial(frame, claim.regime.structure, layer="mean").round(EPS_DIGITS)
     if norm := claim.regime.robust:
-        budget = study["configuration"]["settings"][f"judged_{norm}"]
+        budget = study.settings[f"judged_{norm}"]
         table["robust"] = attacked(frame, study, "robust_accuracy", norm, budget)
     table = table[table["status"] == "ok"].dropna(subset=[c for c in ("x", "y") if c in table])
-    if table.duplicated(["seed", *study["axes_off"]]).any():
+    if table.duplicated(["seed", *study.axes_off]).any():
         raise ValueError(f"arm {rows.arm} has two trials of one seed and point: one seed would count twice")
     return table
 

@@ -1,11 +1,10 @@
 """Figures by id: {id: (title, drawing)}, and what a sentence under one says. A user's study may bring its own.
 
-A drawing takes the tidy table, the study (study.json) and the judgements, and returns a matplotlib figure.
+A drawing takes the tidy table, the study (a Manifest) and the judgements, and returns a matplotlib figure.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -13,8 +12,9 @@ from matplotlib.figure import Figure
 from analysis.claims.judge import Judgement
 from analysis.figures import ascent, bounds, costs, pareto, plain, sweep
 from study.spec.errors import UsageError, closest
+from study.store.manifest import Manifest
 
-Drawing = Callable[[pd.DataFrame, Mapping[str, Any], Sequence[Judgement]], Figure]
+Drawing = Callable[[pd.DataFrame, Manifest, Sequence[Judgement]], Figure]
 Own = tuple[str, str, Drawing]  # a figure that is not in FIGURES: its id, title and drawing
 
 FIGURES: dict[str, tuple[str, Drawing]] = {

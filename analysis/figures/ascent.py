@@ -1,7 +1,6 @@
 """The figure of operator_norm_study: paper A's Figure 9."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 from analysis.claims.judge import Judgement
 from analysis.figures.drawing import BLUE, GREEN, NORM, ORANGE, subplots
 from analysis.tables import arm_trials, paths
+from study.store.manifest import Manifest
 
 
 def _band(ax: Axes, table: pd.DataFrame, color: str, label: str) -> None:
@@ -20,14 +20,14 @@ def _band(ax: Axes, table: pd.DataFrame, color: str, label: str) -> None:
     ax.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=color, alpha=0.2, lw=0)
 
 
-def ascent(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+def ascent(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """Both operator norms over the ascent, as shares of their largest value at this Frobenius norm, and the energy."""
-    arms = [a for a in study["arms"] if a["name"].startswith("ascend")]
+    arms = [a for a in study.arms if a.name.startswith("ascend")]
     fig, grid = subplots(len(arms), 2, 3.3)
-    columns = int(study["configuration"]["settings"]["columns"])
+    columns = int(study.settings["columns"])
     for row, arm in zip(grid, arms, strict=True):
-        trials = list(arm_trials(frame, arm, study["axes_off"]).index)
-        pushed = arm["axes"]["ascended_norm"][0]
+        trials = list(arm_trials(frame, arm, study.axes_off).index)
+        pushed = str(arm.axes["ascended_norm"][0])
         n = len(trials)
         norms = frame[frame["trial"].isin(trials)]
         frobenius = norms[norms["measure"] == "frobenius_norm"].drop_duplicates("trial").set_index("trial")["value"]

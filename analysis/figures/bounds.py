@@ -1,8 +1,7 @@
 """The figures of bound_validation: paper A's Figures 3 and 10."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,6 +16,7 @@ from analysis.claims.pairs import pairs, term
 from analysis.figures.drawing import BLUE, GREEN, GREY, NORM, ORANGE, budget, curve, level, subplots
 from analysis.tables import arm_trials, per_trial
 from study.spec.knobs import by_strength
+from study.store.manifest import Manifest
 
 
 def _scatter(ax: Axes, table: pd.DataFrame, axis: str) -> None:
@@ -28,7 +28,7 @@ def _scatter(ax: Axes, table: pd.DataFrame, axis: str) -> None:
     ax.legend(fontsize=7, title=axis, title_fontsize=7.5, ncols=2)
 
 
-def gap(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+def gap(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """Corollary 3.3's bound against the measured gap, both definitions and both norms; y = x where it is in sight."""
     chosen = correlations(judgements, x="gap_bound")
     fig, grid = subplots(1, max(1, len(chosen)), 3.8)
@@ -36,7 +36,7 @@ def gap(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judg
         rows = judgement.claim.rows
         norm = rows.y.norm or ""
         _scatter(ax, pairs(frame, study, judgement.claim), rows.axis)
-        eps = budget(study["configuration"]["settings"][f"judged_{norm}"], norm)
+        eps = budget(study.settings[f"judged_{norm}"], norm)
         definition = "the toolbox's points" if rows.y.attack == "configured" else "worst points"
         ax.set_xscale("log")
         low, high = ax.get_xlim()
@@ -51,11 +51,11 @@ def gap(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judg
     return fig
 
 
-def anatomy(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+def anatomy(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """How loose each bound is; maximal against mean local sensitivity; alignment beside the product of norms."""
-    arm = next(a for a in study["arms"] if a["name"] == "spectral")
-    table = arm_trials(frame, arm, study["axes_off"])
-    eps = float(study["configuration"]["settings"]["judged_l2"])
+    arm = next(a for a in study.arms if a.name == "spectral")
+    table = arm_trials(frame, arm, study.axes_off)
+    eps = float(study.settings["judged_l2"])
     bound = Term(measure="gap_bound", norm="l2", judged=True)
     measured = Term(measure="loss_gap", attack="native/pgd", norm="l2", split="test", judged=True)
     fig, grid = subplots(1, 3, 3.8, right=0.945)

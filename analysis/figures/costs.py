@@ -1,7 +1,6 @@
 """Accuracy against what a net costs to ship."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,14 +11,15 @@ from analysis.claims.pairs import attacked
 from analysis.figures.drawing import BLUE, GREEN, GREY, NORM, ORANGE, budget, subplots
 from analysis.intervals import mean_t
 from analysis.tables import arm_trials, per_trial
+from study.store.manifest import Manifest
 
 COLORS = {"prune_ratio": BLUE, "keep_prob": ORANGE, "bits": GREEN}
 STYLES = {"none": ("o", "-"), "standard": ("s", "--"), "adversarial": ("^", ":")}
 
 
-def stored_bytes(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+def stored_bytes(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """Clean and robust accuracy (judged l_inf budget) against stored bytes: means over seeds, 95 % t intervals."""
-    settings = study["configuration"]["settings"]
+    settings = study.settings
     eps = float(settings["judged_linf"])
     robust = attacked(frame, study, "robust_accuracy", "linf", eps)
     panels = {
@@ -29,21 +29,21 @@ def stored_bytes(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequ
     size = per_trial(frame, "stored_bytes")
     fig, grid = subplots(1, 2, 4.6)
     for ax, (title, values) in zip(grid.flat, panels.items(), strict=True):
-        for arm in study["arms"]:
-            axis = next((a for a in COLORS if a in arm["axes"]), None)
-            table = arm_trials(frame, arm, study["axes_off"])
+        for arm in study.arms:
+            axis = next((a for a in COLORS if a in arm.axes), None)
+            table = arm_trials(frame, arm, study.axes_off)
             points = [
                 (size.reindex(rows.index).mean(), mean_t(values.reindex(rows.index).dropna().to_numpy()))
-                for _, rows in table[table["status"] == "ok"].groupby(list(study["axes_off"]))
+                for _, rows in table[table["status"] == "ok"].groupby(list(study.axes_off))
             ]
             if not points:
                 continue
             x, y = zip(*sorted(points, key=lambda p: p[0]), strict=True)
             bars = np.nan_to_num([[v.value - v.low for v in y], [v.high - v.value for v in y]])
-            marker, line = STYLES[arm["axes"].get("finetune", ["none"])[0]]
+            marker, line = STYLES[str(arm.axes.get("finetune", ("none",))[0])]
             ax.errorbar(
                 x, [v.value for v in y], yerr=bars, color=COLORS.get(axis or "", GREY), marker=marker, ls=line, ms=4,
-                capsize=2, lw=1.2, label=arm["name"].replace("_", " "),
+                capsize=2, lw=1.2, label=arm.name.replace("_", " "),
             )  # fmt: skip
         ax.set_xscale("log")
         ax.set_xlabel("stored bytes")

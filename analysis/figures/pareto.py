@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from analysis import pareto
 from analysis.claims.judge import Judgement
 from analysis.figures.drawing import BLUE, GREEN, GREY, ORANGE, subplots
+from study.store.manifest import Manifest
 
 KINDS = {"dense": GREY, "low rank": BLUE, "mask": ORANGE, "trade-off": "#8d4fa8", "removal": GREEN}
 BITS = {0: "o", 8: "s", 4: "D", 2: "^", 1: "v"}
@@ -45,10 +46,10 @@ def staircase(ax: Axes, corners: np.ndarray, maximise: Sequence[bool], **style: 
     ax.step(order[:, 0], order[:, 1], where="pre" if maximise[0] else "post", **style)
 
 
-def fronts(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+def fronts(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """Every point at the first seed, the re-run ones as means with intervals, and the front, pair by pair."""
     table, single = pareto.points(frame, study), pareto.evaluations(frame, study)
-    single = single[single["seed"] == study["seeds"][0]]
+    single = single[single["seed"] == study.seeds[0]]
     n = int(table["n"].max())
     rerun = table[(table["n"] == n) & table["acceptable"]]
     pairs = list(itertools.combinations(pareto.objectives(study), 2))
@@ -56,7 +57,7 @@ def fronts(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[J
     for (y, x), ax in zip(pairs, grid[:, 0], strict=True):
         for weak, edge in ((False, "#bdbdbd"), (True, "#dedede")):
             some = single[single["acceptable"] != weak]
-            below = f", clean accuracy below {study['search']['floor']:g}" if weak else ""
+            below = f", clean accuracy below {study.search['floor']:g}" if weak else ""
             ax.scatter(some[x["name"]], some[y["name"]], s=10, facecolors="none" if weak else edge, edgecolors=edge,
                        label=f"first seed{below}" if len(some) else None)  # fmt: skip
         if len(pairs) == 1:
@@ -91,20 +92,20 @@ def _models(ax: Axes, table: pd.DataFrame, x: str, y: str) -> None:
             ax.scatter([], [], s=36, marker=marker, color="#444444", label=f"{bits} bit" if bits else "float32")
 
 
-def progress(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+def progress(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """Hypervolume against evaluations, and (for two objectives) attainment over seeds."""
     table, ways = pareto.evaluations(frame, study), pareto.directions(study)
     names = [o["name"] for o in pareto.objectives(study)]
     fig, grid = subplots(1, 2, 3.8, right=0.96)
     left, right = grid[0]
-    single = table[(table["seed"] == study["seeds"][0])].dropna(subset=names)
+    single = table[(table["seed"] == study.seeds[0])].dropna(subset=names)
     values = log_costs(single[names], names)
     at = pareto.reference(values, ways)
     values[~single["acceptable"].to_numpy()] = np.nan
     left.plot(range(1, len(values) + 1), pareto.history(values, at, ways), color=BLUE, lw=1.6, drawstyle="steps-post")
     left.set_xlabel("evaluations (first seed)")
     left.set_ylabel("hypervolume (costs in powers of ten)")
-    left.set_title(f"Progress of the search: {study['search']['sampler']}")
+    left.set_title(f"Progress of the search: {study.search['sampler']}")
     left.set_ylim(bottom=0)
     rerun = pareto.points(frame, study)
     trials = " ".join(rerun.loc[(rerun["n"] == rerun["n"].max()) & rerun["acceptable"], "trials"]).split()
@@ -133,7 +134,7 @@ def log_costs(values: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
     return np.column_stack(columns).astype(float)
 
 
-def parallel(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+def parallel(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """Parallel coordinates: knobs, then objectives; the front in colour by its first objective, the rest grey."""
     table = pareto.points(frame, study)
     names = [o["name"] for o in pareto.objectives(study)]

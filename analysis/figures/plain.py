@@ -1,7 +1,6 @@
 """The figure that any study has: accuracy and robustness against each axis that the study moves."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import matplotlib
 import pandas as pd
@@ -14,15 +13,16 @@ from analysis.claims.pairs import attacked
 from analysis.figures.drawing import LABELS, NORM, budget, curve, subplots
 from analysis.tables import arm_trials, per_trial
 from study.spec.knobs import by_strength
+from study.store.manifest import Manifest
 
 COLORS = matplotlib.colormaps["tab10"](range(10))
 NET_LEVEL = ("mean", "product")  # and no layer at all
 
 
-def measures(frame: pd.DataFrame, study: Mapping[str, Any]) -> dict[str, pd.Series]:
+def measures(frame: pd.DataFrame, study: Manifest) -> dict[str, pd.Series]:
     """What is drawn, by title, a value per trial: clean accuracy, and robust accuracy at each judged budget; where the
     study measures neither, the first number of a whole net that it does."""
-    settings = study["configuration"]["settings"]
+    settings = study.settings
     found = {"clean accuracy": per_trial(frame, "clean_accuracy", split="test")}
     for norm, name in NORM.items():
         if (eps := settings.get(f"judged_{norm}")) is not None:
@@ -47,36 +47,36 @@ def _first(frame: pd.DataFrame) -> dict[str, pd.Series]:
     return {", ".join(words): rows[same].drop_duplicates("trial").set_index("trial")["value"]}
 
 
-def _panels(frame: pd.DataFrame, study: Mapping[str, Any]) -> dict[str, dict[str, pd.DataFrame]]:
+def _panels(frame: pd.DataFrame, study: Manifest) -> dict[str, dict[str, pd.DataFrame]]:
     """The trials drawn against each axis, by arm: of the arms that name it, and of those that name no such axis (the
     baseline of all). Axes are those that an arm moves; where none does, those that tell the arms apart; where none do,
     the arms stand side by side. A search is one arm whose axes are those that differ."""
-    off = study["axes_off"]
+    off = study.axes_off
     columns = ["trial", "seed", "status", *off]
-    if not study["arms"]:
+    if not study.arms:
         table = frame[frame["status"] == "ok"][columns].drop_duplicates("trial").set_index("trial")
         axes = [a for a in off if table[a].nunique() > 1]
         return {axis: {"": table} for axis in axes} or {"arm": {"": table.assign(arm="all")}}
-    axes = list(dict.fromkeys(axis for a in study["arms"] for axis in along(study, a))) or moved(study)
-    tables = {a["name"]: arm_trials(frame, a, off) for a in study["arms"]}
+    axes = list(dict.fromkeys(axis for a in study.arms for axis in along(study, a))) or moved(study)
+    tables = {a.name: arm_trials(frame, a, off) for a in study.arms}
     if not axes:
         return {"arm": {name: table.assign(arm=name) for name, table in tables.items()}}
-    shared = [a["name"] for a in study["arms"] if not set(a["axes"]) & set(axes)]
+    shared = [a.name for a in study.arms if not set(a.axes) & set(axes)]
     out = {}
     for axis in axes:
-        named = [a["name"] for a in study["arms"] if axis in a["axes"]]
+        named = [a.name for a in study.arms if axis in a.axes]
         out[axis] = {name: tables[name] for name in [*shared, *named] if len(tables[name])}
     return {axis: tables for axis, tables in out.items() if tables}
 
 
-def plain(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+def plain(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """Each measure (columns) against each moved axis (rows), a curve per arm: means with 95 % intervals over seeds.
 
     A search's trials differ in every knob at once, so that each is a point of its own.
     """
     found, panels = measures(frame, study), _panels(frame, study)
     fig, grid = subplots(max(1, len(panels)), max(1, len(found)), 3.2)
-    names = [a["name"] for a in study["arms"]]
+    names = [a.name for a in study.arms]
     for row, (axis, tables) in zip(grid, panels.items(), strict=False):
         order = by_strength(axis, [v for table in tables.values() for v in table[axis]])
         for ax, (title, values) in zip(row, found.items(), strict=False):

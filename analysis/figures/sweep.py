@@ -1,8 +1,7 @@
 """The figures of a sweep: each takes the tidy table and returns a matplotlib figure."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -15,29 +14,30 @@ from analysis.claims.pairs import attacked, pairs
 from analysis.figures.drawing import BLUE, GREEN, GREY, NORM, ORANGE, SHADES, budget, curve, level, subplots
 from analysis.tables import arm_trials, per_trial
 from study.spec.knobs import KNOBS, by_strength
+from study.store.manifest import ArmRecord, Manifest
 
 PLANTED = ("plant_rows", "plant_spectrum")
 SPECTRAL = ("rank",)  # what lowers the rank is attacked in l_2, what concentrates rows in l_inf
 
 
-def _arms(study: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
+def _arms(study: Manifest) -> list[tuple[ArmRecord, str]]:
     """The arms that a sweep draws, each with the axis that it is about; planted controls are left out."""
     found = []
-    for arm in study["arms"]:
-        axes = along(study, arm) or [a for a in arm["axes"] if a in KNOBS and KNOBS[a].compressed]
+    for arm in study.arms:
+        axes = along(study, arm) or [a for a in arm.axes if a in KNOBS and KNOBS[a].compressed]
         if axes and not set(axes) & set(PLANTED):
             found.append((arm, axes[0]))
     return found
 
 
-def robustness(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+def robustness(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """Robust accuracy, RA/SA and compressibility against alpha and rank, at every budget of both norms."""
     arms = _arms(study)
     fig, grid = subplots(max(1, len(arms)), 3, 2.9)
-    settings = study["configuration"]["settings"]
+    settings = study.settings
     for row, (arm, axis) in zip(grid, arms, strict=False):
         norm = "l2" if axis in SPECTRAL else "linf"
-        table = arm_trials(frame, arm, study["axes_off"])
+        table = arm_trials(frame, arm, study.axes_off)
         clean = per_trial(frame, "clean_accuracy", split="test")
         curve(row[0], table, clean, axis, GREY, "clean (SA)")
         budgets = sorted(settings[f"eps_{norm}"])
@@ -52,11 +52,11 @@ def robustness(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequen
             ax.set_title(title)
             ax.set_ylim(0, 1.02)
             ax.legend(fontsize=7.5)
-        row[0].set_ylabel(f"{arm['name']} arm", fontweight="bold")
+        row[0].set_ylabel(f"{arm.name} arm", fontweight="bold")
     return fig
 
 
-def compressibility(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+def compressibility(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """RA/SA against measured compressibility, one point per net, with rho, its interval, and the planted control."""
     chosen = correlations(judgements, y="relative_robust_accuracy")
     fig, grid = subplots(max(1, math.ceil(len(chosen) / 2)), 2, 3.8)
@@ -78,7 +78,7 @@ def compressibility(frame: pd.DataFrame, study: Mapping[str, Any], judgements: S
             )  # fmt: skip
         structure = "rows, 1 − ε of ν" if claim.regime.structure == "compress_eps_nu" else "spectrum, 1 − ε of σ"
         norm = claim.rows.y.norm or ""
-        eps = budget(study["configuration"]["settings"][f"judged_{norm}"], norm)
+        eps = budget(study.settings[f"judged_{norm}"], norm)
         ax.set_xlabel(f"compressibility ({structure} at k = 10 %)")
         ax.set_ylabel(f"RA / SA, {NORM[norm]} {eps}")
         ax.set_title(f"{claim.rows.arm} arm: ρ = {judgement.statistic.text()}\n{judgement.verdict}")
@@ -87,7 +87,7 @@ def compressibility(frame: pd.DataFrame, study: Mapping[str, Any], judgements: S
     return fig
 
 
-def bounds(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+def bounds(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """The product of Theorem 3.1's bounds over the hidden layers against the worst-point loss gap."""
     chosen = correlations(judgements, x="operator_norm_bound")
     fig, grid = subplots(1, max(1, len(chosen)), 3.8)
@@ -99,7 +99,7 @@ def bounds(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[J
                 ax.scatter(
                     np.exp(finite["x"]), finite["y"], s=20, marker=marker, color=color, label=rows.arm.replace("_", " ")
                 )
-        eps = budget(study["configuration"]["settings"][f"judged_{norm}"], norm)
+        eps = budget(study.settings[f"judged_{norm}"], norm)
         ax.set_xscale("log")
         ax.set_xlabel(f"product of Theorem 3.1's {NORM[norm]} bounds")
         ax.set_ylabel(f"loss gap, {NORM[norm]} {eps}")
@@ -108,13 +108,13 @@ def bounds(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[J
     return fig
 
 
-def prunability(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Sequence[Judgement]) -> Figure:
+def prunability(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """Accuracy after keeping a share of the rows of every hidden layer, per axis value."""
     arms = _arms(study)
     fig, grid = subplots(1, max(1, len(arms)), 3.6)
     kept = sorted(frame["kept"].dropna().unique(), reverse=True)
     for ax, (arm, axis) in zip(grid.flat, arms, strict=False):
-        table = arm_trials(frame, arm, study["axes_off"])
+        table = arm_trials(frame, arm, study.axes_off)
         order = by_strength(axis, table[axis])
         colors = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.9, len(order)))
         clean = per_trial(frame, "clean_accuracy", split="test")
@@ -126,7 +126,7 @@ def prunability(frame: pd.DataFrame, study: Mapping[str, Any], judgements: Seque
         ax.set_xticks(range(len(curves)), ["all", *(f"{100 * k:g} %" for k in kept)])
         ax.set_xlabel("rows kept in every hidden layer (largest l1 norm)")
         ax.set_ylabel("clean accuracy (mean over seeds)")
-        ax.set_title(f"{arm['name']} arm")
+        ax.set_title(f"{arm.name} arm")
         ax.set_ylim(0, 1.02)
         ax.legend(fontsize=7.5, title=axis, title_fontsize=7.5)
     return fig

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from study.store import layout, mirror
+from study.store import layout, manifest, mirror
 from study.store.places import Place, publish, replace
 from study.store.schema import AT as AT
 from study.store.schema import MOVED, opened, schema_of
@@ -150,15 +150,6 @@ def note_failure(folder: Place, trial: str, note: Mapping[str, Any]) -> None:
     replace(path, json.dumps({**note, "attempts": attempts}, indent=1).encode())
 
 
-def read_study(folder: str | Path) -> dict[str, Any]:
-    """study.json of a folder: configuration, arms, seeds, trials. ValueError when it lacks one of them."""
-    found = json.loads((Path(folder) / layout.STUDY).read_text())
-    lacking = [k for k in ("configuration", "arms", "seeds", "trials") if not isinstance(found, dict) or k not in found]
-    if lacking or "settings" not in found["configuration"]:
-        raise ValueError(f"it lacks {', '.join(lacking) or 'settings'}")
-    return found
-
-
 def read(*folders: str | Path) -> "pd.DataFrame":
     """The tidy table of one or more results folders, s3://BUCKET/PREFIX too, as a pandas DataFrame, failures included.
 
@@ -185,7 +176,7 @@ def read(*folders: str | Path) -> "pd.DataFrame":
     moved = [c for c in schema.names if c in MOVED]
     filled = []
     for folder, rows in parts:
-        settings = read_study(folder)["configuration"]["settings"] if moved else {}
+        settings = manifest.load(folder).settings if moved else {}
         absent = dict.fromkeys(schema.names) | {c: settings.get(c) for c in moved}
         filled += [absent | r for r in rows]
     table = pa.Table.from_pylist(filled, schema=schema)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -15,6 +15,7 @@ from study.spec import datasets
 from study.spec.errors import UsageError, without_secrets
 from study.store import layout, mirror, places, results
 from study.store.lease import Lease, in_use, lock
+from study.store.manifest import Manifest
 from study.sweep import listing, runner
 from study.sweep.plan import search_record
 from study.sweep.plan.costs import duration
@@ -59,8 +60,8 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
     listing.show_plan(err, plan, False, workers=workers, pending=plan.total - len(plan.jobs) + len(left))
     if (spare := gpu_count()) and not plan.gpus_per_trial:
         err.print(f"Note: {spare} GPU(s) here stay unused; give --gpus-per-trial 0.25 to use them.")
-    if found and found.get("commit") != (commit := git_commit()):
-        err.print(f"Note: {found['commit']} began this folder and {commit} goes on; each table names its own commit.")
+    if found and found.commit != (commit := git_commit()):
+        err.print(f"Note: {found.commit} began this folder and {commit} goes on; each table names its own commit.")
     with _locked(plan, switches) if found else nullcontext((None, plan, None)) as (_, plan, found):
         if found and search_record.complete(plan, found) and not runner.pending(plan, switches.retry_failed):
             err.print("Nothing left to run.")
@@ -83,7 +84,7 @@ def _pull(plan: Plan) -> None:
 
 
 @contextmanager
-def _locked(plan: Plan, switches: Switches) -> Iterator[tuple[Lease | None, Plan, dict[str, Any] | None]]:
+def _locked(plan: Plan, switches: Switches) -> Iterator[tuple[Lease | None, Plan, Manifest | None]]:
     """The output for this driver alone, and the plan against what stands there now: until the lock was had another
     driver may have gone on there."""
     with lock(plan.folder, plan.place) as lease:
@@ -150,7 +151,7 @@ def _run(
     return code
 
 
-def _source(plan: Plan, manifest: Mapping[str, Any], jobs: Mapping[str, Job], lease: Lease | None) -> Source:
+def _source(plan: Plan, manifest: Manifest, jobs: Mapping[str, Job], lease: Lease | None) -> Source:
     """The grid's pending jobs in order, or a search that begins with the pending ones of its points."""
     if plan.preset.search is None:
         return FixedList(jobs)
@@ -159,10 +160,10 @@ def _source(plan: Plan, manifest: Mapping[str, Any], jobs: Mapping[str, Job], le
     def keep(asking: Asking) -> None:
         runner.write_manifest(asking.grown(), manifest, complete=asking.over, lease=lease)
 
-    return Asking(plan, manifest["sweep"], jobs, keep)
+    return Asking(plan, manifest.sweep, jobs, keep)
 
 
-def _tracker(plan: Plan, manifest: Mapping[str, Any], uri: str, over: Iterable[str]) -> "Tracker":
+def _tracker(plan: Plan, manifest: Manifest, uri: str, over: Iterable[str]) -> "Tracker":
     """The tracker of a sweep, given first the trials that were over before, which a lost store may lack."""
     from study import tracking
 

@@ -5,7 +5,7 @@ import json
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from study.store import layout, mirror, places, results
 from study.store.lease import Lease
+from study.store.manifest import Manifest
 from study.store.places import Place
 from study.sweep import watch
 from study.sweep.display import Display, headline
@@ -133,18 +134,16 @@ def pending(plan: Plan, retry_failed: bool) -> dict[str, Job]:
     return {name: job for name, job in plan.jobs.items() if name not in finished and name not in failed}
 
 
-def write_manifest(
-    plan: Plan, found: Mapping[str, Any] | None, complete: bool = False, lease: Lease | None = None
-) -> dict[str, Any]:
+def write_manifest(plan: Plan, found: Manifest | None, complete: bool = False, lease: Lease | None = None) -> Manifest:
     """study.json, written or extended; Terminated when another driver has taken the lease of an S3 output."""
-    record = manifest(plan, found, complete)
-    content = json.dumps(record, indent=1).encode()
+    now = manifest(plan, found, complete)
+    content = json.dumps(now.record(), indent=1).encode()
     if lease is None:
         results.replace(plan.place / layout.STUDY, content)
     elif not lease.write_study(content):
         raise Terminated
     mirror.fetch(plan.place, layout.STUDY)
-    return record
+    return now
 
 
 def run(

@@ -9,27 +9,28 @@ from typing import Any
 from rich.console import Console
 
 from study.store import layout, lease, places, results
+from study.store.manifest import Manifest
 from study.store.places import Place
 from study.sweep.plan import costs
 from study.sweep.worker import heartbeat
 
 
-def facts(output: str, folder: Path, found: Mapping[str, Any]) -> dict[str, Any]:
+def facts(output: str, folder: Path, found: Manifest) -> dict[str, Any]:
     """Done, running, failed and left trials of an output, what they cost so far, and how long the rest will take.
 
     Seconds are wall seconds of workers; dollars 0 where the price is not known.
     """
-    finished = {n: t.provenance for n, t in results.scan(folder).items() if n in found["trials"]}
-    failed = {n: f for n, f in results.failures(folder).items() if n not in finished and n in found["trials"]}
+    finished = {n: t.provenance for n, t in results.scan(folder).items() if n in found.trials}
+    failed = {n: f for n, f in results.failures(folder).items() if n not in finished and n in found.trials}
     holder = lease.in_use(folder) or lease.leased(output)
     running = _running(places.at(output), finished) if holder else {}
-    missing = [t for t in found["trials"] if t not in finished and t not in failed]
+    missing = [t for t in found.trials if t not in finished and t not in failed]
     seconds = sum(p.get("wall_seconds", 0.0) for p in finished.values())
     mean = seconds / len(finished) if finished else 0.0
     spent = sum(min(r["seconds"], mean) for r in running.values())
     return {
-        "study": found["configuration"]["study"],
-        "trials": len(found["trials"]),
+        "study": found.name,
+        "trials": len(found.trials),
         "done": len(finished),
         "failed": {n: _failure(folder, n, f) for n, f in failed.items()},
         "left": len(missing),
@@ -38,7 +39,7 @@ def facts(output: str, folder: Path, found: Mapping[str, Any]) -> dict[str, Any]
         "cost": {
             "seconds": seconds,
             "cpu_hours": sum(p.get("cpu_seconds", 0.0) for p in finished.values()) / 3600,
-            "dollars": costs.dollars(seconds, found.get("gpus_per_trial", 0.0), found.get("instance", "")),
+            "dollars": costs.dollars(seconds, found.gpus_per_trial, found.instance),
         },
         "seconds_left": (len(missing) * mean - spent) / max(1, len(running)) if finished and missing else None,
     }
@@ -65,7 +66,7 @@ def _failure(folder: Path, name: str, note: Mapping[str, Any]) -> dict[str, Any]
     return {"cause": note["cause"], "attempts": note["attempts"], "log": note["log"], "path": str(path)}
 
 
-def show(out: Console, output: str, folder: Path, found: Mapping[str, Any], as_json: bool) -> None:
+def show(out: Console, output: str, folder: Path, found: Manifest, as_json: bool) -> None:
     """Tell it of an output, read in its folder, as text or as JSON."""
     f = facts(output, folder, found)
     if as_json:

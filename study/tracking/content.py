@@ -10,13 +10,12 @@ from study.spec.knobs import KNOBS
 from study.spec.names import metric_name, point_name, table_of_meanings
 from study.spec.values import shown
 from study.store import layout, results
+from study.store.manifest import Manifest
 
 PARAMS = ("width", "depth", "epochs", "batch_size", "learning_rate", "train_size", "test_size")
 STATUS = {"ok": "FINISHED", "diverged": "FINISHED", "failed": "FAILED"}
 LONGEST_TAG = 5000  # what every server since MLflow 2 takes
 NET_LEVEL = (None, "mean", "product")
-
-Manifest = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -34,45 +33,43 @@ class TrialView:
 
 def moving(manifest: Manifest) -> list[str]:
     """The axes that the sweep's arms, or the search's knobs, move."""
-    knobs = manifest.get("search", {}).get("knobs", {})
-    return list(
-        dict.fromkeys([*(a for arm in manifest["arms"] for a in arm["axes"]), *(k for k in knobs if k in KNOBS)])
-    )
+    knobs = manifest.search.get("knobs", {})
+    return list(dict.fromkeys([*(a for arm in manifest.arms for a in arm.axes), *(k for k in knobs if k in KNOBS)]))
 
 
 def settings(manifest: Manifest) -> dict[str, Any]:
     """The settings worth a parameter: the usual ones of a net, or those that a study without data names."""
-    have = manifest["configuration"]["settings"]
-    usual = PARAMS if manifest["configuration"]["data"] else manifest.get("parameters", ())
-    return {key: have[key] for key in usual if key in have}
+    usual = PARAMS if manifest.data else manifest.parameters
+    return {key: manifest.settings[key] for key in usual if key in manifest.settings}
 
 
 def shared_tags(manifest: Manifest) -> dict[str, str]:
     """The tags that a sweep's run and its trials have in common: what to search and group by."""
-    configuration, commit = manifest["configuration"], manifest.get("commit", "")
     tags = {
-        "study.name": configuration["study"],
+        "study.name": manifest.name,
         "study.sweep": sweep_id(manifest),
-        "study.preset": manifest.get("preset", ""),
-        "study.data": configuration["data"],
-        "study.model": configuration["model"],
-        "study.commit": commit,
+        "study.preset": manifest.preset,
+        "study.data": manifest.data,
+        "study.model": manifest.model,
+        "study.commit": manifest.commit,
         "mlflow.source.name": "study.launch",
         "mlflow.source.type": "LOCAL",
     }
     tags |= {f"study.setting.{key}": str(value) for key, value in settings(manifest).items()}
-    return tags | ({"mlflow.source.git.commit": commit.removesuffix("-dirty")} if commit else {})
+    return tags | ({"mlflow.source.git.commit": commit.removesuffix("-dirty")} if (commit := manifest.commit) else {})
 
 
 def sweep_id(manifest: Manifest) -> str:
-    """What ties the runs of a folder together, for good."""
-    return str(manifest["sweep"])
+    """What ties the runs of a folder together, for good; ValueError where study.json does not say it."""
+    if not manifest.sweep:
+        raise ValueError("study.json has no name of its sweep")
+    return manifest.sweep
 
 
 def experiment_note(manifest: Manifest) -> str:
     """What the experiment is about and how to read it; Markdown."""
     return (
-        f"{manifest['question']}{f' ({figure})' if (figure := manifest['figure']) else ''}\n\n"
+        f"{manifest.question}{f' ({manifest.figure})' if manifest.figure else ''}\n\n"
         "One run per sweep; its trials, one net each, stand one level below it. Parameters are the axes and settings; "
         "a metric's coordinates follow a slash (norm, budget, share kept, split when it is not `test`). "
         "Each trial's note lists its metrics with unit and range. `system/...` are of the worker that ran the trial."
@@ -82,15 +79,15 @@ def experiment_note(manifest: Manifest) -> str:
 def sweep_note(manifest: Manifest) -> str:
     """What a sweep varies, and what its metrics mean; Markdown."""
     arms = "\n".join(
-        f"- **{arm['name']}** ({arm['family']}): "
-        + "; ".join(f"{axis} {', '.join(map(shown, values))}" for axis, values in arm["axes"].items())
-        for arm in manifest["arms"]
+        f"- **{arm.name}** ({arm.family}): "
+        + "; ".join(f"{axis} {', '.join(map(shown, values))}" for axis, values in arm.axes.items())
+        for arm in manifest.arms
     )
-    if "search" in manifest:
-        arms = _search_note(manifest["search"])
+    if manifest.search:
+        arms = _search_note(manifest.search)
     axes = "\n".join(f"- `{axis}`: {KNOBS[axis].help}" for axis in moving(manifest) if axis in KNOBS)
     return (
-        f"{experiment_note(manifest)}\n\n{arms}\n\nSeeds {', '.join(map(str, manifest['seeds']))}.\n\n{axes}\n\n"
+        f"{experiment_note(manifest)}\n\n{arms}\n\nSeeds {', '.join(map(str, manifest.seeds))}.\n\n{axes}\n\n"
         "Verdicts and figures: Artifacts, `report.html` and `figures`."
     )[:LONGEST_TAG]
 

@@ -2,12 +2,12 @@
 
 import contextlib
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from study.store import layout
+from study.store.manifest import Manifest
 from study.tracking import content, models
 from study.tracking.stores import sqlite_file
 
@@ -36,7 +36,7 @@ def _state(run: Any) -> State:
 class Runs:
     """A sweep's run and its children. Opening it reads what is there and mends it: each trial stands once."""
 
-    def __init__(self, uri: str, folder: Path, manifest: Mapping[str, Any]) -> None:
+    def __init__(self, uri: str, folder: Path, manifest: Manifest) -> None:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         from mlflow import MlflowClient
 
@@ -51,13 +51,13 @@ class Runs:
         self.known = {name: _state(run) for name, run in self._once("trial").items()}
 
     def _experiment(self, uri: str) -> str:
-        study = self.manifest["configuration"]["study"]
+        study = self.manifest.name
         if found := self.client.get_experiment_by_name(study):
             return found.experiment_id
         where = sqlite_file(uri).parent / "mlartifacts" if uri.startswith("sqlite") else None
         location = {"artifact_location": where.as_uri()} if where else {}
         note = content.experiment_note(self.manifest)
-        tags = {"mlflow.note.content": note, "study.figure": self.manifest["figure"]}
+        tags = {"mlflow.note.content": note, "study.figure": self.manifest.figure}
         return self.client.create_experiment(study, **location, tags=tags)
 
     def _runs(self, level: str) -> list[Any]:
@@ -86,7 +86,7 @@ class Runs:
 
     def _make_parent(self) -> str:
         tags = content.shared_tags(self.manifest) | {"study.level": "sweep"}
-        started = int(self.manifest["created"] * 1000)
+        started = int(self.manifest.created * 1000)
         run = self.client.create_run(self.experiment, run_name=self.folder.name, tags=tags, start_time=started)
         self._inputs(run.info.run_id)
         for key, value in content.settings(self.manifest).items():
@@ -96,11 +96,9 @@ class Runs:
     def _inputs(self, run: str) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        configuration = self.manifest["configuration"]
-        if configuration["data"]:
-            dataset = Dataset(
-                name=configuration["data"], digest=configuration["data_digest"], source_type="local", source="{}"
-            )
+        asked = self.manifest
+        if asked.data:
+            dataset = Dataset(name=asked.data, digest=asked.data_digest, source_type="local", source="{}")
             self.client.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
     def answers(self) -> bool:

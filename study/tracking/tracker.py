@@ -4,12 +4,13 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from study.spec.errors import without_secrets
 from study.store import layout
+from study.store.manifest import Manifest
 from study.tracking import models
 from study.tracking.runs import Runs
 
@@ -31,7 +32,7 @@ class Tracker:
     next run of the folder delivers it, or `python -m study.tracking rebuild DIR`.
     """
 
-    def __init__(self, uri: str, folder: Path, manifest: Mapping[str, Any]) -> None:
+    def __init__(self, uri: str, folder: Path, manifest: Manifest) -> None:
         self.uri, self.folder, self.manifest = uri, folder, manifest
         self.error = ""
         self.seconds = 0.0

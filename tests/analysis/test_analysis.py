@@ -1,6 +1,8 @@
 """Statistics with answers known on paper, and verdicts on tables whose truth was planted."""
 
+import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,8 +15,9 @@ from analysis.claims.statistics import pearson, spearman
 from analysis.intervals import cluster_bootstrap, mean_t
 from analysis.tables import arm_trials
 from study.store import results
+from study.store.manifest import ArmRecord, Manifest
 
-STUDY = {
+STUDY = Manifest.of({
     "configuration": {
         "study": "compressibility_sweep", "data": "digits", "model": "fcn",
         "settings": {"judged_linf": 16 / 255, "judged_l2": 0.5, "eps_linf": [16 / 255], "eps_l2": [0.5]},
@@ -26,7 +29,7 @@ STUDY = {
         {"name": "neuron", "family": "regularization", "axes": {"alpha": [0.0, 0.01, 0.02, 0.03, 0.04]}},
         {"name": "control_neuron", "family": "regularization", "axes": {"plant_rows": [0.0, 0.25, 0.5]}},
     ],
-}  # fmt: skip
+})  # fmt: skip
 NEURON = CLAIMS["A-i-neuron"]
 
 
@@ -38,7 +41,7 @@ def test_a_net_without_a_penalty_is_the_baseline_of_every_penalty():
         ("d", 0.2, "nuclear_norm"),
     ]
     frame = pd.DataFrame(points, columns=["trial", "alpha", "penalty"]).assign(family="f", seed=0, status="ok")
-    arm = {"axes": {"alpha": [0.0, 0.1], "penalty": ["nuclear_norm"]}}
+    arm = ArmRecord(name="neuron", family="f", axes={"alpha": (0.0, 0.1), "penalty": ("nuclear_norm",)})
     assert list(arm_trials(frame, arm, {"alpha": 0.0, "penalty": "group_lasso"}).index) == ["a", "c"]
 
 
@@ -62,7 +65,7 @@ def table(effect=-0.4, control=-0.4, seeds=5, clean=0.97, eps_drop=0.1, noise=0.
             rows.append(identity | {"measure": measure, "value": value, "deterministic": True} | coordinates)
 
     for seed in range(seeds):
-        for i, alpha in enumerate(STUDY["arms"][0]["axes"]["alpha"]):
+        for i, alpha in enumerate(STUDY.arms[0].axes["alpha"]):
             moved = eps_drop * (i if turn is None or i <= turn else 2 * turn - i)
             net(seed, {"alpha": alpha}, moved, effect)
         for i, strength in enumerate((0.25, 0.5), start=1):
@@ -117,7 +120,7 @@ def test_two_frobenius_norms_are_judged_apart():
     """Pooled, the second norm's higher level would hide the fall within each; and every seed would count twice."""
     low, high = table(noise=0.0), table(noise=0.0, base_ra=0.6)
     high["frobenius"], high["trial"] = 2.0, high["trial"] + "at 2"
-    study = STUDY | {"arms": [dict(a) | {"axes": a["axes"] | {"frobenius": [1.0, 2.0]}} for a in STUDY["arms"]]}
+    study = replace(STUDY, arms=tuple(replace(a, axes={**a.axes, "frobenius": (1.0, 2.0)}) for a in STUDY.arms))
     neuron = claims.judge_all(pd.concat([low, high], ignore_index=True), study, [NEURON.id])
     assert [j.at for j in neuron] == ["frobenius 1", "frobenius 2"]
     assert [j.points for j in neuron] == [25, 25]
@@ -141,8 +144,9 @@ def ascents(growth, control, seeds=10):
      (0, 0, 10, "regime not reached"), (0.5, 1, 3, "regime not reached")],
 )  # fmt: skip
 def test_growth_is_judged_over_seeds(growth, control, seeds, verdict):
-    study = {"configuration": {"study": "operator_norm_study", "settings": {}}, "axes_off": {"ascended_norm": ""},
-             "arms": [{"name": "ascend_linf", "axes": {"ascended_norm": ["linf"]}}]}  # fmt: skip
+    arm = ArmRecord(name="ascend_linf", family="operator_norm", axes={"ascended_norm": ("linf",)})
+    study = Manifest(name="operator_norm_study", settings={}, axes_off={"ascended_norm": ""}, arms=(arm,), seeds=(),
+                     trials=())  # fmt: skip
     judged = claims.judge(ascents(growth, control, seeds), study, CLAIMS["A-ascent-linf"])
     assert judged.verdict == verdict
     if seeds == 10:
@@ -165,7 +169,7 @@ def test_a_seed_that_stands_twice_is_refused():
 
 
 def test_a_study_without_the_arm_is_not_judged():
-    assert claims.judge(table(), STUDY | {"arms": []}, NEURON) is None
+    assert claims.judge(table(), replace(STUDY, arms=()), NEURON) is None
 
 
 def test_differences_to_the_baseline_are_paired_by_seed():
@@ -217,14 +221,12 @@ EVIL = '"><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}'
 
 
 def test_the_report_is_one_self_contained_file_that_runs_nothing(tmp_path):
-    import json
     from html.parser import HTMLParser
 
     from analysis import report
 
-    study = json.loads(json.dumps(STUDY))
-    study["configuration"]["data"] = study["configuration"]["model"] = study["question"] = EVIL
-    (tmp_path / "study.json").write_text(json.dumps(study))
+    study = replace(STUDY, data=EVIL, model=EVIL, question=EVIL)
+    (tmp_path / "study.json").write_text(json.dumps(study.record()))
     frame = table()
     for name, rows in frame.groupby("trial"):
         records = rows.astype(object).where(rows.notna(), None).to_dict("records")

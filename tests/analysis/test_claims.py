@@ -91,9 +91,9 @@ def test_the_baseline_is_the_claims_or_the_studys_or_off():
     """Three baselines of one fall by .1 a level: the difference at 2 bits counts from each."""
     frame, asked = table(falls(0.1)), claim("difference", at={"bits": 2})
     assert judged(frame, asked).statistic.value == pytest.approx(-0.3, abs=0.02)
-    assert judged(frame, asked, MINE | {"baseline": {"bits": 8}}).statistic.value == pytest.approx(-0.2, abs=0.02)
+    assert judged(frame, asked, replace(MINE, baseline={"bits": 8})).statistic.value == pytest.approx(-0.2, abs=0.02)
     nearest = replace(asked, baseline=4)
-    assert judged(frame, nearest, MINE | {"baseline": {"bits": 8}}).statistic.value == pytest.approx(-0.1, abs=0.02)
+    assert judged(frame, nearest, replace(MINE, baseline={"bits": 8})).statistic.value == pytest.approx(-0.1, abs=0.02)
     regime = replace(asked, baseline=16, regime=Regime())
     assert judged(frame, regime).reasons[0] == "the arm has no baseline"
 
@@ -136,11 +136,11 @@ def test_an_unknown_statistic_is_refused_with_those_there_are():
 
 def test_the_studys_own_attack_has_its_back_end_in_its_name():
     settings = {"attack_backend": "art", "attack": "pgd"}
-    asked = {"configuration": {"settings": settings}}
+    asked = study(settings=settings)
     assert attack_of(asked, "configured") == "art/pgd"
     assert attack_of(asked, "native/square") == "native/square"
     assert attack_of(asked, "") is None
-    assert attack_of({"configuration": {"settings": {}}}, "configured") == "native/apgd"
+    assert attack_of(study(), "configured") == "native/apgd"
 
 
 HELD = {"frobenius": (0.0, 1.0), "adversarial_ratio": (0.0,)}
@@ -171,6 +171,6 @@ def test_what_the_arms_hold_and_what_they_move(named, held, moved):
 def test_an_arm_may_say_what_it_is_about():
     asked = study(("a", {"bits": (0, 4), "frobenius": (0.0, 1.0)}))
     assert len(slices(asked)) == 2
-    asked["arms"][0]["about"] = ["bits", "frobenius"]
+    asked = replace(asked, arms=(replace(asked.arms[0], about=("bits", "frobenius")),))
     assert len(slices(asked)) == 1
-    assert arms.along(asked, asked["arms"][0]) == ["bits", "frobenius"]
+    assert arms.along(asked, asked.arms[0]) == ["bits", "frobenius"]

@@ -1,6 +1,7 @@
 """Figures by id, the plain one of any study, and a report with a claim and a figure of one's own."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -38,7 +39,7 @@ def test_the_plain_figure_shows_what_is_measured_and_leaves_out_the_rest():
     frame = table(falls(0.1))
     assert titles(plain.plain(frame, MINE, [])) == ["clean accuracy"]
     robust = frame.assign(measure="robust_accuracy", norm="l2", eps=0.5)
-    asked = MINE | {"configuration": MINE["configuration"] | {"settings": {"judged_l2": 0.5, "judged_linf": 0.1}}}
+    asked = replace(MINE, settings={"judged_l2": 0.5, "judged_linf": 0.1})
     if "attack" in frame:
         robust["attack"] = "native/apgd"
     both = plain.measures(pd.concat([frame, robust], ignore_index=True), asked)
@@ -84,9 +85,8 @@ def test_levels_have_the_words_of_their_knob():
 def written(folder, asked, frame):
     """A results folder of a study and its table."""
     folder.mkdir()
-    manifest = {"question": "Why?", "figure": "f", "version": "0", "commit": "", **asked}
-    manifest["configuration"] = manifest["configuration"] | {"data_digest": "d"}
-    (folder / "study.json").write_text(json.dumps(manifest))
+    manifest = replace(asked, question="Why?", figure="f", version="0", data_digest="d")
+    (folder / "study.json").write_text(json.dumps(manifest.record()))
     for i, (_, rows) in enumerate(frame.groupby("trial", sort=False)):
         records = rows.astype(object).where(rows.notna(), None).to_dict("records")
         for r in records:
@@ -129,9 +129,9 @@ def test_a_claim_and_a_figure_of_ones_own(tmp_path):
 
 def test_study_json_names_the_claims_and_figures(tmp_path):
     """The names in it hold, also where there are none, over those that folders of this study had before."""
-    old = MINE | {"configuration": MINE["configuration"] | {"study": "compression_levels"}}
+    old = replace(MINE, name="compression_levels")
     assert [list(names) for names in report._named(old)] == [[], ["bytes"]]
-    folder = written(tmp_path / "out", old | {"claims": ["A-i-neuron"], "figures": []}, table(falls(0.1)))
+    folder = written(tmp_path / "out", replace(old, claims=("A-i-neuron",), figures=()), table(falls(0.1)))
     assert report.write(folder).claims == [], "the study has no such arm"
     assert "No claim can be asked about these trials yet" in (folder / "report.html").read_text()
     assert [p.name for p in (folder / "figures").iterdir()] == ["plain.png"]

@@ -1,6 +1,7 @@
 """Fronts, hypervolume and attainment against numbers done by hand, and the traps of the library behind them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 from analysis import pareto
 from study.spec import objectives
 from study.spec.knobs import AXES
+from study.store.manifest import Manifest, PointRecord
 from study.store.results import COLUMNS
 
 BOTH = (True, True)
@@ -79,12 +81,14 @@ def test_the_searchs_layers_agree_with_peeling_fronts():
     assert left == []
 
 
-STUDY = {
-    "configuration": {"study": "pareto_search", "settings": {}},
-    "axes_off": {name: knob.default for name, knob in AXES.items()},
-    "arms": [],
-    "seeds": [0, 1, 2, 3, 4],
-    "search": {
+STUDY = Manifest(
+    name="pareto_search",
+    settings={},
+    axes_off={name: knob.default for name, knob in AXES.items()},
+    arms=(),
+    seeds=(0, 1, 2, 3, 4),
+    trials=(),
+    search={
         "floor": 0.8,
         "sampler": "tpe",
         "objectives": [
@@ -94,7 +98,7 @@ STUDY = {
              "split": None},
         ],
     },
-}  # fmt: skip
+)  # fmt: skip
 
 
 def table(points):
@@ -103,7 +107,7 @@ def table(points):
     for bits, (robust, size, clean) in points.items():
         for seed, value in enumerate(robust):
             trial = f"b{bits}s{seed}"
-            base = {c: None for c in COLUMNS} | STUDY["axes_off"]
+            base = {c: None for c in COLUMNS} | STUDY.axes_off
             base |= {"trial": trial, "seed": seed, "status": "ok", "bits": bits, "deterministic": True}
             rows += [
                 base
@@ -118,10 +122,10 @@ def table(points):
                 base | {"measure": "clean_accuracy", "split": "test", "value": clean},
                 base | {"measure": "stored_bytes", "value": size},
             ]
-            order.append({"trial": trial})
+            order.append(PointRecord(trial=trial, family="compressed", seed=seed, axes={"bits": bits}))
     frame = pd.DataFrame(rows)
     frame[["eps", "step", "kept"]] = frame[["eps", "step", "kept"]].astype(float)
-    return frame, STUDY | {"points": order}
+    return frame, replace(STUDY, points=tuple(order))
 
 
 def test_the_front_is_that_of_the_means_over_all_seeds_and_keeps_the_floor(tmp_path):

@@ -12,6 +12,7 @@ from study.spec.config import Robustness
 from study.spec.errors import UsageError
 from study.spec.identity import canonical
 from study.store import results
+from study.store.manifest import Manifest
 from study.store.upgrade import name_attacks
 from study.sweep.plan.request import Request, make_plan
 from study.trial.measures.robustness import names_of
@@ -157,11 +158,11 @@ def test_readers_choose_by_attack_and_refuse_to_choose_between_two():
 
 
 def test_a_folder_says_which_revisions_its_rows_are_of():
-    study = {"configuration": {"settings": {"attack_backend": "native", "attack": "apgd"}}}
+    study = Manifest(settings={"attack_backend": "native", "attack": "apgd"}, arms=(), seeds=(), trials=())
     assert [attack_of(study, w) for w in ("", "configured", "native/pgd", "art/pgd")] == [
         None, "native/apgd", "native/pgd", "art/pgd"
     ]  # fmt: skip
-    study["configuration"]["revisions"] = {"revision": 3, "pgd_revision": 2}
+    study = dataclasses.replace(study, revisions={"revision": 3, "pgd_revision": 2})
     assert [attack_of(study, w) for w in ("configured", "native/pgd", "native/square")] == [
         "native/apgd@3", "native/pgd@2", "native/square"
     ]  # fmt: skip

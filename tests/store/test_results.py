@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from study.store import layout, results, schema
+from study.store import layout, manifest, results, schema
 from study.store import table as tables
 from tests.folders import rows
 
@@ -181,7 +181,7 @@ def test_csv_runs_no_formula(tmp_path):
     assert "'=cmd()" in (tmp_path / "x.csv").read_text()
 
 
-def test_read_study_names_what_is_missing(tmp_path):
+def test_reading_study_json_names_what_is_missing(tmp_path):
     (tmp_path / "study.json").write_text(json.dumps({"configuration": {}, "arms": []}))
     with pytest.raises(ValueError, match="seeds, trials"):
-        results.read_study(tmp_path)
+        manifest.load(tmp_path)

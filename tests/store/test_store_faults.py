@@ -165,7 +165,7 @@ def test_no_beat_outlives_its_attempt(kind, place, tmp_path, monkeypatch):
 
 def test_status_of_a_prefix_shows_what_runs_on_any_machine(place, tmp_path, capsys):
     manifest, names = make_folder(tmp_path / "made", 2)
-    places.replace(place / "study.json", json.dumps(manifest | {"trials": [*names, "a"]}).encode())
+    places.replace(place / "study.json", json.dumps(manifest.record() | {"trials": [*names, "a"]}).encode())
     running = heartbeat.Heartbeat(place, "a", limit=9)
     assert main(["status", str(place), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["running"] == {}, "a note without a driver is a leftover"

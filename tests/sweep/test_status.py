@@ -1,6 +1,7 @@
 """`status DIR`: what is done, running and failed, what it cost and how long it takes, with answers known on paper."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -15,8 +16,8 @@ from tests.folders import make_folder
 def folder(tmp_path):
     """Eight trials asked for: one failed, three finished after 10 s and 36 CPU seconds each, four left."""
     manifest, names = make_folder(tmp_path / "out", 4, failed=1)
-    manifest |= {"trials": [*names, *"abcd"], "gpus_per_trial": 0.25, "instance": "g5.xlarge"}
-    (tmp_path / "out/study.json").write_text(json.dumps(manifest))
+    manifest = replace(manifest, trials=(*names, *"abcd"), gpus_per_trial=0.25, instance="g5.xlarge")
+    (tmp_path / "out/study.json").write_text(json.dumps(manifest.record()))
     return tmp_path / "out"
 
 

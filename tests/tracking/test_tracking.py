@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 
 from study.spec.names import meaning
 from study.store import results
+from study.store.manifest import load
 from tests.helpers import ROOT, launch
 from tests.mlflow_server import Server
 
@@ -77,7 +78,7 @@ def test_a_trial_can_be_understood_by_somebody_who_did_not_run_it(store):
 
 def test_descriptions_say_what_was_asked_and_what_each_metric_means(store):
     client, found, parents = runs(store)
-    asked = results.read_study(store / "first")["question"]
+    asked = load(store / "first").question
     experiment = client.get_experiment(parents["first"].info.experiment_id)
     assert asked in experiment.tags["mlflow.note.content"]
     sweep = parents["first"].data.tags["mlflow.note.content"]
@@ -142,7 +143,7 @@ def test_more_runs_than_a_page(store, monkeypatch):
 
     monkeypatch.setattr(view, "PAGE", 2)
     monkeypatch.chdir(store)
-    assert len(view.Runs(tracking.default_uri(), store / "first", results.read_study(store / "first")).known) == 3
+    assert len(view.Runs(tracking.default_uri(), store / "first", load(store / "first")).known) == 3
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,42 +12,43 @@ from study.spec.knobs import AXES, KNOBS
 from study.spec.names import reproduced
 from study.spec.studies import Arm, Point, Preset
 from study.store import layout, results
-from study.store.manifest import read_manifest
+from study.store.manifest import ArmRecord, Manifest, configured, read_manifest
 from study.sweep.plan import search_record
 from study.sweep.plan.plan import Plan, git_commit, with_jobs
 
 
-def manifest(plan: Plan, past: Mapping[str, Any] | None = None, complete: bool = False) -> dict[str, Any]:
-    """study.json: the configuration, the grid or the search, and which project version wrote it."""
-    past = past or {}
-    return {
-        "configuration": plan.configuration(),
-        "preset": plan.preset_name,
-        "question": plan.study.question,
-        "figure": reproduced(plan.study.reproduces),
-        "covers": list(plan.study.covers),
-        "figures": [f if isinstance(f, str) else f[0] for f in plan.study.figures],
-        "claims": [c if isinstance(c, str) else c.id for c in plan.study.claims],
-        "baseline": dict(plan.study.baseline),
-        "module": plan.module,
-        "parameters": list(plan.preset.settings),
-        "instance": plan.preset.instance,
-        "gpus_per_trial": plan.gpus_per_trial,
-        "arms": [
-            {"name": a.name, "family": a.family, "axes": {k: list(v) for k, v in a.axes.items()}}
-            for a in plan.preset.arms
-        ],
-        "seeds": list(plan.seeds),
-        "axes_off": plan.axes_off,
-        "trials": list(plan.jobs),
-        "created": past.get("created", time.time()),
-        "sweep": past.get("sweep", f"{plan.study.name}-{plan.preset_name}-{time.time_ns():x}"),
-        "version": __version__,
-        "commit": git_commit(),
-    } | search_record.part(plan, complete)
+def manifest(plan: Plan, past: Manifest | None = None, complete: bool = False) -> Manifest:
+    """What study.json says of a plan: the configuration, the grid or the search, and which version wrote it.
+
+    A folder keeps its name, its beginning and what a newer version has added from what it said in the `past`.
+    """
+    return Manifest(
+        **configured(plan.configuration()),
+        **search_record.part(plan, complete),
+        preset=plan.preset_name,
+        question=plan.study.question,
+        figure=reproduced(plan.study.reproduces),
+        covers=plan.study.covers,
+        figures=tuple(f if isinstance(f, str) else f[0] for f in plan.study.figures),
+        claims=tuple(c if isinstance(c, str) else c.id for c in plan.study.claims),
+        baseline=plan.study.baseline,
+        module=plan.module,
+        parameters=tuple(plan.preset.settings),
+        instance=plan.preset.instance,
+        gpus_per_trial=plan.gpus_per_trial,
+        arms=tuple(ArmRecord(name=a.name, family=a.family, axes=a.axes) for a in plan.preset.arms),
+        seeds=plan.seeds,
+        axes_off=plan.axes_off,
+        trials=tuple(plan.jobs),
+        created=(past and past.created) or time.time(),
+        sweep=(past and past.sweep) or f"{plan.study.name}-{plan.preset_name}-{time.time_ns():x}",
+        version=__version__,
+        commit=git_commit(),
+        unknown=past.unknown if past else {},
+    )
 
 
-def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tuple[Plan, dict[str, Any] | None]:
+def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tuple[Plan, Manifest | None]:
     """The plan as it can run in its folder, extended by what stands there, and the manifest found.
 
     UsageError when the folder holds something else, another configuration (with a diff), or is unfinished (or asked
@@ -63,22 +63,21 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
             raise UsageError(f"--output {folder} is not empty and holds no results of a study; choose another folder")
         return plan, None
     results.refuse_newer(folder)
-    old = found["configuration"]
     defaults = {
         k: list(v) if isinstance(v, tuple) else v for k, v in settings_for(Preset(arms=(), seeds=()), "").items()
     }
-    settings = {k: v for k, v in old["settings"].items() if k not in AXES or v != AXES[k].default}  # once a setting
-    differences = _differences(old | {"settings": defaults | settings}, plan.configuration())
+    settings = {k: v for k, v in found.settings.items() if k not in AXES or v != AXES[k].default}  # once a setting
+    differences = _differences(found.configuration() | {"settings": defaults | settings}, plan.configuration())
     if differences:
         raise UsageError(
             f"{plan.place} holds another configuration; choose another --output, or ask for the same:\n"
             + "\n".join(f"  {d}" for d in differences)
         )
-    missing = set(found["trials"]) - set(done(folder)) - set(results.failures(folder))
-    more = set(plan.jobs) - set(found["trials"])
+    missing = set(found.trials) - set(done(folder)) - set(results.failures(folder))
+    more = set(plan.jobs) - set(found.trials)
     asks = plan.preset.search is not None and not search_record.complete(plan, found)
     if (missing or more or asks) and not (resume or retry_failed):
-        state = f"{len(missing)} of {len(found['trials'])} trials are not finished" if missing else "it is finished"
+        state = f"{len(missing)} of {len(found.trials)} trials are not finished" if missing else "it is finished"
         wish = f", and {len(more)} more are asked for" if more else ", and the search is not at its end" if asks else ""
         raise UsageError(f"{plan.place} holds this study: {state}{wish}; add --resume to go on there")
     extended = _extended(plan, found)
@@ -90,23 +89,21 @@ def done(folder: Path) -> list[str]:
     return layout.finished(folder)
 
 
-def _extended(plan: Plan, found: Mapping[str, Any]) -> Plan:
+def _extended(plan: Plan, found: Manifest) -> Plan:
     """The plan whose axes and seeds are those found in the folder and those asked for now."""
-    stored = {a["name"]: a for a in found["arms"]}
+    stored = {a.name: a for a in found.arms}
     arms = []
     for arm in plan.preset.arms:
-        old = stored.pop(arm.name, {"axes": {}})["axes"]
-        axes = {k: tuple(dict.fromkeys([*old.get(k, ()), *v])) for k, v in arm.axes.items()}
+        old = stored.pop(arm.name, None)
+        axes = {k: tuple(dict.fromkeys([*(old.axes.get(k, ()) if old else ()), *v])) for k, v in arm.axes.items()}
         arms.append(dataclasses.replace(arm, axes=axes))
-    for arm in stored.values():
-        axes = {k: tuple(v) for k, v in arm["axes"].items() if k in KNOBS}
-        arms.append(Arm(name=arm["name"], family=arm["family"], axes=axes))
-    seeds = tuple(dict.fromkeys([*found["seeds"], *plan.seeds]))
+    for left in stored.values():
+        axes = {k: v for k, v in left.axes.items() if k in KNOBS}
+        arms.append(Arm(name=left.name, family=left.family, axes=axes))
+    seeds = tuple(dict.fromkeys([*found.seeds, *plan.seeds]))
     points = [
-        Point(
-            family=p["family"], arms=(), seed=p["seed"], axes=axes_of(p["axes"], plan.axes_off), settings=plan.settings
-        )
-        for p in found.get("points", ())
+        Point(family=p.family, arms=(), seed=p.seed, axes=axes_of(p.axes, plan.axes_off), settings=plan.settings)
+        for p in found.points
     ]
     preset = dataclasses.replace(plan.preset, arms=tuple(arms))
     return dataclasses.replace(plan, preset=preset, seeds=seeds, points=tuple(points))

@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from study.spec.identity import plain
 from study.spec.knobs import SEARCH
 from study.spec.objectives import named, selector
+from study.store.manifest import Manifest, PointRecord
 
 if TYPE_CHECKING:
     from study.sweep.plan.plan import Plan
@@ -27,21 +27,25 @@ def record(plan: "Plan") -> dict[str, Any]:
 
 
 def part(plan: "Plan", complete: bool) -> dict[str, Any]:
-    """What only a search's study.json holds: the search, its points so far, whether it is at its end."""
+    """What only a search's manifest holds: the search, its points so far, whether it is at its end."""
     if plan.preset.search is None:
         return {}
-    points = [
-        {"trial": name, "family": job.family, "seed": job.trial.seed}
-        | {"axes": {axis: value for axis, value in job.axes.items() if value != plan.axes_off[axis]}}
+    points = tuple(
+        PointRecord(
+            trial=name,
+            family=job.family,
+            seed=job.trial.seed,
+            axes={axis: value for axis, value in job.axes.items() if value != plan.axes_off[axis]},
+        )
         for name, job in plan.jobs.items()
-    ]
+    )
     return {"search": record(plan), "points": points, "complete": complete}
 
 
-def complete(plan: "Plan", found: Mapping[str, Any]) -> bool:
+def complete(plan: "Plan", found: Manifest) -> bool:
     """Whether a folder holds this plan to its end; always so of a grid whose trials are all there."""
     if plan.preset.search is None:
         return True
-    there = dict(found["search"])
+    there = {"objectives": [], **found.search}
     there["objectives"] = [named(o, plan.settings) for o in there["objectives"]]
-    return bool(found.get("complete", False)) and there == record(plan)
+    return found.complete and there == record(plan)

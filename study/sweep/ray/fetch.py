@@ -59,7 +59,7 @@ def _same_sweep(theirs: Path, target: Path) -> bool:
         return False
     if here is None:
         return all(path.name == layout.LOCK for path in target.iterdir())  # a first start that was refused leaves one
-    return there is not None and there.get("sweep") == here.get("sweep", "")
+    return there is not None and there.sweep == here.sweep != ""
 
 
 def _rsync_down(cluster: Path, source: str, target: str) -> str:

@@ -9,6 +9,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from study.spec import objectives
 from study.spec.domains import Value
@@ -216,13 +217,13 @@ def warm_points(output: str, plan: Plan) -> dict[str, WarmPoint]:
     found = read_manifest(folder)
     assert found is not None
     for name in ("data_digest", "model", "model_digest"):
-        if (has := found["configuration"][name]) != (here := plan.configuration()[name]):
+        if (has := getattr(found, name)) != (here := plan.configuration()[name]):
             raise UsageError(f"--warm-start {output}: its {name} is {has!r}, the search's is {here!r}")
     wanted = [*search_record.record(plan)["objectives"], objectives.selector("clean_accuracy", plan.settings)]
-    finished, there = results.scan(folder), found["configuration"]["settings"]
+    finished, there = results.scan(folder), found.settings
     groups: dict[str, tuple[dict[str, Value], list[list[float]]]] = {}
     for trial in finished.values():
-        axes = {name: trial.rows[0].get(name, there.get(name)) for name in plan.axes_off}
+        axes: dict[str, Any] = {name: trial.rows[0].get(name, there.get(name)) for name in plan.axes_off}
         numbers = [objectives.value(trial.rows, one) for one in wanted]
         chosen = fit(sought.knobs, axes, plan.axes_off)
         if chosen is not None and trial.rows[0]["status"] == "ok" and all(map(math.isfinite, numbers)):
