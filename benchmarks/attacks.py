@@ -7,7 +7,8 @@ Nets: a = FCN 784-400-10, b = FCN 3072-2000x4-10, c = ResNet18 on 32 x 32. Witho
 scikit-learn's digits, enlarged; the figure's name says so. eps is chosen so that half of the images stay robust,
 unless the row names it. A ratio is ART's CPU seconds over ours; `floor` is ART's over those of the bare forward and
 backward passes that the same iterations need without retiring a sample. `images` rows: how many more images we call
-robust than ART does; at most one is allowed.
+robust than ART does; at most one is allowed. `folded` is our own attack on c as it is over the same with its
+BatchNorms folded into the convolutions.
 """
 
 import functools
@@ -15,7 +16,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,8 +31,10 @@ from study.attacks import art, ball
 from study.attacks.apgd import apgd, has_bf16_units
 from study.nets import sources
 from study.nets.build import build
-from study.nets.data import Dataset, Split, load
+from study.nets.data import load
+from study.nets.fold import folded
 from study.nets.net import Net
+from study.nets.splits import Dataset, Split
 from study.spec.config import Build, Load, Train
 from study.spec.errors import UsageError
 from study.trial.train import epochs, start
@@ -52,7 +55,7 @@ def _data(name: str, shape: tuple[int, int, int], test: int, root: str) -> Datas
         parts = []
         for part in (digits.train, digits.test):
             x = interpolate(part.x, size=shape[1:], mode="bilinear").expand(-1, shape[0], -1, -1).contiguous()
-            parts.append(Split(x=x.clamp(0.0, 1.0), y=part.y))
+            parts.append(Split(pixels=x.clamp(0.0, 1.0), y=part.y))
         mean, std = digits.mean * shape[0], digits.std * shape[0]
         return Dataset(
             name="digits", train=parts[0], validation=digits.validation, test=parts[1], classes=10, mean=mean, std=std
@@ -176,6 +179,23 @@ def _half_precision(root: str, n: int, images: int, iterations: int) -> list[Fig
     return _row(name, case, n, 4.5 if units else None, 32, precision="auto")
 
 
+def _without_norms(root: str, n: int, images: int) -> list[Figure]:
+    """Net c, native APGD-CE on the net as it is and with its BatchNorms folded into the convolutions."""
+    net, x, y, data = _net("c", root, images)
+    case = Case(net, x, y, _half_robust(net, x, y), 20, restarts=1)
+    small = replace(case, net=folded(net, x[:8]))
+    ratios, images_apart = [], []
+    for seed in range(n):
+        slow, a = _seconds(functools.partial(case.ours, seed))
+        fast, b = _seconds(functools.partial(small.ours, seed))
+        ratios.append(slow / fast)
+        images_apart.append(float((a ^ b).sum()))
+    return [
+        figure(f"c: BatchNorm folded, APGD-CE, {data}, eps {case.eps:.4f}", ratios, "x"),
+        figure("  masks apart", images_apart, "images apart"),
+    ]
+
+
 def main(
     *,
     quick: Annotated[bool, Parameter(negative="", help="Net a alone, fewer images and iterations, one pair.")] = False,
@@ -195,6 +215,8 @@ def main(
     for letter in "bc" if not quick else "":
         if letter in nets:
             figures += _same_settings(letter, root, n, images, 20)
+    if "c" in nets and not quick:
+        figures += _without_norms(root, n, images)
     if "b" in nets and not quick:
         figures += _half_precision(root, n, images, 20)
     show(figures, json_)

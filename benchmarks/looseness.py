@@ -23,8 +23,9 @@ from study.attacks.pgd import pgd
 from study.nets import net as nets
 from study.nets.build import build
 from study.nets.compression.factorize import factorize
-from study.nets.data import Dataset, Split, load
+from study.nets.data import load
 from study.nets.net import Net
+from study.nets.splits import Dataset, Split
 from study.spec.config import Build, Load, Train
 from study.theory.bounds import net_bounds
 from study.theory.lipschitz import adv_risk_bound, lipschitz_lower
@@ -43,7 +44,7 @@ def two_classes(data: Dataset) -> Dataset:
     """Digits below five against the others: Corollary 3.3 speaks of one logit."""
 
     def halve(split: Split) -> Split:
-        return Split(x=split.x, y=(split.y >= 5).long())
+        return dataclasses.replace(split, y=(split.y >= 5).long())
 
     return dataclasses.replace(
         data, train=halve(data.train), validation=halve(data.validation), test=halve(data.test), classes=2

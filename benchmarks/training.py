@@ -30,9 +30,9 @@ from torchvision import transforms
 from benchmarks.common import Figure, figure, show
 from study.nets import net as nets
 from study.nets.build import build
-from study.nets.data import Split
 from study.nets.net import Net
 from study.nets.penalties import linearised, nuclear_norm, polar
+from study.nets.splits import Split
 from study.spec.config import Build, Train
 from study.trial import train
 from study.trial.adversary import inputs
@@ -156,7 +156,7 @@ def plain(pairs: int) -> Figure:
             optimizer.step()
 
     def ours() -> None:
-        train._epoch(net, Split(x=x, y=y), settings, progress, torch.randperm(1000, generator=random), random)
+        train._epoch(net, Split(pixels=x, y=y), settings, progress, torch.randperm(1000, generator=random), random)
 
     return figure("a: training pass, over DataLoader and transforms", ratios(theirs, ours, pairs), "x", 3.5)
 

@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from study.attacks import ball, certificate, losses
+from study.attacks import ball, certificate, draws, losses
 from study.attacks.ball import Result
 from study.attacks.climb import Plan, climb
 from study.attacks.record import Record
@@ -36,7 +36,7 @@ def apgd(
     x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives the clean point). Each restart begins at a random
     point on the ball's edge; `iterations` steps cost one forward and one backward pass each, and one forward pass at
     the start; every iterate counts. Targeted DLR does this for each of the `targets` most likely wrong classes.
-    batch_size 0 takes the device's own.
+    batch_size 0 takes the device's own, or fewer where memory holds no more.
     goal "robust": only the mask is wanted, a fooled sample is retired and `worst` is the highest point of the climbed
     loss until then. goal "loss": every sample is climbed to the end and `worst` has the highest cross-entropy seen.
     `certify` spares samples that a certificate proves safe (goal "robust" only): the mask is the same, their `worst`
@@ -46,8 +46,7 @@ def apgd(
     TypeError for a net that certificates do not handle.
     """
     ball.check(x, y, eps, norm)
-    batch_size = batch_size or BATCH["cuda" if x.is_cuda else "cpu"]
-    ball.check_counts(iterations=iterations, restarts=restarts, batch_size=batch_size)
+    ball.check_counts(iterations=iterations, restarts=restarts)
     ball.check_choice("goal", goal, ("robust", "loss"))
     ball.check_choice("precision", precision, PRECISIONS)
     retire = goal == "robust"
@@ -55,15 +54,15 @@ def apgd(
         raise ValueError(f"certify and {precision} serve masks, not losses: goal must be robust, got {goal!r}")
     climbed = losses.targeted_dlr if targets else losses.untargeted(loss)
     with ball.frozen(model):
-        record = Record(model, x, y)
+        record = Record(model, x, y, batch_size)
+        record.batch = batch_size or min(record.batch, BATCH["cuda" if x.is_cuda else "cpu"])
         proven = certificate.safe(model, x, y, eps, norm) if certify else torch.zeros_like(record.robust)
         for net in _nets(model, x, precision, restarts) if eps > 0 else ():
             plan = Plan(float(eps), norm, iterations, climbed, retire, net)
             for target in losses.likely_targets(record.clean, y, targets) if targets else (None,):
-                left = (record.robust & ~proven).nonzero()[:, 0] if retire else record.all
-                for index in left.split(batch_size) if len(left) else ():
-                    start = x[index] + ball.random_edge(x[index], eps, norm, generator)
-                    climb(record, index, start, plan, None if target is None else target[index])
+                parts = record.parts((record.robust & ~proven).nonzero()[:, 0] if retire else None)
+                for index, edge in zip(parts, draws.edges(x, parts, eps, norm, generator), strict=True):
+                    climb(record, index, x[index] + edge, plan, None if target is None else target[index])
     return record.result()
 
 

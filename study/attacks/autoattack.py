@@ -27,24 +27,28 @@ def autoattack(
     iterations: int = 100,
     restarts: int = 1,
     queries: int = 5000,
+    batch_size: int = 0,
     generator: torch.Generator,
 ) -> Result:
     """The standard four: APGD-CE, targeted APGD-DLR, FAB-T and Square; or the pair APGD-CE and APGD-DLR (paper C).
 
     x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives the clean point). `iterations` and `restarts` hold for
     each gradient attack (9 targets each where there are that many classes), `queries` for Square. Only the mask is
-    sought: samples are retired as they fall. Raises ValueError for a version or a count out of range.
+    sought: samples are retired as they fall. batch_size 0: what memory holds.
+    Raises ValueError for a version or a count out of range.
     """
     ball.check(x, y, eps, norm)
     ball.check_choice("version", version, VERSIONS)
     ball.check_counts(iterations=iterations, restarts=restarts, queries=queries)
     count = {"iterations": iterations, "restarts": restarts}
     with ball.frozen(model):
-        record = Record(model, x, y)
+        record = Record(model, x, y, batch_size)
         for attack, options in _parts(version, count, queries) if eps > 0 else ():
             left = record.left()
             if len(left):
-                found = attack(model, x[left], y[left], eps, norm, **options, generator=generator)
+                found = attack(
+                    model, x[left], y[left], eps, norm, **options, batch_size=batch_size, generator=generator
+                )
                 record.merge(left, found)
     return record.result()
 

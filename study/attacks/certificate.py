@@ -78,8 +78,8 @@ def margins(model: nn.Module, x: Tensor, y: Tensor, eps: float, norm: str) -> Te
     layers = affine_layers(model, x[:1])
     widest = max([layers[-1].W.shape[0], *(2 * layer.W.shape[0] for layer in layers[1:-1])])
     part = max(1, ENTRIES // (widest * max(layer.W.shape[1] for layer in layers)))
-    flat = x.double().flatten(1)
-    bounds = [_margins(layers, a, b, eps, norm) for a, b in zip(flat.split(part), y.split(part), strict=True)]
+    pairs = zip(x.split(part), y.split(part), strict=True)
+    bounds = [_margins(layers, a.double().flatten(1), b, eps, norm) for a, b in pairs]
     return torch.cat(bounds)
 
 

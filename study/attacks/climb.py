@@ -94,10 +94,13 @@ def climb(record: Record, index: Tensor, start: Tensor, plan: Plan, target: Tens
             if last < SOFT * plan.iterations <= k:
                 _harden(state, record, plan)
             last = k
-    if plan.retire and plan.net is None:
-        record.judge(state.index, state.best, state.best_logits)
-    elif plan.retire:
-        record.look(state.index, state.best)
+    if plan.retire:
+        # the fallen have had their say: how long one stayed here depends on its neighbours in the batch
+        state.keep((~state.fallen).nonzero()[:, 0])
+        if plan.net is None:
+            record.judge(state.index, state.best, state.best_logits)
+        elif len(state.index):
+            record.look(state.index, state.best)
 
 
 def _begin(record: Record, index: Tensor, start: Tensor, plan: Plan, target: Tensor | None) -> _State:

@@ -21,6 +21,7 @@ def cw(
     step: float | None = None,
     confidence: float | None = None,
     searches: int = 6,
+    batch_size: int = 0,
     generator: torch.Generator,
 ) -> Result:
     """l_inf: projected sign steps up the margin, cut at `confidence`; l_2: the smallest perturbation, judged at eps.
@@ -30,7 +31,7 @@ def cw(
     Wagner 2017, equation 6). l_2: min ||d||^2 + c max(0, z_y - max_{j != y} z_j + confidence) with x + d = (tanh w +
     1) / 2, Adam on w (100 steps of 0.05, confidence 0), c found per sample by `searches` runs; a point counts only
     inside the ball. Both are deterministic: the generator is there for the common signature.
-    Raises ValueError for a step or a count out of range.
+    batch_size 0: what memory holds. Raises ValueError for a step or a count out of range.
     """
     ball.check(x, y, eps, norm)
     count = (10 if norm == "linf" else 100) if iterations is None else iterations
@@ -40,11 +41,13 @@ def cw(
     if not size > 0:
         raise ValueError(f"step must be positive, got {size!r}")
     with ball.frozen(model):
-        record = Record(model, x, y)
+        record = Record(model, x, y, batch_size)
         if eps > 0 and norm == "linf":
-            ascend(record, x, eps, norm, [size] * count, _up_to(kappa))
+            for index in record.parts():
+                ascend(record, index, x[index], eps, norm, [size] * count, _up_to(kappa))
         elif eps > 0:
-            _smallest(record, eps, count, size, kappa, searches)
+            for index in record.parts(record.left()):
+                _smallest(record, index, eps, count, size, kappa, searches)
     return record.result()
 
 
@@ -55,11 +58,10 @@ def _up_to(confidence: float) -> Loss:
     return loss
 
 
-def _smallest(record: Record, eps: float, iterations: int, step: float, confidence: float, searches: int) -> None:
-    """The l_2 attack on the samples that the net gets right: a search for c around Adam in tanh space."""
-    index = record.left()
-    if not len(index):
-        return
+def _smallest(
+    record: Record, index: Tensor, eps: float, iterations: int, step: float, confidence: float, searches: int
+) -> None:
+    """The l_2 attack on samples that the net gets right: a search for c around Adam in tanh space."""
     x = record.x[index]
     # the c that balances both terms at the linearised boundary: free of the logits' scale
     _, value, gradient = record.climb(index, x, margin)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from study.attacks import ball
+from study.attacks import ball, draws
 from study.attacks.ball import Result
 from study.attacks.losses import Loss, likely_targets
 from study.attacks.record import Record
@@ -23,6 +23,7 @@ def fab(
     iterations: int = 100,
     restarts: int = 1,
     targets: int = 9,
+    batch_size: int = 0,
     generator: torch.Generator,
 ) -> Result:
     """Steps to the boundary between label and target linearised at the iterate, drawn towards the clean point.
@@ -30,18 +31,18 @@ def fab(
     x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives the clean point). For each of the `targets` most
     likely wrong classes, `iterations` forward and backward passes on the samples not yet fooled inside the ball.
     Iterates leave the ball; only points inside of it count. The first restart begins at the clean point, the others
-    at half of the ball's radius. Raises ValueError for a count out of range.
+    at half of the ball's radius. batch_size 0: what memory holds. Raises ValueError for a count out of range.
     """
     ball.check(x, y, eps, norm)
     ball.check_counts(iterations=iterations, restarts=restarts, targets=targets)
     with ball.frozen(model):
-        record = Record(model, x, y)
+        record = Record(model, x, y, batch_size)
         for restart in range(restarts if eps > 0 else 0):
             for target in likely_targets(record.clean, y, targets):
-                left = record.left()
-                if len(left):
-                    shift = ball.random_edge(x[left], eps / 2, norm, generator) if restart else 0.0
-                    _walk(record, left, (x[left] + shift).clamp(0.0, 1.0), target[left], eps, norm, iterations)
+                parts = record.parts(record.left())
+                shifts = draws.edges(x, parts, eps / 2, norm, generator) if restart else [x.new_zeros(())] * len(parts)
+                for index, shift in zip(parts, shifts, strict=True):
+                    _walk(record, index, (x[index] + shift).clamp(0.0, 1.0), target[index], eps, norm, iterations)
     return record.result()
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from study.attacks import ball, losses
+from study.attacks import ball, draws, losses
 from study.attacks.ball import Result
 from study.attacks.record import Record
 
@@ -16,20 +16,26 @@ def fgsm(
     norm: str,
     *,
     random_start: bool = False,
+    batch_size: int = 0,
     generator: torch.Generator,
 ) -> Result:
     """x + eps sign(g) (l_inf) or x + eps g / ||g||_2 (l_2), g the gradient of the cross-entropy at x.
 
     x (N, C, H, W) in [0, 1], y (N,), eps in pixel units. With `random_start` the gradient is taken at a random point
     of the ball and the step is 1.25 eps, projected (Wong, Rice and Kolter 2020). The generator is drawn from only
-    then. Exact on a linear net of two classes away from the box's border. Source: Goodfellow et al. 2015.
+    then. Exact on a linear net of two classes away from the box's border.
+    batch_size 0: what memory holds. Source: Goodfellow et al. 2015.
     """
     ball.check(x, y, eps, norm)
     with ball.frozen(model):
-        record = Record(model, x, y)
-        if eps > 0:
-            start = ball.into_box(x, ball.random_delta(x, eps, norm, generator), eps, norm) if random_start else x
-            gradient = record.climb(record.all, start, losses.log_odds)[2]
+        record = Record(model, x, y, batch_size)
+        parts = record.parts() if eps > 0 else ()
+        shifts = draws.deltas(x, parts, eps, norm, generator) if random_start else [None] * len(parts)
+        for index, delta in zip(parts, shifts, strict=True):
+            here = x[index]
+            start = here if delta is None else ball.into_box(here, delta, eps, norm)
+            gradient = record.climb(index, start, losses.log_odds)[2]
             length = 1.25 * eps if random_start else eps
-            record.look(record.all, ball.into_box(x, start + length * ball.steepest(gradient, norm) - x, eps, norm))
+            step = start + length * ball.steepest(gradient, norm) - here
+            record.look(index, ball.into_box(here, step, eps, norm))
     return record.result()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from study.attacks import ball, losses
+from study.attacks import ball, draws, losses
 from study.attacks.ball import Result
 from study.attacks.losses import Loss
 from study.attacks.record import Record
@@ -22,6 +22,7 @@ def pgd(
     step: float | None = None,
     restarts: int = 1,
     loss: str = "ce",
+    batch_size: int = 0,
     generator: torch.Generator,
 ) -> Result:
     """PGD from the clean point and, from half of the iterations on, a random start; then `restarts` - 1 more of these.
@@ -30,29 +31,36 @@ def pgd(
     one leg unless given, in the direction sign(g) (l_inf) or g / ||g||_2 (l_2); the step halves at half of each leg.
     Restarts after the first begin both of their legs at random. Every point looked at counts, for the worst loss and
     for `robust`; no sample is retired, so that the worst loss is sought to the end. Source: Madry et al. 2018.
-    Raises ValueError for a loss that is not ce, dlr or margin, or iterations or restarts below 1.
+    batch_size 0: what memory holds. Raises ValueError for a loss that is not ce, dlr or margin, or iterations or
+    restarts below 1.
     """
     ball.check(x, y, eps, norm)
     ball.check_counts(iterations=iterations, restarts=restarts)
     with ball.frozen(model):
-        record = Record(model, x, y)
+        record = Record(model, x, y, batch_size)
+        parts = record.parts()
         climbed = losses.untargeted(loss)
         legs = [iterations - iterations // 2, iterations // 2] if iterations >= 2 else [iterations]
         for number, count in enumerate(legs * restarts if eps > 0 else []):
-            delta = torch.zeros_like(x) if number == 0 else ball.random_delta(x, eps, norm, generator)
             size = 2.5 * eps / count if step is None else step
             sizes = [size if i < count // 2 else size / 2 for i in range(count)]
-            ascend(record, ball.into_box(x, delta, eps, norm), eps, norm, sizes, climbed)
+            shifts = draws.deltas(x, parts, eps, norm, generator) if number else [x.new_zeros(())] * len(parts)
+            for index, delta in zip(parts, shifts, strict=True):
+                start = ball.into_box(x[index], delta.expand_as(x[index]), eps, norm)
+                ascend(record, index, start, eps, norm, sizes, climbed)
     return record.result()
 
 
-def ascend(record: Record, start: Tensor, eps: float, norm: str, sizes: Sequence[float], loss: Loss) -> None:
-    """Projected steps of the given sizes up the gradient of `loss`, from `start`, all samples; the last point counts.
+def ascend(
+    record: Record, index: Tensor, start: Tensor, eps: float, norm: str, sizes: Sequence[float], loss: Loss
+) -> None:
+    """Projected steps of the given sizes up the gradient of `loss`, from `start` (n, C, H, W), for the samples in
+    `index` (n,), at most a batch; the last point counts.
 
     One forward and one backward pass per step and one forward pass for the last point.
     """
-    point = start
+    x, point = record.x[index], start
     for size in sizes:
-        gradient = record.climb(record.all, point, loss)[2]
-        point = ball.into_box(record.x, point + size * ball.steepest(gradient, norm) - record.x, eps, norm)
-    record.look(record.all, point)
+        gradient = record.climb(index, point, loss)[2]
+        point = ball.into_box(x, point + size * ball.steepest(gradient, norm) - x, eps, norm)
+    record.look(index, point)

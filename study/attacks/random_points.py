@@ -9,6 +9,8 @@ from study.attacks import ball
 from study.attacks.ball import Result
 from study.attacks.record import Record
 
+BLOCK = 256  # images whose l_2 draws are made together, in some ten float64 copies
+
 
 def random_points(
     model: nn.Module,
@@ -18,17 +20,18 @@ def random_points(
     norm: str,
     *,
     samples: int = 10,
+    batch_size: int = 0,
     generator: torch.Generator,
 ) -> Result:
     """`samples` independent uniform points of {z : ||z - x|| <= eps, 0 <= z <= 1} per sample; every one counts.
 
     x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives the clean point). One forward pass per point.
-    Raises ValueError for a number of samples below 1.
+    batch_size 0: what memory holds. Raises ValueError for a number of samples below 1.
     """
     ball.check(x, y, eps, norm)
     ball.check_counts(samples=samples)
     with ball.frozen(model):
-        record = Record(model, x, y)
+        record = Record(model, x, y, batch_size)
         for _ in range(samples if eps > 0 else 0):
             record.look(record.all, draw(x, eps, norm, generator))
     return record.result()
@@ -47,6 +50,10 @@ def draw(x: Tensor, eps: float, norm: str, generator: torch.Generator) -> Tensor
     if norm == "linf":
         share = torch.rand(x.shape, generator=generator).to(x.device)
         return (low + share * (high - low)).clamp(low, high)
+    return torch.cat([_in_ball(part, eps, generator) for part in x.split(BLOCK)])
+
+
+def _in_ball(x: Tensor, eps: float, generator: torch.Generator) -> Tensor:
     flat = x.detach().cpu().double().flatten(1)
     lower, upper = (-flat).clamp_min(-eps), (1 - flat).clamp_max(eps)
     width = _width(lower, upper, eps)
@@ -56,7 +63,7 @@ def draw(x: Tensor, eps: float, norm: str, generator: torch.Generator) -> Tensor
         tried, taken = _direction(lower[left], upper[left], width[left], eps, generator)
         delta[left[taken]] = tried[taken]
         left = left[~taken]
-    return ball.into_box(x, delta.to(x).view_as(x), eps, norm)
+    return ball.into_box(x, delta.to(x).view_as(x), eps, "l2")
 
 
 def _direction(

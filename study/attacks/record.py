@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from study.attacks import ball
+from study.attacks import ball, memory
 from study.attacks.ball import Result
 from study.attacks.losses import Loss, log_odds
 
@@ -12,11 +12,14 @@ from study.attacks.losses import Loss, log_odds
 class Record:
     """First flip, worst point, mask and passes of N samples, begun with a look at the clean points.
 
-    Opening one costs a forward pass; `model` must be frozen (ball.frozen).
+    Opening one costs a forward pass; `model` must be frozen (ball.frozen). `batch_size` is how many images the model
+    gets at once (0: what memory.images says).
     """
 
-    def __init__(self, model: nn.Module, x: Tensor, y: Tensor) -> None:
+    def __init__(self, model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 0) -> None:
         self.model, self.x, self.y = model, x, y
+        ball.check_counts(batch_size=batch_size or 1)
+        self.batch = batch_size or memory.images(model, x)
         self.first, self.worst = x.clone(), x.clone()
         self.loss = torch.full((len(x),), -torch.inf, device=x.device)
         self.robust = torch.ones(len(x), dtype=torch.bool, device=x.device)
@@ -28,6 +31,19 @@ class Record:
     def left(self) -> Tensor:
         """The numbers of the samples that have not been fooled."""
         return self.robust.nonzero()[:, 0]
+
+    def parts(self, index: Tensor | None = None) -> tuple[Tensor, ...]:
+        """`index` (all samples by default) in pieces of the batch size; none where it is empty."""
+        index = self.all if index is None else index
+        return index.split(self.batch) if len(index) else ()
+
+    @torch.no_grad()
+    def logits(self, point: Tensor) -> Tensor:
+        """The logits (n, K) of points, batch by batch; nothing is judged or counted."""
+        if len(point) <= self.batch:
+            out: Tensor = self.model(point)
+            return out
+        return torch.cat([self.model(part) for part in point.split(self.batch)])
 
     @torch.no_grad()
     def judge(self, index: Tensor, point: Tensor, logits: Tensor, inside: Tensor | None = None) -> Tensor:
@@ -50,7 +66,7 @@ class Record:
     @torch.no_grad()
     def look(self, index: Tensor, point: Tensor, inside: Tensor | None = None) -> Tensor:
         """One forward pass over points, judged; their logits (n, K)."""
-        logits: Tensor = self.model(point)
+        logits = self.logits(point)
         self.forward[index] += 1
         self.judge(index, point, logits, inside)
         return logits
@@ -58,7 +74,10 @@ class Record:
     def climb(
         self, index: Tensor, point: Tensor, loss: Loss, target: Tensor | None = None, inside: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One forward and one backward pass: logits (n, K), loss values (n,) and the loss's gradient at the points."""
+        """One forward and one backward pass: logits (n, K), loss values (n,) and the loss's gradient at the points.
+
+        At most `batch` samples: their activations are all in memory.
+        """
         point = point.detach().requires_grad_(True)
         logits = self.model(point)
         value = loss(logits, self.y[index], target)

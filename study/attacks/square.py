@@ -23,6 +23,7 @@ def square(
     queries: int = 1000,
     share: float = 0.8,
     restarts: int = 1,
+    batch_size: int = 0,
     generator: torch.Generator,
 ) -> Result:
     """Random squares of +-2 eps (l_inf) or moved l_2 mass, kept where the margin grows; fooled samples are retired.
@@ -30,14 +31,14 @@ def square(
     x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives the clean point). One forward pass per query, no
     backward pass. `share` in (0, 1] is the first square's share of the image; it halves on the paper's schedule,
     stretched to `queries`. A query's window is the same for all samples, its signs are not.
-    Raises ValueError for a share or a count out of range.
+    batch_size 0: what memory holds. Raises ValueError for a share or a count out of range.
     """
     ball.check(x, y, eps, norm)
     ball.check_counts(queries=queries, restarts=restarts)
     if not 0 < share <= 1:
         raise ValueError(f"share must lie in (0, 1], got {share!r}")
     with ball.frozen(model):
-        record = Record(model, x, y)
+        record = Record(model, x, y, batch_size)
         for _ in range(restarts if eps > 0 else 0):
             if len(record.left()):
                 _search(record, record.left(), eps, norm, queries, share, generator)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from study.attacks import ball
+from study.attacks import ball, memory
 from study.attacks.ball import Result
 from study.attacks.losses import log_odds
 from study.attacks.record import Record
@@ -101,5 +101,6 @@ def judge(model: nn.Module, x: Tensor, y: Tensor, delta: Tensor) -> Result:
 def fooling_rate(model: nn.Module, x: Tensor, delta: Tensor) -> float:
     """The share of samples whose prediction the perturbation changes, in [0, 1]; labels play no part."""
     with ball.frozen(model):
-        changed = model(x).argmax(1) != model((x + delta).clamp(0.0, 1.0)).argmax(1)
-    return float(changed.double().mean())
+        parts = x.split(memory.images(model, x))
+        changed = [model(part).argmax(1) != model((part + delta).clamp(0.0, 1.0)).argmax(1) for part in parts]
+    return float(torch.cat(changed).double().mean())

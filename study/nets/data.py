@@ -1,8 +1,7 @@
-"""Name of a data set -> tensors in [0, 1], labels, class count; split for one seed."""
+"""Name of a data set -> images, labels, class count; split for one seed. Images are shared and never written to."""
 
 import functools
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,41 +9,13 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from torch import Tensor
 
 from study.nets import sources
+from study.nets.splits import Dataset, Split
 from study.spec import datasets
 from study.spec.config import Load
 from study.spec.errors import UsageError
 from study.spec.identity import seed_for
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """Images (N, C, H, W) in [0, 1], float32, and their labels (N,), int64."""
-
-    x: Tensor
-    y: Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dataset:
-    """One seed's data: train, validation (may be empty) and test split, with what a model needs to know."""
-
-    name: str
-    train: Split
-    validation: Split
-    test: Split
-    classes: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of an image."""
-        c, h, w = self.train.x.shape[1:]
-        return c, h, w
-
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
 
@@ -61,9 +32,9 @@ def _torchvision(cls_name: str, root: str, download: bool = False) -> Arrays:
         cls = getattr(tv, cls_name)
         if cls_name == "SVHN":
             d = cls(root, split="train" if train else "test", download=download)
-            return d.data.astype(np.float32) / 255, np.asarray(d.labels)
+            return d.data, np.asarray(d.labels)
         d = cls(root, train=train, download=download)
-        pixels = np.asarray(d.data, dtype=np.float32) / 255
+        pixels = np.asarray(d.data)
         images = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
         return images, np.asarray(d.targets)
 
@@ -88,7 +59,7 @@ def _image_folder(path: str) -> Arrays:
         shapes = {pixels.shape for pixels, _ in images}
         if len(shapes) > 1:
             raise ValueError(f"images of several sizes, {sorted(shapes)[:3]}; resize them to one size first")
-        return np.stack([p for p, _ in images]).astype(np.float32) / 255, np.asarray([t for _, t in images])
+        return np.stack([p for p, _ in images]), np.asarray([t for _, t in images])
 
     folder = Path(path)
     if (folder / "train").is_dir() and (folder / "test").is_dir():
@@ -110,7 +81,8 @@ def _user_arrays(name: str) -> Arrays:
 
 @functools.lru_cache(maxsize=2)
 def arrays(name: str, root: str, digest: str) -> Arrays:
-    """All images and labels of a data set (test None where it has no canonical split); UsageError when damaged.
+    """All images (float32 in [0, 1], or uint8) and labels of a data set (test None where it has no canonical split);
+    UsageError when damaged.
 
     Cached per process, so that the trials of one worker read the files once; `digest` keys the cache.
     """
@@ -125,6 +97,7 @@ def arrays(name: str, root: str, digest: str) -> Arrays:
         else:
             parts = _user_arrays(name)
         _check(parts)
+        parts = tuple(None if p is None else np.ascontiguousarray(p) for p in parts)  # type: ignore[assignment]
     except UsageError:
         raise
     except Exception as error:  # a data set's file formats raise many kinds; all of them mean damaged input
@@ -140,7 +113,7 @@ def _check(parts: Arrays) -> None:
             continue
         if len(x) == 0 or len(x) != len(y):
             raise ValueError(f"{len(x)} images with {len(y)} labels")
-        if not np.isfinite(x).all() or x.min() < 0 or x.max() > 1:
+        if x.dtype != np.uint8 and (not np.isfinite(x).all() or x.min() < 0 or x.max() > 1):
             raise ValueError(f"pixels must lie in [0, 1], got {x.min()} to {x.max()}")
         if y.min() < 0 or len(np.unique(parts[1])) < 2:
             raise ValueError("labels must be 0, 1, ... of at least two classes")
@@ -156,7 +129,22 @@ def download(name: str, root: str) -> None:
         raise UsageError(f"--download of {name} into {root} failed: {error}") from None
 
 
-def _draw(x: np.ndarray, y: np.ndarray, size: int, seed: int) -> tuple[Any, Any]:
+def _statistics(x: np.ndarray, rows: np.ndarray | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel over the images x[rows] in [0, 1]; of uint8 from their histogram."""
+    if x.dtype != np.uint8:
+        part = x if rows is None else x[rows]
+        mean, std = part.mean(axis=(0, 2, 3)), part.std(axis=(0, 2, 3))
+    else:
+        counts = np.zeros((x.shape[1], 256), dtype=np.int64)
+        for image in x if rows is None else (x[row] for row in rows):
+            counts += [np.bincount(channel.ravel(), minlength=256) for channel in image]
+        share, levels = counts / counts.sum(axis=1, keepdims=True), np.arange(256) / 255
+        mean = share @ levels
+        std = np.sqrt((share * (levels - mean[:, None]) ** 2).sum(axis=1))
+    return tuple(float(v) for v in mean), tuple(float(max(v, 1e-6)) for v in std)
+
+
+def _draw(y: np.ndarray, size: int, seed: int) -> tuple[Any, Any]:
     """A stratified part of `size` and the rest, as two index arrays."""
     index = np.arange(len(y))
     return tuple(train_test_split(index, train_size=size, stratify=y, random_state=seed % 2**32))
@@ -172,35 +160,38 @@ def load(config: Load, seed: int) -> Dataset:
         half = (int(y.max()) + 1) // 2
         y, test_y = (y >= half).astype(np.int64), None if test_y is None else (test_y >= half).astype(np.int64)
     stream = seed_for(seed, "split")
+    train = test = None
     if test_x is None or test_y is None:
-        test, train = _draw(x, y, round(len(y) / 5) if config.data != "digits" else 360, stream)
-        x, y, test_x, test_y = x[train], y[train], x[test], y[test]
+        test, train = _draw(y, round(len(y) / 5) if config.data != "digits" else 360, stream)
+        test_x, y, test_y = x, y[train], y[test]
     for name, size, have in (("train_size", config.train_size, len(y)), ("test_size", config.test_size, len(test_y))):
         if size > have:
             raise ValueError(f"{name} {size} is more than the {have} images there are")
     if 0 < config.test_size < len(test_y):
-        keep = _draw(test_x, test_y, config.test_size, stream)[0]
-        test_x, test_y = test_x[keep], test_y[keep]
+        keep = _draw(test_y, config.test_size, stream)[0]
+        test, test_y = keep if test is None else test[keep], test_y[keep]
     if 0 < config.train_size < len(y):
-        keep = _draw(x, y, config.train_size, stream)[0]
-        x, y = x[keep], y[keep]
-    validation = np.arange(0)
+        keep = _draw(y, config.train_size, stream)[0]
+        train, y = keep if train is None else train[keep], y[keep]
+    validation, rest = np.arange(0), np.arange(len(y))
     if config.validation > 0:
-        validation, rest = _draw(x, y, round(config.validation * len(y)), stream)
-    else:
-        rest = np.arange(len(y))
+        validation, rest = _draw(y, round(config.validation * len(y)), stream)
 
-    def split(images: np.ndarray, labels: np.ndarray) -> Split:
-        return Split(x=torch.from_numpy(np.ascontiguousarray(images)).float(), y=torch.from_numpy(labels).long())
+    def split(images: np.ndarray, labels: np.ndarray, rows: np.ndarray | None) -> Split:
+        whole = rows is None or (len(rows) == len(images) and bool((np.diff(rows) > 0).all()))
+        index = None if whole or rows is None else torch.from_numpy(rows)
+        return Split(pixels=torch.from_numpy(images), y=torch.from_numpy(labels).long(), rows=index)
+
+    def of_train(part: np.ndarray) -> Split:
+        return split(x, y[part], part if train is None else train[part])
 
     info = datasets.DATASETS.get(config.data)
-    mean = info.mean if info else tuple(float(v) for v in x.mean(axis=(0, 2, 3)))
-    std = info.std if info else tuple(float(max(v, 1e-6)) for v in x.std(axis=(0, 2, 3)))
+    mean, std = (info.mean, info.std) if info else _statistics(x, train)
     return Dataset(
         name=datasets.label(config.data),
-        train=split(x[rest], y[rest]),
-        validation=split(x[validation], y[validation]),
-        test=split(test_x, test_y),
+        train=of_train(rest),
+        validation=of_train(validation),
+        test=split(test_x, test_y, test),
         classes=int(max(y.max(), test_y.max())) + 1,
         mean=mean,
         std=std,

@@ -1,6 +1,6 @@
 """The shell around every network: pixels in [0, 1] go in, normalisation is its first layer, and it knows its layers."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +85,17 @@ def head(net: Net) -> nn.Module:
     return list(weighted(net).values())[-1]
 
 
+@torch.no_grad()
+def classes(net: Net, shape: tuple[int, int, int]) -> int:
+    """How many logits the net has for images of `shape` (C, H, W): asked of one black image, in eval mode."""
+    modes = {module: module.training for module in net.modules()}
+    try:
+        return int(net.eval()(torch.zeros(1, *shape, device=net.mean.device)).shape[1])
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 def is_quantized(layer: nn.Module) -> bool:
     """Whether a layer's weights are computed from others (nets.compression.quantize), not stored as used."""
     return parametrize.is_parametrized(layer)
@@ -129,10 +140,13 @@ def matrix(layer: nn.Module) -> Tensor:
     raise TypeError(f"no weight matrix in a layer of type {type(layer).__name__}")
 
 
-def weight_matrices(net: Net) -> dict[str, Tensor]:
-    """The hidden weight matrices by name; a fused q, k, v projection counts as three."""
+def weight_matrices(net: Net, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    """The hidden weight matrices by name, of the layers in `names` alone where given; a fused q, k, v projection counts
+    as three."""
     out: dict[str, Tensor] = {}
     for name, layer in layers(net).items():
+        if names is not None and name not in names:
+            continue
         W = matrix(layer)
         if name.endswith("qkv"):
             out |= {f"{name}.{part}": block for part, block in zip("qkv", W.chunk(3), strict=True)}

@@ -6,6 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from study.nets.sources import user_function
+from study.spec.datasets import is_user_function
+
 
 class _RowNorms(torch.autograd.Function):
     """W -> sum_i ||w_i||_2 with the gradient w_i / ||w_i||_2 in closed form, 0 at a zero row.
@@ -69,3 +72,8 @@ PENALTIES: dict[str, Callable[[Iterable[Tensor]], Tensor]] = {
     "group_lasso": group_lasso,
     "nuclear_norm": nuclear_norm,
 }
+
+
+def penalty_of(name: str) -> Callable[[Iterable[Tensor]], Tensor]:
+    """The penalty of a name, or the user's own, package:function: weight matrices -> a differentiable scalar."""
+    return user_function(name, "penalty") if is_user_function(name) else PENALTIES[name]

@@ -22,7 +22,7 @@ def attack_name(backend: str, attack: str, revision: int = 1) -> str:
     return f"{backend}/{attack}" + (f"@{revision}" if revision > 1 else "")
 
 
-def revisions(settings: Mapping[str, Any]) -> dict[str, int]:
+def revisions(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The revisions of the native attacks behind a trial's numbers, as Robustness keeps them; 1 for what is not asked.
 
     `settings` has attack_backend, attack and audit_queries. PGD stands beside every attack (gap, checks).

@@ -11,8 +11,10 @@ class Load:
     """Stage: a data set, split for one seed. Sizes 0 mean all of the canonical split.
 
     `binary` makes two classes of the lower and the upper half of the labels (0-4 against 5-9; paper A, B.4).
+    A trial's own data have no `name`; other data of the same trial do, and stages and measures choose them with `on`.
     """
 
+    name: str = ""
     data: str = "digits"
     digest: str = ""
     train_size: int = 0
@@ -45,6 +47,13 @@ class Train:
 
     adversarial_ratio of each batch is replaced by adversarial points of radius train_eps. `penalty_refresh` n > 0 takes
     the nuclear norm's gradient from a polar factor that is renewed every n steps.
+
+    `penalty_source` is the digest of a user-given penalty's source. `on` names the data (Load.name). `loss` is one of
+    trial/losses, `optimizer` ("" is AdamW) and `schedule` are names of trial/optimise; `multistep` multiplies the rate
+    by gamma after each of the epochs in `milestones`. With patience, the best epoch by `stop_on` is kept: "" is the
+    validation loss (the adversarial one under an adversary), else accuracy or adversarial_accuracy. `freeze` names
+    layers that keep every bit, statistics too; "encoder" is all but the head. `autocast` runs forward passes in
+    bfloat16: "gpu" on a GPU alone, "always" on a processor too.
     """
 
     epochs: int = 40
@@ -52,6 +61,7 @@ class Train:
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     penalty: str = ""
+    penalty_source: str = ""
     alpha: float = 0.0
     frobenius: float = 0.0
     patience: int = 0
@@ -63,6 +73,15 @@ class Train:
     train_eps: float = 0.0
     train_attack: str = "pgd"
     train_steps: int = 10
+    on: str = ""
+    loss: str = ""
+    optimizer: str = ""
+    momentum: float = 0.0
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
+    stop_on: str = ""
+    freeze: tuple[str, ...] = ()
+    autocast: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +136,11 @@ class Ascend:
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """Measure: clean accuracy and loss on the train and test split."""
+    """Measure: clean accuracy and loss on the train and test split, with `validation` on that split too; `on` names the
+    data where they are not the trial's own."""
+
+    validation: bool = False
+    on: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +149,9 @@ class Robustness:
 
     `backend` art runs the attack through the toolbox. `certify` spares the samples that a certificate proves safe.
     `audit_queries` asks Square, an attack without gradients, at the gap_eps (0: off). `sensitivity` adds how far the
-    encoder's output moves at the worst points (paper A, B.4). The revisions are those of the native attacks used: the
-    configured one, PGD, Square (spec.attack_names.REVISIONS).
+    encoder's output moves at the worst points (paper A, B.4). `splits` among test and validation; `on` names the data
+    where they are not the trial's own. The revisions are those of the native attacks used: the configured one, PGD,
+    Square (spec.attack_names.REVISIONS).
     """
 
     norm: str
@@ -144,6 +168,8 @@ class Robustness:
     revision: int = 1
     pgd_revision: int = 1
     square_revision: int = 1
+    splits: tuple[str, ...] = ("test",)
+    on: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

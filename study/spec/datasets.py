@@ -54,6 +54,7 @@ DATASETS = {
         std=(0.198, 0.201, 0.197),
     ),
 }
+MODELS = ("fcn", "resnet18", "vit")
 ACCEPTED = f"{', '.join(DATASETS)}, imagefolder:PATH or package:function"
 
 

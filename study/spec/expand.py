@@ -19,7 +19,12 @@ def settings_for(preset: Preset, data: str) -> dict[str, Any]:
     own = dict(preset.settings)
     if data != preset.data:
         own |= dict(preset.by_data.get(data, preset.by_data.get("*", {})))
-    return {name: knob.default for name, knob in SETTINGS.items()} | parts(own) | own
+    return {name: knob.default for name, knob in SETTINGS.items()} | _parts(own) | own
+
+
+def _parts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that recipes among the values set; a part that is a column of the tables is left to `settled`."""
+    return {name: value for name, value in parts(values).items() if name not in AXES}
 
 
 def with_overrides(preset: Preset, overrides: Mapping[str, str], data: str) -> tuple[Preset, dict[str, Any]]:
@@ -44,7 +49,7 @@ def with_overrides(preset: Preset, overrides: Mapping[str, str], data: str) -> t
             preset = _moved(preset, name, values)
         else:
             typed[name] = values if KNOBS[name].several else values[0]
-    settings |= parts(typed) | typed
+    settings |= _parts(typed) | typed
     return preset, _checked(settings, overrides)
 
 
@@ -79,6 +84,12 @@ def _checked(settings: dict[str, Any], overrides: Mapping[str, str]) -> dict[str
             settings[f"judged_{norm}"] = budgets[len(budgets) // 2]
     if settings["patience"] and not settings["validation"]:
         raise UsageError("--set patience: early stopping needs a validation share; add --set validation=0.05")
+    if settings["validation_rows"] and not settings["validation"]:
+        raise UsageError("--set validation_rows: there are no validation images; add --set validation=0.05")
+    if settings["momentum"] and settings["optimizer"] != "sgd":
+        raise UsageError(f"--set momentum: it goes with optimizer=sgd, got {settings['optimizer']}")
+    if settings["milestones"] and settings["schedule"] != "multistep":
+        raise UsageError(f"--set milestones: they go with schedule=multistep, got {settings['schedule']}")
     return settings
 
 
@@ -167,6 +178,4 @@ def expand(preset: Preset, settings: Mapping[str, Any], seeds: Iterable[int]) ->
 
 def knob_values(point: Point) -> dict[str, Any]:
     """Every knob of a point: its settings, over them the parts of recipes that it moves, over them its axes."""
-    moved = parts({name: value for name, value in point.axes.items() if name.endswith("recipe")})
-    kept = {name: value for name, value in moved.items() if name not in AXES}
-    return {**point.settings, **kept, **point.axes}
+    return {**point.settings, **_parts(point.axes), **point.axes}

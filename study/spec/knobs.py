@@ -1,6 +1,7 @@
 """The one table of knobs: what a family takes, what is idle, which are axes, how levels are ordered follow from it."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from study.spec.attack_names import REVISIONS
@@ -15,6 +16,24 @@ NORMS = ("linf", "l2")
 NETS = ("regularization", "low_rank", "compressed")  # the families that train a net
 PENALISED, COMPRESSED, MATRIX = ("regularization", "compressed"), ("compressed",), ("operator_norm",)
 ATTACKED = ("adversarial_ratio", "finetune")  # what makes the adversary of training matter
+
+SAME = {"same": None}  # as in the first training
+
+# The parts of a training that fine-tuning may have otherwise.
+TRAINING: dict[str, Knob] = {
+    "patience": Knob(int, 0, low=0, high=MOST, help="epochs without a better validation score; 0 = no early stopping"),
+    "stop_on": Knob(str, "loss", choices=("loss", "accuracy", "adversarial_accuracy"),
+                    help="the validation score that early stopping looks at"),
+    "batch_size": Knob(int, 100, low=1, high=MOST, help="images per step"),
+    "optimizer": Knob(str, "adamw", choices=("adamw", "adam", "sgd"), help="the optimiser"),
+    "learning_rate": Knob(float, 1e-3, low=0, open_low=True, help="the optimiser's learning rate"),
+    "weight_decay": Knob(float, 0.01, low=0, help="the optimiser's weight decay"),
+    "momentum": Knob(float, 0.0, low=0, high=1, open_high=True, help="momentum of sgd"),
+    "schedule": Knob(str, "constant", choices=("constant", "cosine", "multistep"), help="the rate over the epochs"),
+    "milestones": Knob(int, (), several=True, low=0, high=MOST, help="multistep: epochs after which the rate falls"),
+    "gamma": Knob(float, 0.1, low=0, high=1, open_low=True, help="multistep: what the rate is multiplied by there"),
+    "augment": Knob(str, "none", choices=("none", "crop_flip"), help="random crop (4 pixels) and flip"),
+}  # fmt: skip
 
 KNOBS: dict[str, Knob] = {
     # Columns of every table.
@@ -32,8 +51,8 @@ KNOBS: dict[str, Knob] = {
                               help="share of each training batch replaced by adversarial examples"),
     "ascended_norm": Knob(str, "", choices=NORMS, column=True, families=MATRIX,
                           help="operator norm that gradient ascent raises on a matrix"),
-    "penalty": Knob(str, "group_lasso", choices=PENALTIES, column=True, families=PENALISED, only_with=("alpha",),
-                    help="what alpha weighs"),
+    "penalty": Knob(str, "group_lasso", choices=PENALTIES, column=True, families=PENALISED, functions=True,
+                    only_with=("alpha",), help="what alpha weighs"),
     "prune_ratio": Knob(float, 0.0, low=0, high=1, open_high=True, column=True, compressed="high", families=COMPRESSED,
                         help="share of every hidden layer's rows removed"),
     "keep_prob": Knob(float, 1.0, low=0, high=1, open_low=True, column=True, compressed="low", families=COMPRESSED,
@@ -60,17 +79,13 @@ KNOBS: dict[str, Knob] = {
     "recipe": Knob(str, "", choices=tuple(RECIPES), families=NETS, words={"none": ""},
                    help="a published training recipe by name; what is set beside it overrides its parts"),
     "epochs": Knob(int, 40, low=1, high=MOST, families=NETS, help="passes over the training images, at most"),
-    "patience": Knob(int, 0, low=0, high=MOST, families=NETS,
-                     help="epochs without a better validation loss; 0 = no early stopping"),
-    "batch_size": Knob(int, 100, low=1, high=MOST, families=NETS, help="images per step"),
-    "learning_rate": Knob(float, 1e-3, low=0, open_low=True, families=NETS, help="the optimiser's learning rate"),
-    "weight_decay": Knob(float, 0.01, low=0, families=NETS, help="the optimiser's weight decay"),
     "penalty_refresh": Knob(int, 10, low=0, high=MOST, families=PENALISED, only_with=("alpha",),
                             help="steps between polar factors of the nuclear norm; 0 = plain SVD"),
-    "schedule": Knob(str, "constant", choices=("constant", "cosine"), families=NETS,
-                     help="learning rate over the epochs"),
-    "augment": Knob(str, "none", choices=("none", "crop_flip"), families=NETS,
-                    help="random crop (4 pixels) and flip"),
+    **{name: replace(knob, families=NETS) for name, knob in TRAINING.items()},
+    "loss": Knob(str, "cross_entropy", choices=("cross_entropy", "label_smoothing"), families=NETS,
+                 help="what training descends on"),
+    "autocast": Knob(str, "none", choices=("none", "gpu", "always"), families=NETS,
+                     help="bfloat16 forward passes: on a GPU alone, or on a processor too"),
     "train_norm": Knob(str, "linf", choices=NORMS, families=NETS, only_with=ATTACKED,
                        help="norm of adversarial training"),
     "train_eps": Knob(float, 8 / 255, low=0, open_low=True, families=NETS, only_with=ATTACKED,
@@ -79,8 +94,16 @@ KNOBS: dict[str, Knob] = {
                          help="adversary of training; free replays batches"),
     "train_steps": Knob(int, 10, low=1, high=1000, families=NETS, only_with=ATTACKED,
                         help="the adversary's steps (free: replays)"),
+    # Fine-tuning: its own rate and epochs, else as the training unless it is said.
+    "finetune_recipe": Knob(str, "", choices=tuple(RECIPES), families=COMPRESSED, only_with=("finetune",),
+                            words={"none": ""}, help="a published recipe of fine-tuning by name"),
     "finetune_learning_rate": Knob(float, 1e-3, low=0, open_low=True, families=COMPRESSED, only_with=("finetune",),
                                    help="the optimiser's learning rate of fine-tuning"),
+    **{f"finetune_{name}": replace(knob, default=None, words={} if knob.several else SAME, families=COMPRESSED,
+                                   only_with=("finetune",), help=f"of fine-tuning: {knob.help}")
+       for name, knob in TRAINING.items() if name != "learning_rate"},
+    "finetune_freeze": Knob(str, "none", choices=("none", "encoder"), families=COMPRESSED, only_with=("finetune",),
+                            help="encoder: fine-tuning moves the head alone"),
     "keep_floor": Knob(float, 0.05, low=0, high=1, open_low=True, open_high=True, families=COMPRESSED,
                        only_with=("lam",), help="least keep_prob that lam may set"),
     # Attacks and measures.
@@ -97,6 +120,8 @@ KNOBS: dict[str, Knob] = {
                     help="1: images proven safe are not attacked (dense nets)"),
     "audit_queries": Knob(int, 0, low=0, high=MOST, families=NETS,
                           help="queries of Square, the gradient-free second opinion; 0 = none"),
+    "validation_rows": Knob(int, 0, low=0, high=1, families=NETS,
+                            help="1: accuracies and attacks on the validation images too, for whatever selects"),
     "sensitivity": Knob(int, 0, low=0, high=1, families=NETS,
                         help="1: local sensitivity of the encoder at the attacks"),
     "gap_iterations": Knob(int, 50, low=1, high=MOST, families=NETS, help="PGD's iterations for the loss gap"),
@@ -145,7 +170,8 @@ def off(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
         return values.get(name, base.get(name, KNOBS[name].default)) != KNOBS[name].default
 
     idle = [n for n in values if KNOBS[n].only_with and not any(map(active, KNOBS[n].only_with))]
-    return {**values, **{name: base.get(name, KNOBS[name].default) for name in idle}}
+    out = {**values, **{name: base.get(name, KNOBS[name].default) for name in idle}}
+    return out if out == values else off(out, base)  # what went with an idle knob is idle too
 
 
 def by_strength(axis: str, values: Iterable[Value]) -> list[Value]:

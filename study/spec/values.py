@@ -31,7 +31,7 @@ class Knob:
     open_low: bool = False
     open_high: bool = False
     several: bool = False
-    words: Mapping[str, Value] = field(default_factory=dict)
+    words: Mapping[str, Value | None] = field(default_factory=dict)
     choices: tuple[Value, ...] = ()
     compressed: str = ""
     column: bool = False
@@ -68,7 +68,7 @@ def parse_number(text: str) -> float:
     return number
 
 
-def parse_value(name: str, knob: Knob, text: str) -> Value:
+def parse_value(name: str, knob: Knob, text: str) -> Any:
     """One value of an axis or setting, checked against its range; UsageError naming what would be accepted."""
     refused = UsageError(f"--set {name}: {text!r} is not accepted; give {knob.range_text()}")
     if text in knob.words:
@@ -90,6 +90,8 @@ def parse_value(name: str, knob: Knob, text: str) -> Value:
 
 def refusal(knob: Knob, value: Any) -> str:
     """What would be accepted in place of one value of a knob, in words; nothing where the value is accepted."""
+    if value is None and knob.default is None:
+        return ""
     if value in knob.words.values() or value in knob.choices or (knob.functions and is_user_function(value)):
         return ""
     if knob.kind is str or knob.choices or not isinstance(value, (int, float)) or isinstance(value, bool):

@@ -1,6 +1,7 @@
 """Words of the command line as values; UsageError with what would be accepted."""
 
 import os
+import re
 import shlex
 
 from study.spec.errors import UsageError, without_secrets
@@ -11,7 +12,7 @@ MOST_SEEDS, LARGEST_SEED = 1000, 2**31 - 1
 def default_output(study: str, preset: str) -> str:
     """STUDY_OUTPUT/STUDY-PRESET where the environment names a folder or an S3 prefix for all sweeps; else nothing."""
     root = os.environ.get("STUDY_OUTPUT", "").rstrip("/")
-    return f"{root}/{study.replace('-', '_')}-{preset}" if root else ""
+    return f"{root}/{re.sub(r'[^A-Za-z0-9_.]', '_', study)}-{preset}" if root else ""
 
 
 def again(argv: list[str]) -> str:

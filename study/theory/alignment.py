@@ -48,14 +48,25 @@ def _rest(v: Tensor, k: int) -> float:
 
 
 def row_side(W: Tensor, nu: Tensor, k: int) -> Side:
-    """The side of a layer for p = inf, from its row norms nu: its k rows of largest l_1 norm, k in 1..m."""
+    """The side of a layer for p = inf, from its row norms nu: its k rows of largest l_1 norm, k in 1..m.
+
+    >>> W = torch.tensor([[1.0, -1.0], [3.0, 1.0]])
+    >>> found = row_side(W, row_l1(W), 1)
+    >>> found.units.tolist(), found.scale, found.rest  # the second row, nu_1 and nu_2 / nu_1
+    ([1], 4.0, 0.5)
+    """
     top = largest_rows(nu, k)
     ordered = nu.sort(descending=True).values
     return Side(W[top], W[top], top, float(ordered[0]), _rest(ordered, k))
 
 
 def spectral_side(f: spectra.Factors) -> Side:
-    """The side of a layer for p = 2, from its k leading singular triples: S^{1/2} V^T after, U S^{1/2} before."""
+    """The side of a layer for p = 2, from its k leading singular triples: S^{1/2} V^T after, U S^{1/2} before.
+
+    >>> found = spectral_side(spectra.factors(torch.tensor([[9.0, 0.0], [0.0, 1.0]]), 1))
+    >>> round(found.scale, 6), round(found.rest, 6)  # sqrt 9 and sqrt(1/9)
+    (3.0, 0.333333)
+    """
     k = f.U.shape[1]
     root = f.s[:k].sqrt()
     units = torch.arange(len(f.U), device=f.U.device)
@@ -63,7 +74,11 @@ def spectral_side(f: spectra.Factors) -> Side:
 
 
 def side(W: Tensor, k: int, p: float) -> Side:
-    """The side of a checked float64 layer at k for p = 2 or inf."""
+    """The side of a checked float64 layer at k for p = 2 or inf.
+
+    >>> side(torch.tensor([[9.0, 0.0], [0.0, 1.0]]), 1, math.inf).scale
+    9.0
+    """
     return row_side(W, row_l1(W), k) if p == math.inf else spectral_side(spectra.factors(W, k))
 
 
@@ -80,7 +95,11 @@ def checked_pair(W2: Tensor, W1: Tensor, k2: int, k1: int, p: float) -> tuple[Te
 
 
 def patterns(h: int, entries: int) -> Iterator[Tensor]:
-    """All 2^h patterns in chunks (N, h), N entries numbers each fitting in memory; ValueError beyond 2^20 patterns."""
+    """All 2^h patterns in chunks (N, h), N entries numbers each fitting in memory; ValueError beyond 2^20 patterns.
+
+    >>> next(patterns(2, 1)).tolist()
+    [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
+    """
     if 2**h > MOST_PATTERNS:
         raise ValueError(f"exact needs 2^{h} patterns, more than 2^20; use method='upper'")
     bits = torch.arange(h)
@@ -90,12 +109,21 @@ def patterns(h: int, entries: int) -> Iterator[Tensor]:
 
 
 def norms(M: Tensor, p: float) -> Tensor:
-    """Operator norms of the last two dimensions, (..., m, n) -> (...)."""
+    """Operator norms of the last two dimensions, (..., m, n) -> (...).
+
+    >>> norms(torch.tensor([[[1.0, -2.0]], [[0.0, 4.0]]]), math.inf).tolist()
+    [3.0, 4.0]
+    """
     return M.abs().sum(-1).amax(-1) if p == math.inf else torch.linalg.matrix_norm(M, ord=2)
 
 
 def main_term(later: Side, earlier: Side, p: float, method: str = "upper") -> Bound:
-    """`alignment` of two layers given as sides."""
+    """`alignment` of two layers given as sides.
+
+    >>> W1, W2 = torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0, 1.0]])
+    >>> main_term(side(W2, 1, math.inf), side(W1, 2, math.inf), math.inf)
+    Bound(value=0.5, certified=True, method='upper')
+    """
     if method not in METHODS:
         raise ValueError(f"method must be exact, upper or greedy, got {method!r}")
     certified = method != "greedy"
@@ -147,6 +175,10 @@ def alignment(W2: Tensor, W1: Tensor, k2: int, k1: int, p: float, method: str = 
     `exact` tries all patterns and refuses beyond 2^20 of them (only the kept rows of W1 matter for p = inf); `upper` is
     a certified polynomial upper bound; `greedy` (the paper's search, Appendix B.5) flips one neuron at a time and is
     NOT certified: it missed the maximum in 40 of 400 random cases. A zero layer gives 0.
+
+    >>> W1, W2 = torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0, 1.0]])
+    >>> alignment(W2, W1, 1, 2, math.inf, "exact").value  # the net is |x|: norms 2 and 1, every pattern gives at most 1
+    0.5
     """
     W2, W1 = checked_pair(W2, W1, k2, k1, p)
     return main_term(side(W2, k2, p), side(W1, k1, p), p, method)
@@ -157,6 +189,10 @@ def remainder(W2: Tensor, W1: Tensor, k2: int, k1: int, p: float) -> float:
 
     p = inf: (1 + x)(1 + y) - 1 with x = nu_{k+1} / nu_1 of W1, y of W2; p = 2: (1 + sqrt x)(1 + sqrt y) - 1 with
     singular values. Equation 7 prints sigma_k for sigma_{k+1}, with which Lemma A.5 is false (erratum 4).
+
+    >>> W1, W2 = torch.tensor([[2.0], [1.0]]), torch.tensor([[1.0, 1.0]])
+    >>> remainder(W2, W1, 1, 1, math.inf)  # (1 + 1/2)(1 + 0) - 1
+    0.5
     """
     W2, W1 = checked_pair(W2, W1, k2, k1, p)
     return _remainder(side(W2, k2, p), side(W1, k1, p))
@@ -167,7 +203,12 @@ def _remainder(later: Side, earlier: Side) -> float:
 
 
 def aligned_sides(later: Side, earlier: Side, p: float, method: str = "upper", cap: bool = True) -> Bound:
-    """`aligned` of two layers given as sides."""
+    """`aligned` of two layers given as sides.
+
+    >>> W1, W2 = torch.tensor([[2.0], [1.0]]), torch.tensor([[1.0, 1.0]])
+    >>> aligned_sides(side(W2, 1, math.inf), side(W1, 1, math.inf), math.inf).value  # 2 / (2 * 2) + 1/2
+    1.0
+    """
     main = main_term(later, earlier, p, method)
     value = main.value + _remainder(later, earlier)
     return main._replace(value=min(1.0, value) if cap else value)
@@ -178,6 +219,11 @@ def aligned(W2: Tensor, W1: Tensor, k2: int, k1: int, p: float, method: str = "u
 
     Lemma A.6's A <= 1 holds for the main term alone (erratum 5: W = I_4, k = 2 gives 4 with the remainder); the cap is
     valid because the full pair never exceeds the product of norms. Equation 42 adds the remainder twice (erratum 7).
+
+    >>> aligned(torch.eye(4), torch.eye(4), 2, 2, math.inf, cap=False).value
+    4.0
+    >>> aligned(torch.eye(4), torch.eye(4), 2, 2, math.inf).value
+    1.0
     """
     W2, W1 = checked_pair(W2, W1, k2, k1, p)
     return aligned_sides(side(W2, k2, p), side(W1, k1, p), p, method, cap)

@@ -16,6 +16,11 @@ def ascend(W: Tensor, p: float, steps: int, step_size: float) -> Iterator[Tensor
     norm; u_1 v_1^T of the largest singular value) and c such that ||W||_F stays. Where two rows or singular values tie,
     one of them is taken. The limits are a single row of equal magnitudes, ||W||_inf = sqrt(n) ||W||_F, and a matrix of
     rank one, ||W||_2 = ||W||_F. step_size > 0 without unit. ValueError for another p or a zero matrix.
+
+    >>> W = torch.tensor([[2.0, 1.0], [2.0, 4.0]])
+    >>> *_, last = ascend(W, math.inf, 100, 0.1)  # towards one row of equal magnitudes: sqrt(2) * 5
+    >>> round(float(last.abs().sum(dim=1).max()), 3), round(float(last.norm()), 3)
+    (7.071, 5.0)
     """
     W = checked_matrix("W", W).clone()
     if p not in (2, math.inf):

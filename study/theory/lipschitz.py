@@ -19,6 +19,9 @@ def sopt(a: Sequence[float]) -> tuple[float, tuple[int, ...]]:
     """Least product over sets of pairs no two of which overlap (paper A, Definition A.4), and the 1-based set.
 
     a (lambda - 1,) are the alignment terms; f_i = min(f_{i-1}, f_{i-2} a_i) in O(lambda). No factor above 1 is taken.
+
+    >>> sopt([0.5, 0.125, 0.5])  # the middle pair alone beats the outer two: 0.125 < 0.25
+    (0.125, (2,))
     """
     best: list[tuple[float, tuple[int, ...]]] = [(1.0, ()), (1.0, ())]
     for i, value in enumerate(a, start=1):
@@ -44,6 +47,9 @@ def lipschitz_upper(
     Product of Theorem 3.1's bounds with the alignment terms: over the best set of disjoint pairs for p = inf (over all
     pairs it is false, erratum 6), over every pair for p = 2. ks holds one k per layer, krs one k_r (p = inf; None: the
     best). Infinite where a spread is 1. Often looser than the product of norms (erratum 11): report both.
+
+    >>> lipschitz_upper([torch.eye(4), torch.eye(4)], 2, [4, 4]).value
+    1.0
     """
     if len(Ws) == 0 or len(ks) != len(Ws) or (krs is not None and len(krs) != len(Ws)):
         raise ValueError(f"ks and krs must have one entry per layer, got {len(ks)} for {len(Ws)} layers")
@@ -64,6 +70,9 @@ def compose(layers: Sequence[float], terms: Sequence[Bound], p: float, method: s
 
     The layers outside the chosen set are {l : l not in S, l - 1 not in S}, and S is a part of {1..lambda - 1}
     (printed l + 1 and L - 1, erratum 7). An infinite layer gives inf, also where an alignment term is 0.
+
+    >>> compose([2.0, 3.0], [Bound(0.5, True, "upper")], math.inf, "upper").value
+    3.0
     """
     certified = all(t.certified for t in terms)
     if any(math.isinf(v) for v in layers):
@@ -74,7 +83,11 @@ def compose(layers: Sequence[float], terms: Sequence[Bound], p: float, method: s
 
 
 def product_of_norms(Ws: Sequence[Tensor], p: float) -> float:
-    """The bound that ignores alignment and compressibility: prod_l ||W_l||_p."""
+    """The bound that ignores alignment and compressibility: prod_l ||W_l||_p.
+
+    >>> product_of_norms([torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0, 1.0]])], math.inf)
+    2.0
+    """
     return math.prod(op_norm(W, p) for W in Ws)
 
 
@@ -83,6 +96,9 @@ def pattern_max(Ws: Sequence[Tensor], p: float) -> float:
 
     It bounds the encoder's true Lipschitz constant from above and is itself below every certified bound. ValueError
     when the hidden widths (all but the last layer's) add up to more than 20.
+
+    >>> pattern_max([torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0, 1.0]])], math.inf)  # the net is |x|
+    1.0
     """
     if p not in (2, math.inf):
         raise ValueError(f"p must be 2 or inf, got {p!r}")
@@ -109,6 +125,12 @@ def lipschitz_lower(Ws: Sequence[Tensor], X: Tensor, p: float, how: str = "jacob
     """Empirical lower bound of the l_p Lipschitz constant of x -> relu(W_L relu(... W_1 x)) on inputs X (N, n_0).
 
     `jacobian`: largest operator norm of the Jacobian at a point of X; `secant`: largest ratio over pairs of points.
+
+    >>> absolute = [torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0, 1.0]])]
+    >>> lipschitz_lower(absolute, torch.tensor([[1.0], [3.0]]), math.inf)
+    1.0
+    >>> lipschitz_lower(absolute, torch.tensor([[1.0], [-3.0]]), math.inf, "secant")  # (3 - 1) / (1 + 3)
+    0.5
     """
     X = checked_matrix("X", X)
     mats = [checked_matrix(f"Ws[{i}]", W) for i, W in enumerate(Ws)]
@@ -139,6 +161,9 @@ def adv_risk_bound(clean: float, delta: float, lipschitz: float, head: Tensor, p
     1 x h matrix is max |c_j| and too small (erratum 24). What the paper calls theta there is c, not all parameters
     (erratum 13). head (h,); for two logits c = c_1 - c_0; labels in {-1, +1}. delta >= 0 in the inputs' units,
     lipschitz >= 0.
+
+    >>> adv_risk_bound(0.25, 0.5, 2.0, torch.tensor([1.0, -1.0]), math.inf)  # 0.25 + 0.5 * 2 * (1 + 1)
+    2.25
     """
     c = checked_vector("head", head)
     if p not in (2, math.inf):

@@ -41,6 +41,9 @@ def gamma_bound(Ws: Sequence[Tensor], Ps: Sequence[Probability], eps: float = 1.
     gamma = eps * prod_l sqrt(max p^l) ||W_l||_F; `tight`: eps * prod_l sqrt(sum_ij p_ij W_ij^2), which uses only the
     marginals inside a layer and gains from magnitude pruning too. Bounds E sup ||g(x') - g(x)||_2 over the l_2 ball of
     radius eps. Without eps it is false for eps > 1 (erratum 14). eps >= 0.
+
+    >>> gamma_bound([torch.tensor([[3.0, 4.0]])], [0.25], eps=2.0)  # 2 * sqrt(1/4) * 5
+    5.0
     """
     if not eps >= 0:
         raise ValueError(f"eps must be at least 0, got {eps!r}")
@@ -57,6 +60,12 @@ def zeta_bound(Ws: Sequence[Tensor], Ps: Sequence[Probability], x_norm: float, f
     p_ij it fails (erratum 15: half-kept Sylvester matrices of size 32 give 283.5 > 256).
     `sharp`, for all p_ij: ||x|| sum_l (prod_{i>l} ||W_i||_2) t_l prod_{j<l} s_j with s^2 = ||P*W||_2^2 + v,
     t^2 = ||(1-P)*W||_2^2 + v, v = max over columns of sum_i p (1 - p) W^2. x_norm >= 0.
+
+    >>> W = torch.tensor([[3.0, 4.0]])
+    >>> zeta_bound([W], [1.0], 2.0), round(zeta_bound([W], [0.0], 2.0), 9)  # everything kept; nothing kept: 2 * 5
+    (0.0, 10.0)
+    >>> zeta_bound([W], [0.75], 2.0, "paper")  # 2 * sqrt(1/4) * 5
+    5.0
     """
     if not x_norm >= 0:
         raise ValueError(f"x_norm must be at least 0, got {x_norm!r}")
@@ -90,6 +99,10 @@ def lemma1_gamma(
 
     C_1 = 1 + ||out|| sqrt(H) max_h ||V_h|| (4 / sqrt(d/H) ||Q_h|| ||K_h|| + 1), C_2 = 1 + ||ffn||, spectral norms; d is
     the model's width, d >= 2. The printed proof bounds neither the Jacobian nor layer normalisation: no certificate.
+
+    >>> one = torch.ones(1, 1)
+    >>> round(lemma1_gamma([one], [one], [one], one, one, d=4, eps=9.0), 9)  # (4/3)^2 * (1 + 4/2 + 1) * 2 * 9
+    128.0
     """
     H = _heads(Q, K, V)
     if d < 2:
@@ -114,6 +127,10 @@ def thm1_constant(
     [1 + p sqrt(H) ||out||_F a(p)] [1 + sqrt(p) ||ffn||_F] over the same,
     with a(t) = max_h ||V_h||_F (4 t / sqrt(d/H) ||Q_h||_F ||K_h||_F + 1).
     p in [0, 1]. It multiplies the FROBENIUS version of gamma, not Lemma 1's spectral one (erratum 18).
+
+    >>> one = torch.ones(1, 1)
+    >>> [thm1_constant([one], [one], [one], one, one, d=4, p=p) for p in (0.0, 0.25, 1.0)]  # 1.375 * 1.5 / 8 between
+    [0.125, 0.2578125, 1.0]
     """
     H = _heads(Q, K, V)
     if not 0 <= p <= 1:

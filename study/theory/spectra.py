@@ -30,6 +30,9 @@ def lower_gram(W: Tensor) -> Tensor:
     """W W^T of an (m, n) matrix in its lower triangle, (m, m); above the diagonal blocks it stays zero.
 
     Symmetric solvers read one triangle, so nearly half of the product need not be formed.
+
+    >>> lower_gram(torch.tensor([[1.0, 1.0], [0.0, 1.0]])).tolist()
+    [[2.0, 0.0], [1.0, 1.0]]
     """
     m = W.shape[0]
     G = W.new_zeros(m, m)
@@ -47,7 +50,11 @@ def _roots(eigenvalues: Tensor) -> Tensor | None:
 
 
 def values(W: Tensor) -> Tensor:
-    """All singular values, descending: (m, n) -> (min(m, n),)."""
+    """All singular values, descending: (m, n) -> (min(m, n),).
+
+    >>> values(torch.tensor([[0.0, 2.0], [-3.0, 0.0]], dtype=torch.float64)).round(decimals=9).tolist()
+    [3.0, 2.0]
+    """
     wide = W if W.shape[0] <= W.shape[1] else W.T
     if wide.shape[0] > SMALL:
         s = _roots(torch.linalg.eigvalsh(lower_gram(wide), UPLO="L"))
@@ -57,7 +64,13 @@ def values(W: Tensor) -> Tensor:
 
 
 def factors(W: Tensor, k: int) -> Factors:
-    """The k leading singular triples of an (m, n) matrix and its whole spectrum, k in 0..min(m, n)."""
+    """The k leading singular triples of an (m, n) matrix and its whole spectrum, k in 0..min(m, n).
+
+    >>> W = torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
+    >>> U, s, Vh = factors(W, 1)
+    >>> s.round(decimals=9).tolist(), ((U * s[:1]) @ Vh).round(decimals=9).tolist()
+    ([3.0, 1.0], [[1.5, 1.5], [1.5, 1.5]])
+    """
     if W.shape[0] > W.shape[1]:
         V, s, Uh = factors(W.T, k)
         return Factors(Uh.T, s, V.T)

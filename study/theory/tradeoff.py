@@ -33,7 +33,12 @@ class Point(NamedTuple):
 
 
 def constants(Ws: Sequence[Tensor], x_norm: float) -> Constants:
-    """A, b and C of a net's weight matrices and the mean input norm E||x||."""
+    """A, b and C of a net's weight matrices and the mean input norm E||x||.
+
+    >>> k = constants([torch.tensor([[3.0, 0.0], [0.0, 4.0]])], 2.0)  # ||W||_F = 5, ||W||_2 = 4
+    >>> round(k.A, 9), round(k.b[0], 9), round(k.C, 9)
+    (5.0, 1.25, 8.0)
+    """
     mats = [checked_matrix(f"Ws[{i}]", W) for i, W in enumerate(Ws)]
     fro = [float(torch.linalg.norm(W)) for W in mats]
     two = [float(torch.linalg.matrix_norm(W, ord=2)) for W in mats]
@@ -43,7 +48,12 @@ def constants(Ws: Sequence[Tensor], x_norm: float) -> Constants:
 
 
 def evaluate(k: Constants, p: Sequence[float]) -> Point:
-    """gamma and zeta at the retention probabilities p, one in [0, 1] per layer."""
+    """gamma and zeta at the retention probabilities p, one in [0, 1] per layer.
+
+    >>> k = Constants(2.0, (1.0, 3.0), 1.0)
+    >>> evaluate(k, (0.25, 1.0)).gamma, evaluate(k, (1.0, 0.75)).zeta  # 2 sqrt(1/4); 3 sqrt(1/4)
+    (1.0, 1.5)
+    """
     if len(p) != len(k.b) or not all(0 <= q <= 1 for q in p):
         raise ValueError(f"p must hold {len(k.b)} numbers in [0, 1], got {tuple(p)!r}")
     gamma = k.A * math.prod(math.sqrt(q) for q in p)
@@ -52,7 +62,12 @@ def evaluate(k: Constants, p: Sequence[float]) -> Point:
 
 
 def objective(k: Constants, lam: float, p: Sequence[float]) -> float:
-    """J = lam gamma + (1 - lam) zeta, lam in [0, 1]."""
+    """J = lam gamma + (1 - lam) zeta, lam in [0, 1].
+
+    >>> k = Constants(2.0, (1.0,), 1.0)
+    >>> objective(k, 0.5, (1.0,)), objective(k, 0.5, (0.0,))
+    (1.0, 0.5)
+    """
     if not 0 <= lam <= 1:
         raise ValueError(f"lam must lie in [0, 1], got {lam!r}")
     at = evaluate(k, p)
@@ -67,6 +82,10 @@ def algorithm1_as_printed(
     Its stationary point of a strictly concave coordinate function is the maximum; at lam = 0 it prunes everything, near
     lam = 1 it keeps everything, and for L >= 3 equal layers it never returns a p in (0, (L-2)/(L-1)). At lam = 1 its
     line 7 divides 0 by 0; the limit p_k = 1 (or 0 at gamma = 0) is taken. Use the fronts of this module instead.
+
+    >>> p = algorithm1_as_printed(Constants(1.0, (1.0,), 1.0), 0.5, (0.9,))
+    >>> round(p[0], 3)  # (sqrt p + sqrt(1 - p)) / 2 is LARGEST there, and least at 0 and 1
+    0.5
     """
     p = list(evaluate(k, p0).p)
     J = objective(k, lam, p)
@@ -88,6 +107,9 @@ def scalarised_minimum(k: Constants, lam: float) -> tuple[float, tuple[float, ..
     """Exact minimum of J over [0, 1]^L and where it is: min(lam A, (1 - lam) C min b).
 
     Either nothing is pruned, or the one layer of least b is pruned whole (a dead net): the two end points of the front.
+
+    >>> scalarised_minimum(Constants(2.0, (1.0, 3.0), 1.0), 0.5)  # min(0.5 * 2, 0.5 * 1 * 1)
+    (0.5, (0.0, 1.0))
     """
     keep, dead = (1.0,) * len(k.b), [1.0] * len(k.b)
     dead[min(range(len(k.b)), key=lambda i: k.b[i])] = 0.0
@@ -101,6 +123,10 @@ def front_layerwise(k: Constants, gamma0: float, floor: float = 0.0) -> Point:
     With u_l = -log p_l the cost is separable, concave and increasing on a simplex, so all layers but one sit at an end:
     fill layers to the floor in order of increasing b, the last one in part. Without a floor it is the quarter ellipse
     (gamma / A)^2 + (zeta / (C min b))^2 = 1: one layer pruned. gamma0 in [A floor^(L/2), A]; ValueError below.
+
+    >>> at = front_layerwise(Constants(1.0, (2.0, 1.0), 1.0), 0.6)  # all of it from the layer of least b
+    >>> round(at.zeta, 9), at.p
+    (0.8, (1.0, 0.36))
     """
     L = len(k.b)
     if not 0 <= floor < 1:
@@ -124,6 +150,10 @@ def chebyshev_floored(k: Constants, lam: float, floor: float) -> Point:
     zeta_max is zeta at p = floor everywhere. Along the front gamma rises and zeta falls, so that the least maximum lies
     where the two are equal, or at an end: lam = 0 prunes nothing, lam = 1 prunes every layer to the floor. lam in
     [0, 1], floor in (0, 1); depends on the layers' b alone.
+
+    >>> k = Constants(1.0, (2.0, 1.0), 1.0)
+    >>> [tuple(round(p, 9) for p in chebyshev_floored(k, lam, 0.25).p) for lam in (0.0, 1.0)]
+    [(1.0, 1.0), (0.25, 0.25)]
     """
     if not 0 <= lam <= 1 or not 0 < floor < 1:
         raise ValueError(f"lam must lie in [0, 1] and floor in (0, 1), got {lam!r} and {floor!r}")
@@ -141,7 +171,11 @@ def chebyshev_floored(k: Constants, lam: float, floor: float) -> Point:
 
 
 def front_uniform(k: Constants, gamma0: float) -> Point:
-    """The point of one p for all layers at gamma0 in [0, A] (paper B, Lemma 2); dominated by front_layerwise."""
+    """The point of one p for all layers at gamma0 in [0, A] (paper B, Lemma 2); dominated by front_layerwise.
+
+    >>> front_uniform(Constants(1.0, (2.0, 1.0), 1.0), 0.5).p
+    (0.5, 0.5)
+    """
     if not 0 <= gamma0 <= k.A * (1 + 1e-12):
         raise ValueError(f"gamma0 must lie in [0, {k.A:g}], got {gamma0!r}")
     return evaluate(k, [min(1.0, (gamma0 / k.A) ** (2 / len(k.b)))] * len(k.b))
@@ -151,6 +185,9 @@ def chebyshev_layerwise(k: Constants, lam: float) -> Point:
     """The layer-wise front's point of min max(lam gamma / A, (1 - lam) zeta / (C min b)).
 
     p = (1-lam)^2 / (lam^2 + (1-lam)^2) on the layer of least b; lam in [0, 1] reaches every point of the front.
+
+    >>> chebyshev_layerwise(Constants(1.0, (2.0, 1.0), 1.0), 0.5).p
+    (1.0, 0.5)
     """
     if not 0 <= lam <= 1:
         raise ValueError(f"lam must lie in [0, 1], got {lam!r}")
@@ -160,7 +197,11 @@ def chebyshev_layerwise(k: Constants, lam: float) -> Point:
 
 
 def chebyshev_uniform(k: Constants, lam: float) -> Point:
-    """The uniform front's point where lam gamma / A = (1 - lam) zeta / (C sum b), by bisection; lam in [0, 1]."""
+    """The uniform front's point where lam gamma / A = (1 - lam) zeta / (C sum b), by bisection; lam in [0, 1].
+
+    >>> round(chebyshev_uniform(Constants(1.0, (1.0, 1.0), 1.0), 0.5).p[0], 6)  # p = sqrt(1 - p): the golden ratio
+    0.618034
+    """
     if not 0 <= lam <= 1:
         raise ValueError(f"lam must lie in [0, 1], got {lam!r}")
     L = len(k.b)

@@ -74,7 +74,7 @@ def _check_sqlite(uri: str) -> None:
             with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as store:
                 store.execute("PRAGMA schema_version")
         except sqlite3.Error as error:
-            raise UsageError(f"--tracking-uri {uri}: {path} is not a database of SQLite ({error})") from None
+            raise UsageError(f"--tracking-uri {uri}: {path} is not an SQLite database ({error})") from None
 
 
 def _check_server(uri: str) -> None:

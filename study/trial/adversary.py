@@ -3,7 +3,6 @@
 Unlike study.attacks these keep no worst point and count nothing: a training step wants a good ascent, and fast.
 """
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -13,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from study.attacks import ball
 from study.nets.net import Net
 from study.spec.config import Train
+from study.trial import optimise
 
 
 def perturb(net: Net, x: Tensor, y: Tensor, config: Train, generator: torch.Generator) -> Tensor:
@@ -26,19 +26,22 @@ def perturb(net: Net, x: Tensor, y: Tensor, config: Train, generator: torch.Gene
     steps, size = (
         (1, 1.25 * eps) if config.train_attack == "fgsm_rs" else (config.train_steps, 2.5 * eps / config.train_steps)
     )
-    was_training = net.training
+    modes = {module: module.training for module in net.modules()}  # a frozen part's own is not the net's
     net.eval()
     point = ball.into_box(x, ball.random_delta(x, eps, norm, generator), eps, norm)
     low, high = (x - eps).clamp_min_(0.0), (x + eps).clamp_max_(1.0)
     for _ in range(steps):
         point.requires_grad_(True)
-        (gradient,) = torch.autograd.grad(cross_entropy(net(point), y, reduction="sum"), point)
+        with optimise.autocast(config, x.device):
+            loss = cross_entropy(net(point).float(), y, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, point)
         point = point.detach()
         if norm == "linf":  # ball and box are one box: a few passes over memory fewer, a sixth of a small net's step
             torch.clamp(point.add_(gradient.sign_(), alpha=size), low, high, out=point)
         else:
             point = ball.into_box(x, point + size * ball.steepest(gradient, norm) - x, eps, norm)
-    net.train(was_training)
+    for module, mode in modes.items():
+        module.training = mode
     return point
 
 
@@ -92,10 +95,3 @@ def crop_flip(x: Tensor, generator: torch.Generator, padding: int = 4) -> Tensor
 
 
 AUGMENTATIONS = {"": None, "crop_flip": crop_flip}
-
-
-def learning_rate(config: Train, epoch: int) -> float:
-    """The rate of an epoch (from 0): constant, or half a cosine from learning_rate down to 0 after the last one."""
-    if config.schedule == "cosine":
-        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))
-    return config.learning_rate

@@ -21,7 +21,11 @@ from study.trial.state import StageFunction, State
 
 
 def _load(state: State, config: Load) -> Iterator[State]:
-    state.data = load(config, state.seed)
+    if config.name in state.datasets:
+        which = repr(config.name) if config.name else "without a name"
+        raise ValueError(f"a second data set {which}: give each Load but the trial's own a name of its own")
+    state.datasets[config.name] = load(config, state.seed)
+    state.data = state.datasets.get("")
     yield state
 
 
@@ -32,9 +36,8 @@ def _placed(net: Net, device: torch.device) -> Net:
 
 
 def _build(state: State, config: Build) -> Iterator[State]:
-    assert state.data is not None
-    statistics = (state.data.mean, state.data.std)
-    net = build(config, state.data.shape, state.data.classes, statistics, seed_for(state.seed, "weights"))
+    data = state.on()
+    net = build(config, data.shape, data.classes, (data.mean, data.std), seed_for(state.seed, "weights"))
     state.net = _placed(net, state.device)
     yield state
 
@@ -47,14 +50,14 @@ def _factorize(state: State, config: Factorize) -> Iterator[State]:
 
 def _train(state: State, config: Train) -> Iterator[State]:
     assert state.net is not None
-    assert state.data is not None
+    data = state.on(config.on)
     nth = len(state.trainings)
     purpose = "training" if nth == 0 else f"training {nth}"
     progress = state.trainings[state.stage] = training.start(state.net, config)
     if state.resume is not None and nth < len(state.resume["trainings"]):
         _restore(state, state.resume, nth)
     if state.stage not in state.trained:
-        for _ in training.epochs(state.net, state.data, config, seed_for(state.seed, purpose), progress):
+        for _ in training.epochs(state.net, data, config, seed_for(state.seed, purpose), progress):
             state.diverged = progress.diverged
             yield state
         if not state.diverged:
@@ -79,7 +82,7 @@ def _prune(state: State, config: Prune) -> Iterator[State]:
 def _quantize(state: State, config: Quantize) -> Iterator[State]:
     assert state.net is not None
     assert state.data is not None
-    images = (x.to(state.device) for x in state.data.train.x.split(1000))
+    images = (x.to(state.device) for x, _ in state.data.train.batches(1000))
     state.net = quantize.quantize(state.net, config.bits, images)
     yield state
 
@@ -147,7 +150,7 @@ def snapshot(state: State) -> dict[str, Any]:
         if not done:
             saved |= {
                 "optimizer": p.optimizer.state_dict(),
-                "best": [p.best_loss, p.best_epoch],
+                "best": [p.best_score, p.best_epoch],
                 "best_weights": p.best_weights,
                 "norms": p.norms,
             }
@@ -167,7 +170,7 @@ def _restore(state: State, resume: dict[str, Any], nth: int) -> None:
     else:
         p.optimizer.load_state_dict(saved["optimizer"])
         p.norms = list(saved["norms"])
-        p.best_loss, p.best_epoch = saved["best"]
+        p.best_score, p.best_epoch = saved["best"]
         p.best_weights = saved["best_weights"]
     if nth == 0:
         for kind, seconds in resume["seconds"].items():

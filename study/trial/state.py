@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from study.nets.data import Dataset
-from study.nets.net import Net
+from study.nets.net import Net, classes
+from study.nets.splits import Dataset
 from study.spec.rows import Row
 from study.trial.train import Progress
 
@@ -20,13 +20,14 @@ class State:
     """A trial under way. `stage` is the index of the running stage; `seconds` adds up wall time by kind.
 
     A trial works on a net with data, or on a bare matrix; `history` holds the rows that stages leave along the way.
-    `trainings` holds each training's progress by the index of its stage, `trained` the weights that the finished ones
-    ended with.
+    `data` is the trial's own data set, `datasets` holds all of them by name (Load.name). `trainings` holds each
+    training's progress by the index of its stage, `trained` the weights that the finished ones ended with.
     """
 
     seed: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     data: Dataset | None = None
+    datasets: dict[str, Dataset] = field(default_factory=dict)
     net: Net | None = None
     matrix: Tensor | None = None
     history: list[Row] = field(default_factory=list)
@@ -36,6 +37,19 @@ class State:
     resume: dict[str, Any] | None = None
     diverged: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def on(self, name: str = "") -> Dataset:
+        """The data set of a name, the trial's own by default.
+
+        ValueError where none was loaded, and where the net has another number of classes.
+        """
+        found = self.datasets.get(name) or (None if name else self.data)
+        if found is None:
+            names = ", ".join(repr(n) for n in self.datasets) or "none"
+            raise ValueError(f"no data named {name!r} in this trial, loaded are: {names}")
+        if self.net is not None and (outputs := classes(self.net, found.shape)) != found.classes:
+            raise ValueError(f"data {found.name} has {found.classes} classes, the net's head {outputs}")
+        return found
 
     @property
     def progress(self) -> Progress | None:

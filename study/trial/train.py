@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,28 +12,33 @@ from torch.nn.functional import cross_entropy
 
 from study.nets import masks
 from study.nets import net as nets
-from study.nets.data import Dataset, Split
 from study.nets.net import Net
-from study.nets.penalties import PENALTIES, linearised, polar, shrink
+from study.nets.penalties import linearised, penalty_of, polar, shrink
+from study.nets.splits import Dataset, Split
 from study.spec.config import Train
 from study.spec.identity import seed_for
-from study.trial import adversary
+from study.trial import adversary, optimise
+from study.trial.freeze import Frozen, frozen
+from study.trial.losses import LOSSES
 
 SETTLING_BATCHES = 30
+PROXIMAL = ("", "nuclear_norm_prox")  # nothing to descend on: none, or a step of its own after each batch
 
 
 @dataclass
 class Progress:
     """Where training stands after an epoch; `curves` holds one row (epoch, name, value) per logged value.
 
-    `passes` counts forward and backward passes over single images, the adversary's included; evaluation is none.
+    `best_score` is that of the best epoch for early stopping, lower is better. `passes` counts forward and backward
+    passes over single images, the adversary's included; evaluation is none.
     """
 
     epoch: int
     optimizer: torch.optim.Optimizer
     norms: list[float]
+    frozen: Frozen = field(default_factory=Frozen)
     curves: list[tuple[int, str, float]] = field(default_factory=list)
-    best_loss: float = math.inf
+    best_score: float = math.inf
     best_epoch: int = 0
     best_weights: dict[str, Tensor] | None = None
     diverged: bool = False
@@ -47,7 +52,7 @@ def evaluate(net: Net, split: Split, batch_size: int = 1000) -> tuple[float, flo
     net.eval()
     correct, loss = 0, 0.0
     device = net.mean.device
-    for x, y in zip(split.x.split(batch_size), split.y.split(batch_size), strict=True):
+    for x, y in split.batches(batch_size):
         logits, y = net(x.to(device)), y.to(device)
         correct += int((logits.argmax(1) == y).sum())
         loss += float(cross_entropy(logits, y, reduction="sum"))
@@ -55,19 +60,15 @@ def evaluate(net: Net, split: Split, batch_size: int = 1000) -> tuple[float, flo
     return correct / len(split.y), loss / len(split.y)
 
 
-def _optimizer(net: Net, config: Train) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-
-
-def _penalty(net: Net, config: Train, polars: list[Tensor], step: int, left: int) -> Tensor:
+def _penalty(net: Net, names: Collection[str], config: Train, polars: list[Tensor], step: int, left: int) -> Tensor:
     """The penalty's value to be added to the loss; `polars` is renewed in place every penalty_refresh steps.
 
     Between renewals the smallest singular values overshoot zero, so that they need not be told apart; in the last
     batches (`left` counts them) every step renews exactly, and the spectrum's tail settles where the gradient has it.
     """
-    matrices = list(nets.weight_matrices(net).values())
+    matrices = list(nets.weight_matrices(net, names).values())
     if config.penalty != "nuclear_norm" or not config.penalty_refresh:
-        return PENALTIES[config.penalty](matrices)
+        return penalty_of(config.penalty)(matrices)
     exact = left <= SETTLING_BATCHES or config.penalty_refresh == 1
     if exact or step % config.penalty_refresh == 0:
         polars[:] = [polar(W, exact) for W in matrices]
@@ -86,11 +87,11 @@ def _epoch(
     net: Net, split: Split, config: Train, progress: Progress, order: Tensor, generator: torch.Generator
 ) -> float:
     """One pass over the training split; the mean loss (penalty included), NaN once it or a weight is not finite."""
-    net.train()
-    layers = list(nets.layers(net).values())
+    moving = progress.frozen.layers(net)
+    layers = list(moving.values())
     device = net.mean.device
     total, seen, step = torch.zeros((), device=device), 0, 0
-    rate = adversary.learning_rate(config, progress.epoch)
+    rate = optimise.learning_rate(config, progress.epoch)
     for group in progress.optimizer.param_groups:
         group["lr"] = rate
     polars: list[Tensor] = []  # begun anew each epoch, so that a resumed run needs none of them
@@ -98,13 +99,14 @@ def _epoch(
     later = 0 if config.patience else (config.epochs - progress.epoch - 1) * batches  # any epoch may be the one kept
     augment = adversary.AUGMENTATIONS[config.augment]
     for batch, index in enumerate(order.split(config.batch_size)):
-        x, y = split.x[index].to(device), split.y[index].to(device)
+        x, y = (part.to(device) for part in split[index])
         progress.passes += adversary.passes(config, len(index))
         x = x if augment is None else augment(x, generator)
         for point in adversary.inputs(net, x, y, config, generator):
-            loss = cross_entropy(net(point), y)
-            if config.alpha > 0 and config.penalty in PENALTIES:
-                loss = loss + config.alpha * _penalty(net, config, polars, step, later + batches - batch)
+            with optimise.autocast(config, device):
+                loss = LOSSES[config.loss](net, point, y)
+            if config.alpha > 0 and config.penalty not in PROXIMAL and moving:
+                loss = loss + config.alpha * _penalty(net, moving, config, polars, step, later + batches - batch)
             progress.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             progress.optimizer.step()
@@ -128,13 +130,16 @@ def _project(layers: list[Any], norms: list[float]) -> None:
 def start(net: Net, config: Train) -> Progress:
     """The state before the first epoch: optimiser, and the Frobenius norms that the hidden layers are held at.
 
-    With config.frobenius = c > 0 each hidden layer is held at c times the norm it has now; 0 leaves it free.
+    With config.frobenius = c > 0 each hidden layer is held at c times the norm it has now; 0 leaves it free, and what
+    is frozen stays as it is. ValueError for a configuration that names what there is not.
     """
-    norms = (
-        [config.frobenius * nets.frobenius(layer) for layer in nets.layers(net).values()] if config.frobenius else []
-    )
-    _project(list(nets.layers(net).values()), norms)
-    return Progress(epoch=0, optimizer=_optimizer(net, config), norms=norms)
+    optimise.check(config, LOSSES)
+    held = frozen(net, config.freeze)
+    layers = list(held.layers(net).values())
+    norms = [config.frobenius * nets.frobenius(layer) for layer in layers] if config.frobenius else []
+    _project(layers, norms)
+    optimizer = optimise.OPTIMISERS[config.optimizer](held.moving(net), config)
+    return Progress(epoch=0, optimizer=optimizer, norms=norms, frozen=held)
 
 
 def epochs(net: Net, data: Dataset, config: Train, seed: int, progress: Progress) -> Iterator[Progress]:
@@ -142,7 +147,7 @@ def epochs(net: Net, data: Dataset, config: Train, seed: int, progress: Progress
 
     Each epoch draws its own random streams from (seed, epoch), so a run that goes on from a checkpoint equals one
     that was never interrupted. A loss that is not finite ends training with progress.diverged set. With patience,
-    the weights of the best validation loss are put back at the end (paper A, C.1).
+    the weights of the best epoch by config.stop_on are put back at the end (paper A, C.1: by validation loss).
     """
     while progress.epoch < config.epochs and not progress.diverged:
         if config.patience and progress.epoch - progress.best_epoch >= config.patience:
@@ -151,7 +156,9 @@ def epochs(net: Net, data: Dataset, config: Train, seed: int, progress: Progress
             torch.manual_seed(seed_for(seed, f"epoch {progress.epoch}"))
             order = torch.randperm(len(data.train.y))
             generator = torch.Generator().manual_seed(seed_for(seed, f"adversary {progress.epoch}"))
-            loss = _epoch(net, data.train, config, progress, order, generator)
+            net.train()
+            with progress.frozen.held(net):
+                loss = _epoch(net, data.train, config, progress, order, generator)
         progress.epoch += 1
         progress.diverged = not math.isfinite(loss)
         progress.curves.append((progress.epoch, "train_loss", loss))
@@ -163,19 +170,22 @@ def epochs(net: Net, data: Dataset, config: Train, seed: int, progress: Progress
 
 
 def _validate(net: Net, data: Dataset, config: Train, progress: Progress, generator: torch.Generator) -> None:
-    """Validation curves; under adversarial training early stopping looks at the adversarial loss (paper A, C.3)."""
+    """Validation curves and the epoch's score for early stopping; under adversarial training that is the adversarial
+    loss unless stop_on says otherwise (paper A, C.3)."""
     accuracy, loss = evaluate(net, data.validation)
     progress.curves.append((progress.epoch, "validation_loss", loss))
     progress.curves.append((progress.epoch, "validation_accuracy", accuracy))
-    if config.adversarial_ratio > 0:
+    scores = {"": loss, "accuracy": -accuracy}
+    if config.adversarial_ratio > 0 or config.stop_on == "adversarial_accuracy":
         device = net.mean.device
         points = [
             adversary.perturb(net, x.to(device), y.to(device), config, generator).cpu()
-            for x, y in zip(data.validation.x.split(1000), data.validation.y.split(1000), strict=True)
+            for x, y in data.validation.batches(1000)
         ]
-        accuracy, loss = evaluate(net, Split(x=torch.cat(points), y=data.validation.y))
+        accuracy, loss = evaluate(net, Split(pixels=torch.cat(points), y=data.validation.y))
         progress.curves.append((progress.epoch, "validation_adversarial_loss", loss))
         progress.curves.append((progress.epoch, "validation_adversarial_accuracy", accuracy))
-    if config.patience and loss < progress.best_loss:
-        progress.best_loss, progress.best_epoch = loss, progress.epoch
+        scores |= {"adversarial_accuracy": -accuracy} | ({"": loss} if config.adversarial_ratio > 0 else {})
+    if config.patience and scores[config.stop_on] < progress.best_score:
+        progress.best_score, progress.best_epoch = scores[config.stop_on], progress.epoch
         progress.best_weights = copy.deepcopy(net.state_dict())

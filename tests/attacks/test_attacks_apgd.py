@@ -163,7 +163,7 @@ def test_iterates_stay_inside_while_climbing():
 
     for norm, eps in (("linf", 0.2), ("l2", 1.5)):
         seen.clear()
-        apgd(Watched(), x, y, eps, norm, iterations=15, goal="loss", generator=stream())
+        apgd(Watched(), x, y, eps, norm, iterations=15, goal="loss", batch_size=len(x), generator=stream())
         points = torch.stack(seen)
         assert len(points) == 17
         assert float(points.min()) >= 0

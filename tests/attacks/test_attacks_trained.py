@@ -16,8 +16,9 @@ from study.attacks import art
 from study.attacks.apgd import apgd
 from study.attacks.climb import MARGIN
 from study.nets.build import build
-from study.nets.data import Dataset, load
+from study.nets.data import load
 from study.nets.net import Net
+from study.nets.splits import Dataset
 from study.spec import datasets
 from study.spec.config import Build, Load, Train
 from study.trial.train import epochs, start

@@ -181,7 +181,7 @@ def sleeper():
 
 def processes_file(folder, *entries):
     record = {"host": socket.gethostname(), "driver": 0, "processes": list(entries)}
-    (folder / watch.PROCESSES).write_text(json.dumps(record))
+    (folder / layout.PROCESSES).write_text(json.dumps(record))
 
 
 def test_what_a_dead_driver_left_is_ended_and_nothing_else(tmp_path, sleeper):
@@ -193,7 +193,7 @@ def test_what_a_dead_driver_left_is_ended_and_nothing_else(tmp_path, sleeper):
     assert watch.end_left(tmp_path) == [sleeper.pid]
     assert not psutil.pid_exists(sleeper.pid)
     assert watch.end_left(tmp_path) == []
-    (tmp_path / watch.PROCESSES).write_text("torn")
+    (tmp_path / layout.PROCESSES).write_text("torn")
     assert watch.end_left(tmp_path) == []
 
 

@@ -28,7 +28,7 @@ from study.spec.expand import axes_of, fit
 from study.spec.knobs import AXES
 from study.spec.objectives import dominates
 from study.spec.studies import Search
-from study.store import results
+from study.store import layout, results
 from study.sweep.search import journal
 from study.sweep.search import view as search
 from study.sweep.search.asking import asked_first
@@ -48,7 +48,7 @@ def view(storage=None, name="s", key="", knobs=KNOBS, **options):
 
 def stored(folder):
     """The trials of the one search in a folder's journal."""
-    storage = JournalStorage(JournalFileBackend(str(folder / search.JOURNAL)))
+    storage = JournalStorage(JournalFileBackend(str(folder / layout.JOURNAL)))
     return optuna.load_study(study_name=None, storage=storage).trials
 
 
@@ -210,13 +210,13 @@ def test_the_journal_is_usable_after_a_cut_at_every_byte_of_its_last_record(tmp_
     for i in range(3):
         one.tell(one.ask()[0], (0.1 * i, 1.0))
     one.ask()
-    path = tmp_path / search.JOURNAL
+    path = tmp_path / layout.JOURNAL
     whole = path.read_bytes()
     last = whole[:-1].rfind(b"\n") + 1
     assert len(whole) - last > 50
     for size in range(last, len(whole)):
         path.write_bytes(whole[:size])
-        (tmp_path / f"{search.JOURNAL}.lock").touch()  # as its killed writer left it
+        (tmp_path / f"{layout.JOURNAL}.lock").touch()  # as its killed writer left it
         again = view(search.storage_of("", tmp_path), sampler="random")
         assert path.read_bytes().startswith(whole[:last])
         assert [t.state for t in again.study.trials] == [TrialState.COMPLETE] * 3 + [TrialState.FAIL]
@@ -227,7 +227,7 @@ def test_the_journal_is_usable_after_a_cut_at_every_byte_of_its_last_record(tmp_
 
 def test_a_failed_append_is_taken_back(tmp_path, monkeypatch):
     one = view(search.storage_of("", tmp_path), sampler="random")
-    path = tmp_path / search.JOURNAL
+    path = tmp_path / layout.JOURNAL
     before = path.read_bytes()
     real = os.fsync
     with monkeypatch.context() as patch:
@@ -334,12 +334,12 @@ def test_what_another_driver_did_between_a_plan_and_its_lock_is_kept(finished, t
 
 def test_a_damaged_journal_and_another_goal_are_made_from_the_tables(finished, tmp_path, here):
     folder = shutil.copytree(finished[0], tmp_path / "out")
-    path = folder / search.JOURNAL
+    path = folder / layout.JOURNAL
     path.write_bytes(path.read_bytes()[:300] + b"\0" * 50 + path.read_bytes()[350:])
     other = [*TINY, "--in-process", "--output", "out", "--resume", "--set", "objectives=clean_accuracy,macs,parameters"]
     done = here(*other, "--set", "evaluations=6", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (folder / f"{search.JOURNAL}.damaged").exists()
+    assert (folder / f"{layout.JOURNAL}.damaged").exists()
     trials = stored(folder)
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 6
     assert {len(t.values) for t in trials} == {3}
@@ -429,7 +429,7 @@ def test_a_database_takes_the_place_of_the_journal(finished, tmp_path, here):
     url = f"sqlite:///{tmp_path / 'search.db'}"
     done = here(*TINY, "--in-process", "--output", "out", "--search-storage", url, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert not (tmp_path / "out" / search.JOURNAL).exists()
+    assert not (tmp_path / "out" / layout.JOURNAL).exists()
     assert len(optuna.load_study(study_name=None, storage=url).trials) == 5
     assert digests(tmp_path / "out") == digests(finished[0])
 
@@ -501,14 +501,14 @@ def test_a_fresh_optuna_reads_the_journal(finished):
         "s = optuna.load_study(study_name=None, storage=optuna.storages.JournalStorage(B(sys.argv[1])));"
         "print(len(s.trials), s.metric_names, len(s.best_trials) > 0)"
     )
-    path = str(finished[0] / search.JOURNAL)
+    path = str(finished[0] / layout.JOURNAL)
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
     assert done.stdout == "5 ['robust_accuracy', 'stored_bytes'] True\n", done.stderr
 
 
 def test_optunas_dashboard_shows_the_search(finished, tmp_path):
     pytest.importorskip("optuna_dashboard")
-    path = shutil.copy(finished[0] / search.JOURNAL, tmp_path / "search.journal")
+    path = shutil.copy(finished[0] / layout.JOURNAL, tmp_path / "search.journal")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

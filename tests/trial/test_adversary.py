@@ -16,7 +16,7 @@ from study.nets.data import load
 from study.nets.net import Net
 from study.nets.penalties import linearised, nuclear_norm, polar, shrink
 from study.spec.config import Build, Load, Train
-from study.trial import adversary, stages
+from study.trial import adversary, optimise, stages
 from study.trial import train as training
 from study.trial.state import State
 
@@ -104,7 +104,7 @@ def test_the_adversary_looks_at_the_net_in_eval_mode_and_raises_its_loss():
 
 def test_cosine_falls_to_zero_and_the_optimiser_follows():
     config = Train(epochs=10, learning_rate=0.5, schedule="cosine")
-    rates = [adversary.learning_rate(config, e) for e in range(11)]
+    rates = [optimise.learning_rate(config, e) for e in range(11)]
     assert rates[0] == 0.5
     assert rates[5] == pytest.approx(0.25)
     assert rates[10] == pytest.approx(0)
@@ -157,7 +157,7 @@ def test_early_stopping_under_an_adversary_looks_at_the_adversarial_loss():
     curves = {name: [v for _, n, v in progress.curves if n == name] for name in {n for _, n, _ in progress.curves}}
     assert len(curves["validation_adversarial_loss"]) == 3
     assert all(a > b for a, b in zip(curves["validation_adversarial_loss"], curves["validation_loss"], strict=True))
-    assert progress.best_loss == min(curves["validation_adversarial_loss"])
+    assert progress.best_score == min(curves["validation_adversarial_loss"])
 
 
 @pytest.mark.parametrize("shape", [(7, 7), (9, 4), (4, 9)])

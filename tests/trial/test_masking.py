@@ -42,7 +42,7 @@ BY = names_of(Robustness(norm="linf", eps=(), backend="native"))
 
 
 def found(net, how=attack):
-    rows = masking.checks(net, X, labels(net), how, (0.05, 0.1, 0.2), "linf", 0, BY)
+    rows = masking.checks(net, X, labels(net), how, (0.05, 0.1, 0.2), {"norm": "linf"}, 0, BY)
     return {r["measure"]: r["value"] for r in rows}
 
 

@@ -17,6 +17,7 @@ from study.spec.config import (
     Structure,
     Train,
 )
+from study.spec.knobs import TRAINING
 
 
 def load_and_build(point: Mapping[str, Any]) -> tuple[Stage, ...]:
@@ -35,26 +36,48 @@ def load_and_build(point: Mapping[str, Any]) -> tuple[Stage, ...]:
     )
 
 
+OFF = {"constant", "none", "adamw", "loss", "cross_entropy"}  # words for what a configuration leaves empty
+
+
+def _word(value: str) -> str:
+    return "" if value in OFF else value
+
+
 def train(point: Mapping[str, Any], penalty: str = "") -> Train:
     """The training stage of a point; without a strength there is no penalty, without a ratio no adversary."""
     adversary = {
         name: point[name] for name in ("adversarial_ratio", "train_norm", "train_eps", "train_attack", "train_steps")
     }
+    attacked = point["adversarial_ratio"] > 0 or point["stop_on"] == "adversarial_accuracy"
     spectral = penalty.startswith("nuclear_norm") and point["alpha"] > 0
+    multistep = {"milestones": tuple(point["milestones"]), "gamma": point["gamma"]}
     return Train(
         epochs=point["epochs"],
         batch_size=point["batch_size"],
         learning_rate=point["learning_rate"],
         weight_decay=point["weight_decay"],
         penalty=penalty if point["alpha"] > 0 else "",
+        penalty_source=point["sources"].get(penalty, "") if point["alpha"] > 0 else "",
         alpha=point["alpha"],
         frobenius=point["frobenius"],
         patience=point["patience"],
         penalty_refresh=point["penalty_refresh"] if spectral else 0,
-        schedule="" if point["schedule"] == "constant" else point["schedule"],
-        augment="" if point["augment"] == "none" else point["augment"],
-        **(adversary if point["adversarial_ratio"] > 0 else {}),
+        schedule=_word(point["schedule"]),
+        augment=_word(point["augment"]),
+        optimizer=_word(point["optimizer"]),
+        momentum=point["momentum"],
+        stop_on=_word(point["stop_on"]),
+        loss=_word(point["loss"]),
+        autocast=_word(point["autocast"]),
+        **(multistep if point["schedule"] == "multistep" else {}),
+        **(adversary if attacked else {}),
     )
+
+
+def again(point: Mapping[str, Any]) -> dict[str, Any]:
+    """The point as its fine-tuning has it: parts that are said of it over those of the training."""
+    parts = {name: point[f"finetune_{name}"] for name in TRAINING}
+    return {**point, **{name: value for name, value in parts.items() if value is not None}}
 
 
 def plants(point: Mapping[str, Any]) -> tuple[Stage, ...]:
@@ -78,15 +101,21 @@ def attacks(point: Mapping[str, Any]) -> tuple[Measure, ...]:
             attack=point["attack"],
             certify=bool(point["certify"]),
             audit_queries=point["audit_queries"],
+            splits=("test", "validation") if point["validation_rows"] else ("test",),
             **revisions(point),
         )
         for norm in ("linf", "l2")
     )
 
 
+def accuracy(point: Mapping[str, Any]) -> Accuracy:
+    """Clean accuracies, those on the validation images where they are asked for."""
+    return Accuracy(validation=bool(point["validation_rows"]))
+
+
 def measures(point: Mapping[str, Any]) -> tuple[Measure, ...]:
     """What is measured on every net of a sweep."""
-    return (Accuracy(), *attacks(point), Structure(), Prunability(), *own(point))
+    return (accuracy(point), *attacks(point), Structure(), Prunability(), *own(point))
 
 
 def own(point: Mapping[str, Any]) -> tuple[Measure, ...]:

@@ -8,9 +8,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from study.spec.config import Accuracy, Cost, Factorize, Prune, Quantize, Remove, Stage, Structure, Train, Trial
+from study.spec.config import Cost, Factorize, Prune, Quantize, Remove, Stage, Structure, Train, Trial
 from study.spec.errors import UsageError
-from study.spec.families.common import attacks, load_and_build, own, train
+from study.spec.families.common import accuracy, again, attacks, load_and_build, own, train
 from study.spec.knobs import AXES, off
 
 FINETUNE_RATIO = 0.5  # of each batch under adversarial fine-tuning (paper A, C.3)
@@ -22,7 +22,7 @@ def trial(point: Mapping[str, Any]) -> Trial:
     check(point)
     factorize = (Factorize(rank=point["rank"]),) if point["rank"] else ()
     stages = (*load_and_build(point), *factorize, train(point, point["penalty"]), *compression(point), *finetune(point))
-    measures = (Accuracy(), *attacks(point), Structure(), Cost(), *own(point))
+    measures = (accuracy(point), *attacks(point), Structure(), Cost(), *own(point))
     return Trial(seed=point["seed"], stages=stages, measures=measures)
 
 
@@ -66,16 +66,14 @@ def compression(point: Mapping[str, Any]) -> tuple[Stage, ...]:
 
 
 def finetune(point: Mapping[str, Any]) -> tuple[Train, ...]:
-    """The second training of a point: without penalty, its layers free of any Frobenius norm, its own rate and epochs.
+    """The second training of a point: without penalty, its layers free of any Frobenius norm, its own rate and epochs,
+    and whatever else is said of it.
 
     standard: clean batches; adversarial: half of each batch by the adversary of the train_* settings.
     """
     if point["finetune"] == "none":
         return ()
     ratio = {"standard": 0.0, "adversarial": FINETUNE_RATIO}[point["finetune"]]
-    again = train({**point, "alpha": 0.0, "adversarial_ratio": ratio})
-    return (
-        dataclasses.replace(
-            again, epochs=point["finetune_epochs"], learning_rate=point["finetune_learning_rate"], frobenius=0.0
-        ),
-    )
+    own = {"alpha": 0.0, "adversarial_ratio": ratio, "epochs": point["finetune_epochs"], "frobenius": 0.0}
+    freeze = () if point["finetune_freeze"] == "none" else (point["finetune_freeze"],)
+    return (dataclasses.replace(train({**again(point), **own}), freeze=freeze),)

@@ -82,15 +82,13 @@ def sources_of(preset: Preset, settings: Mapping[str, Any]) -> dict[str, str]:
     return sources.function_digests(flat, "--set")
 
 
-MODELS = ("fcn", "resnet18", "vit")
-
-
 def model_digest(model: str) -> str:
     """The digest of a user's model function, empty for the project's own; UsageError for an unknown one."""
     if datasets.is_user_function(model):
         return sources.source_digest(sources.user_function(model, "--model"))
-    if model not in MODELS:
+    if model not in datasets.MODELS:
         raise UsageError(
-            f"unknown model {model!r}{closest(model, MODELS)} Models: {', '.join(MODELS)} or package:function"
+            f"unknown model {model!r}{closest(model, datasets.MODELS)} "
+            f"Models: {', '.join(datasets.MODELS)} or package:function"
         )
     return ""

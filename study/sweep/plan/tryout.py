@@ -9,17 +9,16 @@ from study.spec.errors import UsageError
 
 def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) -> None:
     """UsageError when the first trial's data cannot be loaded or its model cannot be built and run."""
-    stages = {type(stage): stage for stage in trial.stages}
-    wanted, model = stages[Load], stages[Build]
-    assert isinstance(wanted, Load)
-    assert isinstance(model, Build)
+    wanted = [stage for stage in trial.stages if isinstance(stage, Load)]
+    model = next(stage for stage in trial.stages if isinstance(stage, Build))
     try:
-        dataset = load(wanted, trial.seed)
+        loaded = {stage.name: load(stage, trial.seed) for stage in wanted}
+        dataset = loaded[""]
     except ValueError as error:  # scikit-learn's splitter: more images asked for than there are, or too few per class
         raise UsageError(f"data {datasets.label(data)} cannot be split as asked: {error}") from None
     try:
         net = build(model, dataset.shape, dataset.classes, (dataset.mean, dataset.std), 0)
-        logits = net.eval()(dataset.test.x[:2])
+        logits = net.eval()(dataset.test[:2][0])
     except UsageError:
         raise
     except Exception as error:  # a user's model may raise anything; the message is what helps

@@ -9,16 +9,18 @@ from study.trial.train import evaluate
 
 
 def accuracy(state: State, config: Accuracy) -> list[Row]:
-    """clean_accuracy and clean_loss on the train and test split, and the parameters that the net keeps."""
+    """clean_accuracy and clean_loss on the train and test split, where asked on the validation split too, and the
+    parameters that the net keeps."""
     assert state.net is not None
-    assert state.data is not None
+    data = state.on(config.on)
+    named = {"on": config.on} if config.on else {}
     rows = []
-    for name, split in (("train", state.data.train), ("test", state.data.test)):
+    for name in ("train", "test", "validation") if config.validation else ("train", "test"):
+        split = data.split(name)
         share, loss = evaluate(state.net, split)
-        rows.append(row("clean_accuracy", share, split=name, n=len(split.y)))
-        rows.append(row("clean_loss", loss, split=name, n=len(split.y)))
-    rows.append(row("parameters", parameters(state.net)))
-    return rows
+        rows.append(row("clean_accuracy", share, split=name, n=len(split.y), **named))
+        rows.append(row("clean_loss", loss, split=name, n=len(split.y), **named))
+    return rows if config.on else [*rows, row("parameters", parameters(state.net))]
 
 
 def prunability(state: State, config: Prunability) -> list[Row]:

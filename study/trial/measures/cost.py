@@ -104,7 +104,7 @@ def cost(state: State, config: Cost) -> list[Row]:
     training_seconds (all trainings, those of a shared base included). `parameters` stands with the accuracies."""
     assert state.net is not None
     assert state.data is not None
-    image = state.data.test.x[:1].to(state.device)
+    image = state.data.test[:1][0].to(state.device)
     passes = sum(progress.passes for progress in state.trainings.values())
     times = latencies(state.net, image, config.repeats)
     return [

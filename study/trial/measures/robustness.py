@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from study.attacks import ATTACKS
+from study.attacks import ATTACKS, memory
 from study.attacks.ball import NORMS, Result
 from study.attacks.pgd import pgd
+from study.nets.fold import folded
 from study.nets.net import Net, features, head, matrix
 from study.spec.attack_names import attack_name
 from study.spec.config import Robustness
@@ -57,18 +58,24 @@ def robustness(state: State, config: Robustness) -> list[Row]:
     also the gap at the points that it returns (its random start where it failed), to compare with published numbers.
     The checks for gradient masking (study.trial.measures.masking) stand beside them. Rows name their attack.
     """
+    return [r for split in config.splits for r in _on_split(state, config, split)]
+
+
+def _on_split(state: State, config: Robustness, split: str) -> list[Row]:
+    """The rows of one split; each split and each named data set has random streams of its own."""
     assert state.net is not None
-    assert state.data is not None
-    x, y = state.data.test.x.to(state.device), state.data.test.y.to(state.device)
-    net = state.net.eval()
+    x, y = (part.to(state.device) for part in state.on(config.on).split(split)[:])
+    net = folded(state.net.eval(), x[:8])
+    at: dict[str, Any] = {"norm": config.norm, "split": split, "n": len(y)} | ({"on": config.on} if config.on else {})
+    stream = config.norm + (f" on {config.on}" if config.on else "") + ("" if split == "test" else f" {split}")
     with torch.no_grad():
-        logits = net(x)
+        logits = memory.logits(net, x)
         clean = float((logits.argmax(1) == y).double().mean())
         loss = float(cross_entropy(logits, y))
     rows, attack, by = [], attack_of(config), names_of(config)
     for eps in dict.fromkeys(config.eps):
-        where = {"norm": config.norm, "eps": eps, "split": "test", "n": len(y)}
-        generator = torch.Generator().manual_seed(seed_for(state.seed, f"attack {config.norm} {eps!r}"))
+        where = at | {"eps": eps}
+        generator = torch.Generator().manual_seed(seed_for(state.seed, f"attack {stream} {eps!r}"))
         found = attack(net, x, y, eps, config.norm, generator=generator)
         robust = float(found.robust.double().mean())
         own = where | {"attack": by["own"]}
@@ -79,13 +86,15 @@ def robustness(state: State, config: Robustness) -> list[Row]:
         if eps in config.gap_eps:
             worst = pgd(net, x, y, eps, config.norm, iterations=config.gap_iterations, generator=generator)
             rows.append(row("loss_gap", float(worst.loss.double().mean()) - loss, **where, attack=by["pgd"]))
-            rows += _gap_bounds(net, eps, config.norm, where)
+            if split == config.splits[0]:  # bounds hold for any image
+                rows += _gap_bounds(net, eps, config.norm, where)
             if config.sensitivity:
                 rows += _sensitivity(net, x, worst.worst, where | {"attack": by["pgd"]})
             if config.audit_queries:
-                at = where | {"attack": by["square"]}
-                rows += masking.audit(net, x, y, found.robust, config.audit_queries, generator, at)
-    return rows + masking.checks(net, x, y, attack, config.eps, config.norm, state.seed, by)
+                asked = where | {"attack": by["square"]}
+                rows += masking.audit(net, x, y, found.robust, config.audit_queries, generator, asked)
+    seed = seed_for(state.seed, f"masking {stream}")
+    return rows + masking.checks(net, x, y, attack, config.eps, at, seed, by)
 
 
 def names_of(config: Robustness) -> dict[str, str]:
@@ -110,7 +119,7 @@ def _gap_bounds(net: Net, eps: float, norm: str, where: dict[str, Any]) -> list[
     p, lipschitz = NORMS[norm], found.linf_lipschitz if norm == "linf" else found.l2_lipschitz
     product = found.linf_product if norm == "linf" else found.l2_product
     bounds = {"gap_bound": lipschitz.value, "gap_bound_product": product}
-    at = {key: where[key] for key in ("norm", "eps")}
+    at = {key: where[key] for key in ("norm", "eps", "on") if key in where}
     return [
         row(name, adv_risk_bound(0.0, eps, scale * value, weight[1] - weight[0], p), **at)
         for name, value in bounds.items()
@@ -125,7 +134,9 @@ def _sensitivity(net: Net, x: Tensor, worst: Tensor, where: dict[str, Any]) -> l
     order = NORMS[where["norm"]]
     far = torch.linalg.vector_norm((worst - x).flatten(1), ord=order, dim=1)
     moved = far > 0
-    out = torch.linalg.vector_norm(features(net, worst) - features(net, x), ord=order, dim=1)[moved] / far[moved]
+    size = memory.images(net, x)
+    shift = [features(net, a) - features(net, b) for a, b in zip(worst.split(size), x.split(size), strict=True)]
+    out = torch.linalg.vector_norm(torch.cat(shift), ord=order, dim=1)[moved] / far[moved]
     if len(out) == 0:
         return []
     at = where | {"n": len(out)}

@@ -1,0 +1,1 @@
+"""Tune trainables under a name to rely on: study.trainables.base."""

@@ -1,0 +1,137 @@
+"""docs/results says what its tables say: they are judged again, and each verdict is looked for in its README."""
+
+import math
+import re
+
+import pandas as pd
+import pytest
+
+from analysis import pareto
+from analysis.claims import judge
+from study.store import results
+from study.sweep.plan.catalogue import find_study
+from tests.helpers import ROOT
+
+FOLDER = ROOT / "docs" / "results"
+README = (FOLDER / "README.md").read_text()
+SWEEPS = {"digits": "### Digits", "mnist": "### MNIST"}
+BOUNDS = {"bound_validation-mnist": 1, "bound_validation-digits": 3}  # the first of its columns
+ROWS = {
+    "A-i-neuron": "neuron compressibility lowers RA/SA, l_inf {linf}",
+    "A-i-spectral": "spectral compressibility lowers RA/SA, l_2 0.5",
+    "A-cross-neuron": "neuron, across norms: l_2 0.5",
+    "A-cross-spectral": "spectral, across norms: l_inf {linf}",
+    "A-prunability": "compressible nets keep more accuracy with 20 % of the rows",
+    "A-bound-neuron": "product of Theorem 3.1's bounds goes with the loss gap, l_inf",
+    "A-bound-spectral": "the same, l_2",
+}
+GAPS = {
+    "A-gap-l2": "Corollary 3.3's l_2 bound follows the l_2 gap (worst points)",
+    "A-gap-l2-art": "the same, gap as the toolbox returns it",
+    "A-gap-linf": "Corollary 3.3's l_inf bound follows the l_inf gap",
+    "A-sensitivity": "larger maximal local sensitivity, larger mean one (l_2)",
+    "A-norms-rise": "the product of spectral norms rises with compressibility",
+}
+
+
+def kept(name):
+    """The frame and study.json of a kept sweep; a column that is younger than its table is null."""
+    frame = pd.read_parquet(FOLDER / name / "rows.parquet")
+    frame = frame.reindex(columns=[*frame.columns, *(c for c in results.COLUMNS if c not in frame)])
+    return frame, results.read_study(FOLDER / name)
+
+
+def judged(name):
+    """The judgements of a kept sweep by claim: the one place that knows how claims are judged."""
+    frame, study = kept(name)
+    found = judge.judge_all(frame, study, find_study(study["configuration"]["study"]).claims)
+    return {j.claim.id: j for j in found}
+
+
+def here(*names):
+    return pytest.mark.skipif(
+        not all((FOLDER / n / "rows.parquet").exists() for n in names), reason=f"no table is kept of {', '.join(names)}"
+    )
+
+
+def number(value, digits=2):
+    """Without a zero before the point: -.94."""
+    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.{digits}f}")
+
+
+def text(interval, digits=2):
+    value, low, high = (number(v, digits) for v in (interval.value, interval.low, interval.high))
+    return f"{value} [{low}, {high}]"
+
+
+def section(heading):
+    return re.split(r"^#{2,3} ", README.partition(f"\n{heading}")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def rows(text):
+    """The rows of Markdown tables as lists of cells."""
+    return [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=here(n)) for n in SWEEPS])
+def test_the_sweeps_verdicts_are_those_of_their_tables(name):
+    found, settings = judged(name), results.read_study(FOLDER / name)["configuration"]["settings"]
+    linf = f"{round(255 * settings['judged_linf'])}/255"
+    assert set(found) == set(ROWS)
+    for claim, label in ROWS.items():
+        j = found[claim]
+        control = "detected" if j.control_detected else "not detected"
+        printed = [label.format(linf=linf), j.verdict, f"{text(j.statistic)}, {j.points}", control]
+        assert printed in rows(section(SWEEPS[name]))
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=here(n)) for n in BOUNDS])
+def test_the_bounds_verdicts_are_those_of_their_tables(name):
+    found, column = judged(name), BOUNDS[name]
+    for claim, label in GAPS.items():
+        j = found[claim]
+        (printed,) = [row[column : column + 2] for row in rows(README) if row[0] == label]
+        word = "" if j.verdict == "supported" else f", {j.verdict}"
+        assert printed == [text(j.statistic) + word, text(j.pearson) if j.pearson else ""]
+
+
+def test_the_operator_norms_growth_is_that_of_its_table():
+    found = judged("operator_norm_study")
+    for claim, pushed, other in (("A-ascent-linf", "l_inf", "l_2"), ("A-ascent-l2", "l_2", "l_inf")):
+        grown = found[claim].statistic
+        assert found[claim].verdict == "supported"
+        assert [pushed, f"{other}: {text(grown)}", f"{math.exp(grown.value):.1f}"] in rows(README)
+
+
+@here("mnist")
+def test_the_paired_differences_are_those_of_the_table():
+    frame, study = kept("mnist")
+    table = rows(section(SWEEPS["mnist"]))
+    for claim, first in (("A-i-neuron", 0), ("A-i-spectral", 4)):
+        differences = judge.against_baseline(frame, study, judged("mnist")[claim].claim)
+        found = {number(level, 4).rstrip("0").rstrip("."): (eps, d) for level, eps, d in differences}
+        printed = [row[first : first + 3] for row in table if len(row) == 7 and row[first].split(" ")[0] in found]
+        assert len(printed) == 8
+        for level, eps, words in printed:
+            residual, d = found[level.split(" ")[0]]
+            word = "lower" if d.high < 0 else "higher" if d.low > 0 else "no difference shown"
+            assert [eps, words] == [number(residual), f"{text(d, 3)} {word}"]
+
+
+@here("pareto_search")
+def test_the_front_is_that_of_its_table():
+    frame, study = kept("pareto_search")
+    front = pareto.models(FOLDER / "pareto_search", frame, study)
+    printed = pd.read_csv(FOLDER / "pareto_search" / "front.csv", float_precision="round_trip")
+    numbers = [c for c in printed.columns if c not in ("weights", "command")]  # these name files that are not kept
+    pd.testing.assert_frame_equal(front[numbers].reset_index(drop=True), printed[numbers], check_dtype=False)
+    for _, m in front.iterrows():
+        robust = f"{m.robust_accuracy:.3f} [{m.robust_accuracy_low:.3f}, {m.robust_accuracy_high:.3f}]"
+        clean = f"{m.clean_accuracy:.3f} [{m.clean_accuracy_low:.3f}, {m.clean_accuracy_high:.3f}]"
+        assert f"| {m.stored_bytes:,.0f} | {robust} | {clean} |" in README
+
+
+def test_what_is_kept_is_small_and_repeatable():
+    for path in FOLDER.glob("*/rows.parquet"):
+        assert path.stat().st_size < 300_000
+        assert pd.read_parquet(path, columns=["deterministic"])["deterministic"].all()
