@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis import pareto
-from study.store import layout, results
+from study.store import layout, manifest, results
 
 CURVES = ("train_", "validation_")
 
@@ -37,11 +37,11 @@ def write(frame: pd.DataFrame, path: Path) -> None:
 def keep(source: Path, target: Path) -> None:
     """Write what is kept of the results folder `source` into the folder `target`."""
     target.mkdir(parents=True, exist_ok=True)
-    frame, study = results.read(source), results.read_study(source)
+    frame, study = results.read(source), manifest.load(source)
     write(tidy(frame), target / "rows.parquet")
     shutil.copyfile(source / layout.STUDY, target / layout.STUDY)
-    if "search" in study:
-        address = f"results/{study['configuration']['study']}-{study['preset']}"
+    if study.search:
+        address = f"results/{study.name}-{study.preset}"
         pareto.models(source, frame, study, address).to_csv(target / "front.csv", index=False)
     for picture in target.glob("*.png"):
         shutil.copyfile(source / "figures" / picture.name, picture)
