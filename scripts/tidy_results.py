@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis import pareto
-from study.store import layout, results
-from study.store.manifest import read_manifest
+from study.store import layout, manifest, results
 
 CURVES = ("train_", "validation_")
 
@@ -38,7 +37,7 @@ def write(frame: pd.DataFrame, path: Path) -> None:
 def keep(source: Path, target: Path) -> None:
     """Write what is kept of the results folder `source` into the folder `target`."""
     target.mkdir(parents=True, exist_ok=True)
-    frame, study = results.read(source), read_manifest(source)
+    frame, study = results.read(source), manifest.load(source)
     write(tidy(frame), target / "rows.parquet")
     shutil.copyfile(source / layout.STUDY, target / layout.STUDY)
     if study.search:

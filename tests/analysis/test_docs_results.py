@@ -9,7 +9,7 @@ import pytest
 from analysis import pareto
 from analysis.claims import judge
 from study.store import results
-from study.store.manifest import read_manifest
+from study.store.manifest import load
 from study.sweep.plan.catalogue import find_study
 from tests.helpers import ROOT
 
@@ -36,10 +36,10 @@ GAPS = {
 
 
 def kept(name):
-    """The frame and study.json of a kept sweep; a column that is younger than its table is null."""
+    """The frame and the manifest of a kept sweep; a column that is younger than its table is null."""
     frame = pd.read_parquet(FOLDER / name / "rows.parquet")
     frame = frame.reindex(columns=[*frame.columns, *(c for c in results.COLUMNS if c not in frame)])
-    return frame, read_manifest(FOLDER / name)
+    return frame, load(FOLDER / name)
 
 
 def judged(name):
@@ -76,7 +76,7 @@ def rows(text):
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=here(n)) for n in SWEEPS])
 def test_the_sweeps_verdicts_are_those_of_their_tables(name):
-    found, settings = judged(name), read_manifest(FOLDER / name).settings
+    found, settings = judged(name), load(FOLDER / name).settings
     linf = f"{round(255 * settings['judged_linf'])}/255"
     assert set(found) == set(ROWS)
     for claim, label in ROWS.items():
