@@ -3,6 +3,7 @@
 A new store costs seconds of migrations, a new interpreter seconds of imports.
 """
 
+import importlib
 import io
 import os
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from study.store import places
 
+importlib.import_module("study.tracking.stores")  # it sets MLflow's environment, which `here` would put back
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two processes of tests share the cores
 
 

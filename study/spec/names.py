@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from study.spec.errors import UsageError
-from study.spec.knobs import KNOBS
+from study.spec.knobs import KNOBS, WHOLE
 from study.spec.values import shown
 
 UNSAID = {"loss_gap": "native/pgd"}  # the attack that a flat name leaves out; of any other measure native/apgd
@@ -114,7 +114,7 @@ def table_of_meanings(measures: Iterable[str]) -> str:
 
 def point_name(axes: Mapping[str, Any], seed: int) -> str:
     """A point by its axes that differ from their defaults, and the seed; further keys are let pass."""
-    here = {axis: KNOBS[axis].default for axis in axes if axis in KNOBS}
+    here = {axis: KNOBS[axis].default for axis in axes if axis in KNOBS and axis not in WHOLE}
     set_axes = [f"{axis} {shown(axes[axis])}" for axis, default in here.items() if axes[axis] != default]
     return " ".join([*(set_axes or ["baseline"]), f"seed {seed}"])
 
