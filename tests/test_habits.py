@@ -37,3 +37,15 @@ def test_a_decision_says_why_what_it_costs_and_when_to_think_again(record):
 def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "SECURITY.md"], ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_and_modules_that_a_page_names_are_there(page):
+    text = page.read_text()
+    for path in re.findall(
+        r"(?<![\w./~])((?:study|analysis|tests|benchmarks|search_spaces|scripts)/[\w./]+\.(?:py|sh))", text
+    ):
+        assert (ROOT / path).exists() or path == "tests/test_x.py", path
+    for name in re.findall(r"python -m ((?:study|benchmarks)[\w.]*)", text):
+        path = ROOT / name.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), name
