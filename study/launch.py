@@ -164,6 +164,7 @@ def report(
     *directories: str,
     csv: Annotated[Path | None, Parameter(help="Also write the tidy table of all folders to this CSV file.")] = None,
     data_dir: Annotated[str, Parameter(help="Folder of the data, for the commands of a search's front.csv.")] = "",
+    study: Annotated[str, Parameter(help="Your own study, package:NAME, whose claims and figures it shows.")] = "",
 ) -> int:
     """Write report.html of each results folder again from its table; compare several folders in one table."""
     if not directories:
@@ -174,7 +175,7 @@ def report(
     from analysis import report as reports
 
     for directory, (folder, manifest) in zip(directories, found, strict=True):
-        summary = reports.write(folder, directory, data_dir, *_declared(manifest))
+        summary = reports.write(folder, directory, data_dir, *_declared(manifest, study))
         mirror.push(places.at(directory), folder)
         out.print(summary.text(), markup=False)
         out.print(f"Report: {folder / layout.REPORT}", markup=False)
@@ -184,14 +185,19 @@ def report(
     return OK
 
 
-def _declared(manifest: Manifest) -> tuple[Any, Any]:
-    """The claims and figures of the study as it is now; None for both where it cannot be had any more: the report then
-    goes by the ids in study.json."""
-    try:
-        study = find_study(manifest.module or manifest.name)
-    except UsageError as error:
-        err.print(f"Note: {error}. Its own claims and figures are left out.", markup=False)
+def _declared(manifest: Manifest, named: str) -> tuple[Any, Any]:
+    """The claims and figures of the study as it is now; None for both where the report can only go by study.json.
+
+    A results folder may come from somebody else: no module is imported because study.json names it.
+    """
+    if not named and manifest.name not in study_names():
+        own = f" name it to have them: --study {manifest.module}" if manifest.module else ""
+        err.print(f"Note: {manifest.name} is no study of this project; its own claims and figures are left out;{own}",
+                  markup=False)  # fmt: skip
         return None, None
+    study = find_study(named or manifest.name)
+    if study.name != manifest.name:
+        raise UsageError(f"--study {named}: that is {study.name}, the folder holds {manifest.name}")
     return study.claims, study.figures
 
 

@@ -49,16 +49,27 @@ def test_a_study_of_ones_own_runs_to_its_report(own):
     assert "too few for an interval" in done.stdout
 
 
-def test_its_report_is_made_again_from_where_the_study_can_be_imported_and_does_without_elsewhere(own, tmp_path):
+def test_its_report_is_made_again_where_the_study_is_named_and_does_without_elsewhere(own, tmp_path):
     folder, _ = own
-    again = launch("report", "out", cwd=folder)
+    again = launch("report", "out", "--study", "own_study:STUDY", cwd=folder)
     assert again.returncode == 0, again.stderr
     assert "A larger ridge leaves fewer units dead." in again.stdout
     shutil.copytree(folder / "out", tmp_path / "out")
     elsewhere = launch("report", "out", cwd=tmp_path)
     assert elsewhere.returncode == 0, elsewhere.stderr
-    assert "Its own claims and figures are left out" in elsewhere.stderr
+    assert "left out; name it to have them: --study own_study:STUDY" in elsewhere.stderr
     assert (tmp_path / "out/figures/plain-batch_size-50.png").exists()
+    wrong = launch("report", "out", "--study", "compressibility_sweep", cwd=tmp_path)
+    assert (wrong.returncode, "the folder holds own_study" in wrong.stderr) == (2, True)
+
+
+def test_no_module_is_imported_because_a_results_folder_names_it(own, tmp_path):
+    folder, _ = own
+    shutil.copytree(folder / "out", tmp_path / "out")
+    (tmp_path / "own_study.py").write_text("from pathlib import Path\nPath('imported').touch()\n")
+    assert launch("report", "out", cwd=tmp_path).returncode == 0
+    assert launch("status", "out", cwd=tmp_path).returncode == 0
+    assert not (tmp_path / "imported").exists()
 
 
 def test_an_edited_measure_is_another_trial(own):
