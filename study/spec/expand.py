@@ -14,12 +14,13 @@ from study.spec.studies import Point, Preset, Search
 from study.spec.values import Knob, parse_value
 
 
-def settings_for(preset: Preset, data: str) -> dict[str, Any]:
-    """The preset's settings on a data set, over its recipes, over the defaults."""
+def settings_for(preset: Preset, data: str, typed: Iterable[str] = ()) -> dict[str, Any]:
+    """The preset's settings on a data set, over its recipes (but those that are `typed`), over the defaults."""
     own = dict(preset.settings)
     if data != preset.data:
         own |= dict(preset.by_data.get(data, preset.by_data.get("*", {})))
-    return {name: knob.default for name, knob in SETTINGS.items()} | _parts(own) | own
+    recipes = {name: value for name, value in own.items() if name not in typed}
+    return {name: knob.default for name, knob in SETTINGS.items()} | _parts(recipes) | own
 
 
 def _parts(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,10 +31,11 @@ def _parts(values: Mapping[str, Any]) -> dict[str, Any]:
 def with_overrides(preset: Preset, overrides: Mapping[str, str], data: str) -> tuple[Preset, dict[str, Any]]:
     """The preset and its settings after `--set NAME=V1,V2`; UsageError for an unknown name or value.
 
-    A setting with several values becomes an axis of every arm whose family takes it. A recipe that is typed replaces
+    A knob that no arm moves becomes an axis of all arms, where it is given several values or is a column of the tables,
+    and every arm's family takes it. A recipe that is typed replaces
     the preset's own settings of its parts.
     """
-    settings = settings_for(preset, data)
+    settings = settings_for(preset, data, overrides)
     typed: dict[str, Any] = {}
     for name, text in overrides.items():
         words = [p.strip() for p in text.split(",") if p.strip()]
@@ -42,10 +44,10 @@ def with_overrides(preset: Preset, overrides: Mapping[str, str], data: str) -> t
         if preset.search and (name in preset.search.knobs or name in SEARCH):
             preset = replace(preset, search=_searched(preset.search, name, words))
             continue
-        if name not in SETTINGS and name not in moving(preset):
+        if name not in KNOBS or (name in AXES and not _holders(preset, name)):
             raise _unknown(preset, name)
         values = tuple(dict.fromkeys(parse_value(name, KNOBS[name], w) for w in words))
-        if name in moving(preset) or (len(values) > 1 and not KNOBS[name].several):
+        if name in AXES or name in moving(preset) or (len(values) > 1 and not KNOBS[name].several):
             preset = _moved(preset, name, values)
         else:
             typed[name] = values if KNOBS[name].several else values[0]
@@ -61,10 +63,16 @@ def _unknown(preset: Preset, name: str) -> UsageError:
     return UsageError(f"--set {name}: no such axis or setting{near} {words}. Settings: {', '.join(SETTINGS)}.")
 
 
-def _moved(preset: Preset, name: str, values: tuple[Value, ...]) -> Preset:
-    """The preset with an axis at these values: of the arms that have it, or of all whose family takes it."""
+def _holders(preset: Preset, name: str) -> list[str]:
+    """The arms that a new level of an axis is for: those that have it, or all of them where every family takes it."""
     have = [arm.name for arm in preset.arms if name in arm.axes]
-    have = have or [arm.name for arm in preset.arms if arm.family in KNOBS[name].families]
+    taken = all(arm.family in KNOBS[name].families for arm in preset.arms)
+    return have or ([arm.name for arm in preset.arms] if taken else [])
+
+
+def _moved(preset: Preset, name: str, values: tuple[Value, ...]) -> Preset:
+    """The preset with an axis at these values."""
+    have = _holders(preset, name)
     if name in WHOLE or preset.search or not have:
         raise UsageError(f"--set {name}: one value is accepted, {len(values)} were given; it is not an axis here")
     arms = (replace(a, axes={**a.axes, name: values}) if a.name in have else a for a in preset.arms)

@@ -136,3 +136,17 @@ def test_what_compresses_by_degrees_says_which_end_is_compressed():
         "alpha": "high", "rank": "low", "plant_rows": "high", "plant_spectrum": "high", "prune_ratio": "high",
         "keep_prob": "low", "lam": "high", "bits": "low",
     }  # fmt: skip
+
+
+def test_any_knob_becomes_an_axis_where_every_arm_can_hold_it():
+    arms = (Arm(name="a", family="compressed", axes={"bits": (0, 4)}), Arm(name="b", family="compressed", axes={}))
+    asked = Preset(arms=arms, seeds=(0,))
+    preset, settings = with_overrides(asked, {"alpha": "0,0.1", "width": "16,32", "epochs": "3"}, "digits")
+    assert [arm.axes["alpha"] for arm in preset.arms] == [(0.0, 0.1)] * 2
+    assert (settings["epochs"], settings["width"]) == (3, 200), "one value of a setting is a setting"
+    found = points(preset, settings)
+    assert len(found) == 2 * 2 * 2, "arm b has no more than a's points with bits 0"
+    assert {p.axes["width"] for p in found} == {16, 32}
+    for name, text in (("plant_rows", "0.5"), ("rows", "3,4"), ("eps_l2", "")):
+        with pytest.raises(UsageError, match=f"--set {name}"):
+            with_overrides(asked, {name: text}, "digits")
