@@ -67,10 +67,10 @@ def backend():
     backend.disconnect()
 
 
-def jobs_in(folder):
+def jobs_in(folder, epochs=2):
     request = Request(
         study="compressibility_sweep", preset="smoke", output=str(folder), seeds=(0, 1),
-        overrides={"epochs": "2", "test_size": "50"},
+        overrides={"epochs": str(epochs), "test_size": "50"},
     )  # fmt: skip
     return make_plan(request).jobs
 
@@ -85,7 +85,8 @@ def jobs_in(folder):
     ],
 )
 def test_an_error_of_the_driver_stops_the_sweep_and_is_raised_itself(source, raises, error, started, backend, tmp_path):
-    jobs = jobs_in(tmp_path / "out")
+    # where a second trial is to be under way, the first outlasts the start of its worker, on a busy machine too
+    jobs = jobs_in(tmp_path / "out", epochs=300 if started == 2 else 2)
     listener, feeding = Listener(raises), source(jobs)
     with pytest.raises(OSError, match=r"No space|gone") as raised:
         backend.run(feeding, Options(), listener)
