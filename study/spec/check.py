@@ -71,6 +71,8 @@ def _arm(arm: Arm, where: str) -> None:
         if not values or len(set(values)) < len(values):
             raise UsageError(f"{where}: {axis} needs some values, each once; got {values!r}")
         _values(axis, values, where)
+    for axis in arm.about:
+        _known(axis, arm.axes, f"{where}, what it is about")
 
 
 def _list(family: str) -> str:

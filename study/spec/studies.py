@@ -10,11 +10,16 @@ from study.spec.knobs import SEARCH
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One family's grid: the product of its axes' values."""
+    """One family's grid: the product of its axes' values.
+
+    What an arm is about follows from its axes: those that compress by degrees, and those that tell arms apart; the
+    others are held, and claims are judged at each of their values. `about` says it where that is not meant.
+    """
 
     name: str
     family: str
     axes: Mapping[str, tuple[Value, ...]]
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,12 @@
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from study import __version__
+from study.spec.domains import Value
 from study.spec.errors import UsageError
 from study.spec.expand import axes_of, settings_for
 from study.spec.knobs import AXES, KNOBS
@@ -36,7 +38,7 @@ def manifest(plan: Plan, past: Manifest | None = None, complete: bool = False) -
         parameters=tuple(plan.preset.settings),
         instance=plan.preset.instance,
         gpus_per_trial=plan.gpus_per_trial,
-        arms=tuple(ArmRecord(name=a.name, family=a.family, axes=a.axes) for a in plan.preset.arms),
+        arms=tuple(ArmRecord(name=a.name, family=a.family, axes=a.axes, about=a.about) for a in plan.preset.arms),
         seeds=plan.seeds,
         axes_off=plan.axes_off,
         trials=tuple(plan.jobs),
@@ -95,11 +97,10 @@ def _extended(plan: Plan, found: Manifest) -> Plan:
     arms = []
     for arm in plan.preset.arms:
         old = stored.pop(arm.name, None)
-        axes = {k: tuple(dict.fromkeys([*(old.axes.get(k, ()) if old else ()), *v])) for k, v in arm.axes.items()}
-        arms.append(dataclasses.replace(arm, axes=axes))
+        arms.append(dataclasses.replace(arm, axes=_joined(old.axes, arm.axes, plan)) if old else arm)
     for left in stored.values():
         axes = {k: v for k, v in left.axes.items() if k in KNOBS}
-        arms.append(Arm(name=left.name, family=left.family, axes=axes))
+        arms.append(Arm(name=left.name, family=left.family, axes=axes, about=left.about))
     seeds = tuple(dict.fromkeys([*found.seeds, *plan.seeds]))
     points = [
         Point(family=p.family, arms=(), seed=p.seed, axes=axes_of(p.axes, plan.axes_off), settings=plan.settings)
@@ -107,6 +108,15 @@ def _extended(plan: Plan, found: Manifest) -> Plan:
     ]
     preset = dataclasses.replace(plan.preset, arms=tuple(arms))
     return dataclasses.replace(plan, preset=preset, seeds=seeds, points=tuple(points))
+
+
+def _joined(
+    old: Mapping[str, tuple[Value, ...]], new: Mapping[str, tuple[Value, ...]], plan: Plan
+) -> dict[str, tuple[Value, ...]]:
+    """The axes of an arm at the values of both; where one of the two does not move an axis it holds it, at the setting
+    or off."""
+    held = {name: plan.settings.get(name, KNOBS[name].default) for name in [*old, *new] if name in KNOBS}
+    return {name: tuple(dict.fromkeys([*old.get(name, (at,)), *new.get(name, (at,))])) for name, at in held.items()}
 
 
 def _differences(old: Any, new: Any, where: str = "") -> list[str]:
