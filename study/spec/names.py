@@ -8,7 +8,9 @@ from study.spec.errors import UsageError
 from study.spec.knobs import KNOBS, WHOLE
 from study.spec.values import shown
 
-UNSAID = {"loss_gap": "native/pgd"}  # the attack that a flat name leaves out; of any other measure native/apgd
+# The attack that a flat name leaves out, of any other measure native/apgd: what there is one of needs no name.
+PGD_ALONE = ("loss_gap", "loss_monotone", "local_sensitivity_max", "local_sensitivity_mean")
+UNSAID = dict.fromkeys(PGD_ALONE, "native/pgd") | {"audit_flag": "native/square"}
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
