@@ -1,7 +1,7 @@
 """The nuclear norm by polar factors renewed every ten steps trains the nets that a singular value decomposition in
 every step trains: no statistic moves by more than the seeds do.
 
-Slow: every figure is printed (`pytest -m slow -s tests/test_nuclear_trained.py`).
+Slow: every figure is printed (`pytest -m slow -s tests/trial/test_nuclear_trained.py`).
 """
 
 import statistics
