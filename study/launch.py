@@ -48,7 +48,7 @@ def sweep(
     list_: Annotated[bool, Parameter(name="--list", help="Show the studies: question, rows, cost.")] = False,
     preset: Annotated[str, Parameter(help="Scale: smoke, laptop or paper.")] = "laptop",
     set_: Annotated[
-        tuple[str, ...], Parameter(name=["--set", "-S"], help="AXIS=V1,V2 or SETTING=V; may be repeated.")
+        tuple[str, ...], Parameter(name=["--set", "-S"], help="KNOB=V, or KNOB=V1,V2 for an axis; may be repeated.")
     ] = (),
     seeds: Annotated[str, Parameter(help="How many seeds (5), or which ones (0,3,7).")] = "",
     data: Annotated[str, Parameter(help=f"Data set: {datasets.ACCEPTED}.")] = "",

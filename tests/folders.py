@@ -39,7 +39,7 @@ def digests(folder):
     return {name: results.rows_digest(t.rows, True) for name, t in results.scan(folder).items()}
 
 
-def rows(n=3, value=0.5):
+def rows(n=3, value=0.5, trial="t"):
     """Rows of one trial, one per layer."""
-    identity = {"study": "s", "family": "f", "trial": "t", "seed": 0, "status": "ok", "alpha": 0.1, "rank": 0}
+    identity = {"study": "s", "family": "f", "trial": trial, "seed": 0, "status": "ok", "alpha": 0.1, "rank": 0}
     return [identity | {"measure": "m", "layer": f"l{i}", "value": value + i, "deterministic": True} for i in range(n)]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from study.spec.datasets import DATASETS
 from study.spec.domains import Choice, Domain
 from study.spec.errors import UsageError, closest
 from study.spec.families import FAMILIES
@@ -41,7 +42,10 @@ def _preset(preset: Preset, where: str) -> None:
         families = {preset.search.family}
     taken = {name for family in families for name in takes(family)}
     for data, settings in {"": preset.settings, **preset.by_data}.items():
-        _settings(settings, taken, f"{where}{f', data {data}' if data else ''}")
+        _settings(settings, taken, f"{where}{f', data {data}' if data else ''}", preset.settings)
+    for data in preset.by_data:
+        if data not in (*DATASETS, "*") and ":" not in data:
+            raise UsageError(f"{where}: by_data names no data {data!r}{closest(data, DATASETS)} Or *, for all others")
 
 
 def _family(family: str, where: str) -> None:
@@ -68,7 +72,7 @@ def _arm(arm: Arm, where: str) -> None:
             raise UsageError(f"{where}: {axis} is of the whole study and no axis")
         if arm.family not in KNOBS[axis].families:
             raise UsageError(f"{where}: the family {arm.family} does not take {axis}; it takes {_list(arm.family)}")
-        if not values or len(set(values)) < len(values):
+        if not isinstance(values, tuple) or not values or len(set(map(repr, values))) < len(values):
             raise UsageError(f"{where}: {axis} needs some values, each once; got {values!r}")
         _values(axis, values, where)
     for axis in arm.about:
@@ -79,7 +83,7 @@ def _list(family: str) -> str:
     return ", ".join(takes(family))
 
 
-def _settings(settings: Mapping[str, Any], taken: Iterable[str], where: str) -> None:
+def _settings(settings: Mapping[str, Any], taken: Iterable[str], where: str, base: Mapping[str, Any]) -> None:
     for name, value in settings.items():
         _known(name, KNOBS, where)
         if name in AXES:
@@ -91,8 +95,9 @@ def _settings(settings: Mapping[str, Any], taken: Iterable[str], where: str) -> 
             raise UsageError(f"{where}: {name} takes {wanted}, got {value!r}")
         _values(name, value if SETTINGS[name].several else (value,), where)
     for norm in ("linf", "l2"):
-        judged, budgets = settings.get(f"judged_{norm}"), settings.get(f"eps_{norm}")
-        if judged is not None and budgets is not None and judged not in budgets:
+        judged, budgets = settings.get(f"judged_{norm}"), {**base, **settings}.get(f"eps_{norm}")
+        budgets = SETTINGS[f"eps_{norm}"].default if budgets is None else budgets
+        if judged is not None and judged not in budgets:
             raise UsageError(f"{where}: judged_{norm} {judged:g} is none of the budgets eps_{norm} {budgets}")
 
 

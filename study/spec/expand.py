@@ -9,18 +9,22 @@ from study.spec.domains import Choice, Domain, Value, asked, holds
 from study.spec.errors import UsageError, closest
 from study.spec.knobs import AXES, KNOBS, SEARCH, SETTINGS, WHOLE, off
 from study.spec.objectives import OBJECTIVES
-from study.spec.recipes import parts
-from study.spec.studies import Point, Preset, Search
-from study.spec.values import Knob, parse_value
+from study.spec.recipes import PREFIXES, RECIPES, parts
+from study.spec.studies import Arm, Point, Preset, Search
+from study.spec.values import Knob, parse_value, shown
 
 
 def settings_for(preset: Preset, data: str, typed: Iterable[str] = ()) -> dict[str, Any]:
     """The preset's settings on a data set, over its recipes (but those that are `typed`), over the defaults."""
-    own = dict(preset.settings)
-    if data != preset.data:
-        own |= dict(preset.by_data.get(data, preset.by_data.get("*", {})))
+    own = said(preset, data)
     recipes = {name: value for name, value in own.items() if name not in typed}
     return {name: knob.default for name, knob in SETTINGS.items()} | _parts(recipes) | own
+
+
+def said(preset: Preset, data: str) -> dict[str, Any]:
+    """The settings that a preset itself gives on a data set."""
+    other = preset.by_data.get(data, preset.by_data.get("*", {})) if data != preset.data else {}
+    return {**preset.settings, **other}
 
 
 def _parts(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,7 +56,14 @@ def with_overrides(preset: Preset, overrides: Mapping[str, str], data: str) -> t
         else:
             typed[name] = values if KNOBS[name].several else values[0]
     settings |= _parts(typed) | typed
-    return preset, _checked(settings, overrides)
+    replaced = set(_parts(typed)) | {p for name in PREFIXES if name in overrides for p in _any_part(name)}
+    own = {name: value for name, value in said(preset, data).items() if name not in replaced} | typed
+    return replace(preset, settings=own), _checked(settings, overrides, preset)
+
+
+def _any_part(recipe: str) -> set[str]:
+    """Whatever a recipe of this kind may set."""
+    return {part for name in RECIPES for part in parts({recipe: name})}
 
 
 def _unknown(preset: Preset, name: str) -> UsageError:
@@ -60,6 +71,11 @@ def _unknown(preset: Preset, name: str) -> UsageError:
     search = list(dict.fromkeys([*preset.search.knobs, *SEARCH])) if preset.search else []
     words = f"Knobs and options of the search: {', '.join(search)}" if search else f"Axes: {', '.join(axes)}"
     near = closest(name, [*axes, *search, *SETTINGS])
+    if name in KNOBS:
+        others = sorted({arm.family for arm in preset.arms} - set(KNOBS[name].families))
+        return UsageError(
+            f"--set {name}: no arm moves it, and not every arm could: {', '.join(others)} takes no {name}"
+        )
     return UsageError(f"--set {name}: no such axis or setting{near} {words}. Settings: {', '.join(SETTINGS)}.")
 
 
@@ -79,8 +95,9 @@ def _moved(preset: Preset, name: str, values: tuple[Value, ...]) -> Preset:
     return replace(preset, arms=tuple(arms))
 
 
-def _checked(settings: dict[str, Any], overrides: Mapping[str, str]) -> dict[str, Any]:
-    """The settings with a judged budget among the budgets; UsageError for settings that do not go together."""
+def _checked(settings: dict[str, Any], overrides: Mapping[str, str], preset: Preset) -> dict[str, Any]:
+    """The settings with a judged budget among the budgets; UsageError for what was typed and would do nothing. What a
+    point needs, its job is checked for (sweep.plan.refusals)."""
     for norm in ("linf", "l2"):
         judged, budgets = settings[f"judged_{norm}"], settings[f"eps_{norm}"]
         if judged not in budgets and f"judged_{norm}" in overrides:
@@ -90,15 +107,23 @@ def _checked(settings: dict[str, Any], overrides: Mapping[str, str]) -> dict[str
             )
         if judged not in budgets:
             settings[f"judged_{norm}"] = budgets[len(budgets) // 2]
-    if settings["patience"] and not settings["validation"]:
-        raise UsageError("--set patience: early stopping needs a validation share; add --set validation=0.05")
-    if settings["validation_rows"] and not settings["validation"]:
-        raise UsageError("--set validation_rows: there are no validation images; add --set validation=0.05")
-    if settings["momentum"] and settings["optimizer"] != "sgd":
-        raise UsageError(f"--set momentum: it goes with optimizer=sgd, got {settings['optimizer']}")
-    if settings["milestones"] and settings["schedule"] != "multistep":
-        raise UsageError(f"--set milestones: they go with schedule=multistep, got {settings['schedule']}")
+    for name, (knob, value) in GO_WITH.items():
+        given = settings[knob] if settings[knob] is not None else settings[knob.removeprefix("finetune_")]
+        if name in overrides and settings[name] and knob not in moving(preset) and given != value:
+            raise UsageError(f"--set {name}: it goes with {knob}={value}, got {given}")
+    families = {arm.family for arm in preset.arms} | ({preset.search.family} if preset.search else set())
+    for name in overrides:
+        if name in SETTINGS and not families & set(KNOBS[name].families):
+            raise UsageError(f"--set {name}: no family of this study takes it ({', '.join(sorted(families))})")
     return settings
+
+
+GO_WITH = {  # what does nothing but with a value of another setting
+    "momentum": ("optimizer", "sgd"),
+    "milestones": ("schedule", "multistep"),
+    "finetune_momentum": ("finetune_optimizer", "sgd"),
+    "finetune_milestones": ("finetune_schedule", "multistep"),
+}
 
 
 def moving(preset: Preset) -> list[str]:
@@ -180,10 +205,24 @@ def expand(preset: Preset, settings: Mapping[str, Any], seeds: Iterable[int]) ->
                     arms = tuple(dict.fromkeys((*points[key].arms, arm.name)))
                     points[key] = replace(points[key], arms=arms)
                 else:
-                    points[key] = Point(family=arm.family, arms=(arm.name,), seed=seed, axes=axes, settings=settings)
+                    points[key] = Point(family=arm.family, arms=(arm.name,), seed=seed, axes=axes, settings=settings,
+                                        said=frozenset(preset.settings))  # fmt: skip
+    for arm in preset.arms:
+        _all_matter(arm, [p for p in points.values() if arm.name in p.arms])
     return list(points.values())
 
 
+def _all_matter(arm: Arm, points: list[Point]) -> None:
+    """UsageError for a value of an axis that no point of an arm has: it was idle at each of them."""
+    for axis, values in arm.axes.items():
+        lost = [v for v in values if all(p.axes[axis] != v for p in points)]
+        if points and lost:
+            with_ = f"; it goes with {' or '.join(KNOBS[axis].only_with)}" if KNOBS[axis].only_with else ""
+            raise UsageError(f"arm {arm.name}: {axis} {shown(lost[0])} does nothing at any of its points{with_}")
+
+
 def knob_values(point: Point) -> dict[str, Any]:
-    """Every knob of a point: its settings, over them the parts of recipes that it moves, over them its axes."""
-    return {**point.settings, **_parts(point.axes), **point.axes}
+    """Every knob of a point: its settings, over them the parts of recipes that it moves (but those that are `said`
+    beside the recipe), over them its axes."""
+    moved = {name: value for name, value in _parts(point.axes).items() if name not in point.said}
+    return {**point.settings, **moved, **point.axes}

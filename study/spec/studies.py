@@ -79,10 +79,12 @@ class Study:
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One trial of a study before it is built: family, seed, every axis, every setting."""
+    """One trial of a study before it is built: family, seed, every axis, every setting, and which of these were said
+    rather than left at their defaults."""
 
     family: str
     arms: tuple[str, ...]
     seed: int
     axes: Mapping[str, Value]
     settings: Mapping[str, Any]
+    said: frozenset[str] = frozenset()

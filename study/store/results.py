@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from study.spec.knobs import KNOBS
 from study.store import layout, manifest, mirror
 from study.store.places import Place, publish, replace
 from study.store.schema import AT as AT
@@ -84,12 +85,15 @@ def publish_trial(folder: Place, trial: str, rows: list[dict[str, Any]], provena
 
 
 def read_trial(path: Place) -> Finished:
-    """One published trial; Damaged when it does not match its digest or is no file (a pipe would block for ever),
-    Newer, naming the file, when a newer version wrote it."""
+    """One published trial; Damaged when it does not match its digest, holds another trial than its name says, or is no
+    file (a pipe would block for ever), Newer, naming the file, when a newer version wrote it."""
     if isinstance(path, Path) and not path.is_file():
         raise Damaged("it is not a file")
     with _named(path):
-        return decode(path.read_bytes())
+        found = decode(path.read_bytes())
+    if any(r["trial"] != path.stem for r in found.rows):
+        raise Damaged(f"its rows are of trial {found.rows[0]['trial']}")
+    return found
 
 
 def scan(folder: Path, *, set_aside: bool = False) -> dict[str, Finished]:
@@ -177,7 +181,7 @@ def read(*folders: str | Path) -> "pd.DataFrame":
     filled = []
     for folder, rows in parts:
         settings = manifest.load(folder).settings if moved else {}
-        absent = dict.fromkeys(schema.names) | {c: settings.get(c) for c in moved}
+        absent = dict.fromkeys(schema.names) | {c: settings.get(c, KNOBS[c].default) for c in moved}
         filled += [absent | r for r in rows]
     table = pa.Table.from_pylist(filled, schema=schema)
     frame = table.to_pandas()
@@ -185,10 +189,13 @@ def read(*folders: str | Path) -> "pd.DataFrame":
     return pd.DataFrame(frame)
 
 
+FORMULAS = ("=", "+", "-", "@")
+
+
 def to_csv(frame: "pd.DataFrame", path: str | Path) -> None:
     """The table as CSV; text that a spreadsheet would run as a formula is prefixed with an apostrophe."""
     text = [c for c in frame.columns if frame[c].map(lambda v: isinstance(v, str)).any()]
     safe = frame.copy()
     for column in text:
-        safe[column] = safe[column].map(lambda v: "'" + v if isinstance(v, str) and v[:1] in "=+-@" else v)
+        safe[column] = safe[column].map(lambda v: "'" + v if isinstance(v, str) and v.startswith(FORMULAS) else v)
     safe.to_csv(path, index=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 from study.spec.knobs import KNOBS
 from study.spec.names import metric_name, point_name, table_of_meanings
+from study.spec.recipes import PREFIXES, RECIPES, parts
 from study.spec.values import shown
 from study.store import layout, results
 from study.store.manifest import Manifest
@@ -38,9 +39,12 @@ def moving(manifest: Manifest) -> list[str]:
 
 
 def settings(manifest: Manifest) -> dict[str, Any]:
-    """The settings worth a parameter: the usual ones of a net, or those that a study without data names."""
+    """The settings worth a parameter: the usual ones of a net, or those that a study without data names. Those that the
+    study moves, or that a recipe which it moves sets, are no setting of the whole."""
     usual = PARAMS if manifest.data else manifest.parameters
-    return {key: manifest.settings[key] for key in usual if key in manifest.settings}
+    moved = moving(manifest)
+    of_recipes = {part for name in moved if name in PREFIXES for recipe in RECIPES for part in parts({name: recipe})}
+    return {k: manifest.settings[k] for k in usual if k in manifest.settings and k not in {*moved, *of_recipes}}
 
 
 def shared_tags(manifest: Manifest) -> dict[str, str]:

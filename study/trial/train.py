@@ -68,7 +68,12 @@ def _penalty(net: Net, names: Collection[str], config: Train, polars: list[Tenso
     """
     matrices = list(nets.weight_matrices(net, names).values())
     if config.penalty != "nuclear_norm" or not config.penalty_refresh:
-        return penalty_of(config.penalty)(matrices)
+        value = penalty_of(config.penalty)(matrices)
+        if not getattr(value, "requires_grad", False):
+            raise ValueError(
+                f"penalty {config.penalty} gives nothing to descend on: return a sum of the matrices' entries"
+            )
+        return value
     exact = left <= SETTLING_BATCHES or config.penalty_refresh == 1
     if exact or step % config.penalty_refresh == 0:
         polars[:] = [polar(W, exact) for W in matrices]

@@ -1,7 +1,7 @@
 """Native AutoPGD against ART's on trained nets: digits, MNIST, a deep FCN and a convolutional net on CIFAR-10.
 
-Slow: every cell is printed (`pytest -m slow -s tests/attacks/test_attacks_trained.py`). A cell pools the seeds of one net, norm
-and budget, standard or adversarially trained.
+Slow: every cell is printed (`pytest -m slow -s tests/attacks/test_attacks_trained.py`). A cell pools the seeds of one
+net, norm and budget, standard or adversarially trained.
 """
 
 import functools

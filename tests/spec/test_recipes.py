@@ -85,8 +85,9 @@ def test_a_recipe_can_be_an_axis():
     [
         ({"recipe": "paper_d"}, "'paper_d' is not accepted; give one of paper_a, .*did you mean paper_"),
         ({"momentum": "0.9"}, "momentum: it goes with optimizer=sgd, got adamw"),
-        ({"milestones": "3"}, "milestones: they go with schedule=multistep, got constant"),
-        ({"validation_rows": "1"}, "there are no validation images"),
+        ({"milestones": "3"}, "milestones: it goes with schedule=multistep, got constant"),
+        ({"finetune_momentum": "0.9"}, "finetune_momentum: it goes with finetune_optimizer=sgd, got adamw"),
+        ({"rows": "3"}, "no family of this study takes it"),
         ({"optimizer": "adamm"}, "give one of adamw, adam, sgd; did you mean adam"),
     ],
 )
@@ -100,7 +101,8 @@ ACTIVE = {
     "adversarial", "finetune_epochs": 1, "adversarial_ratio": 0.5, "schedule": "multistep", "finetune_momentum": 0.1,
     "finetune_milestones": (1,), "plant_rows": 0.5, "ascended_norm": "l2",
 }  # fmt: skip
-CONTEXTS = ({}, ACTIVE, ACTIVE | {"keep_prob": 1.0, "lam": 0.5})
+SGD = {"optimizer": "sgd", "patience": 3, "finetune_optimizer": "sgd", "finetune_patience": 3}
+CONTEXTS = ({}, ACTIVE, ACTIVE | {"keep_prob": 1.0, "lam": 0.5}, ACTIVE | SGD)
 BEFORE = {"recipe", "finetune_recipe"}  # resolved before a family sees the point
 
 

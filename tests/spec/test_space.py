@@ -85,7 +85,7 @@ def test_overrides_reach_axes_and_settings():
         ({"alpa": "1"}, "no such axis or setting; did you mean alpha"),
         ({"judged_l2": "0.5,0.6"}, "one value is accepted"),
         ({"alpha": ""}, "no value given"),
-        ({"patience": "3"}, "needs a validation share"),
+        ({"plant_rows": "0.5,1", "bits": "4"}, "bits: no arm moves it, and not every arm could"),
         ({"learning_rate": "0"}, "numbers above 0"),
     ],
 )

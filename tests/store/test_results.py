@@ -4,6 +4,7 @@ import io
 import json
 import math
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -138,8 +139,8 @@ def test_a_misspelt_column_is_refused():
 
 
 def test_a_damaged_file_is_set_aside_and_named(tmp_path, caplog):
-    results.publish_trial(tmp_path, "good", rows(), {})
-    results.publish_trial(tmp_path, "bad", rows(), {})
+    results.publish_trial(tmp_path, "good", rows(trial="good"), {})
+    results.publish_trial(tmp_path, "bad", rows(trial="bad"), {})
     path = layout.trial_path(tmp_path, "bad")
     path.write_bytes(path.read_bytes()[:-40])
     (tmp_path / "trials" / ".tmp-left").write_bytes(b"x")
@@ -185,3 +186,19 @@ def test_reading_study_json_names_what_is_missing(tmp_path):
     (tmp_path / "study.json").write_text(json.dumps({"configuration": {}, "arms": []}))
     with pytest.raises(ValueError, match="seeds, trials"):
         manifest.load(tmp_path)
+
+
+def test_a_table_under_the_name_of_another_trial_is_damaged(tmp_path, caplog):
+    for name in ("one", "two"):
+        results.publish_trial(tmp_path, name, rows(trial=name), {})
+    folder = tmp_path / "trials"
+    (folder / "two.parquet").write_bytes((folder / "one.parquet").read_bytes())
+    (folder / "notes.parquet").write_bytes((folder / "one.parquet").read_bytes())
+    assert set(results.scan(tmp_path)) == {"one"}
+    assert "its rows are of trial one" in caplog.text
+
+
+def test_an_empty_word_is_no_formula(tmp_path):
+    frame = pd.DataFrame({"a": ["", "=1+1", "x"]})
+    results.to_csv(frame, tmp_path / "t.csv")
+    assert pd.read_csv(tmp_path / "t.csv", keep_default_na=False)["a"].tolist() == ["", "'=1+1", "x"]

@@ -48,7 +48,7 @@ def train(point: Mapping[str, Any], penalty: str = "") -> Train:
     adversary = {
         name: point[name] for name in ("adversarial_ratio", "train_norm", "train_eps", "train_attack", "train_steps")
     }
-    attacked = point["adversarial_ratio"] > 0 or point["stop_on"] == "adversarial_accuracy"
+    attacked = point["adversarial_ratio"] > 0 or (point["patience"] > 0 and point["stop_on"] == "adversarial_accuracy")
     spectral = penalty.startswith("nuclear_norm") and point["alpha"] > 0
     multistep = {"milestones": tuple(point["milestones"]), "gamma": point["gamma"]}
     return Train(
@@ -65,8 +65,8 @@ def train(point: Mapping[str, Any], penalty: str = "") -> Train:
         schedule=_word(point["schedule"]),
         augment=_word(point["augment"]),
         optimizer=_word(point["optimizer"]),
-        momentum=point["momentum"],
-        stop_on=_word(point["stop_on"]),
+        momentum=point["momentum"] if point["optimizer"] == "sgd" else 0.0,
+        stop_on=_word(point["stop_on"]) if point["patience"] else "",
         loss=_word(point["loss"]),
         autocast=_word(point["autocast"]),
         **(multistep if point["schedule"] == "multistep" else {}),

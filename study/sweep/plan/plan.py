@@ -21,7 +21,7 @@ from study.spec.knobs import KNOBS
 from study.spec.studies import Point, Preset, Study
 from study.spec.values import shown
 from study.store.places import Place
-from study.sweep.plan import costs
+from study.sweep.plan import costs, refusals
 from study.sweep.plan.job import Job, seconds_from_environment
 
 
@@ -147,7 +147,10 @@ def job_of(plan: Plan, point: Point) -> Job:
         "model_digest": plan.model_digest,
         "sources": plan.sources,
     }
-    trial = FAMILIES[point.family]({**knob_values(point), **shared, "seed": point.seed})
+    values = knob_values(point)
+    if plan.data:
+        refusals.check_point(plan.data, plan.model, values)
+    trial = FAMILIES[point.family]({**values, **shared, "seed": point.seed})
     return Job(
         study=plan.study.name,
         family=point.family,
@@ -160,7 +163,7 @@ def job_of(plan: Plan, point: Point) -> Job:
         gpu_fraction=plan.gpus_per_trial,
         commit=git_commit(),
         search_path=str(Path.cwd()),
-        estimated_seconds=_seconds(plan, point.axes),
+        estimated_seconds=_seconds(plan, values),
         checkpoint_seconds=seconds_from_environment("STUDY_CHECKPOINT_SECONDS", Job.checkpoint_seconds),
         base=base_key(trial) if plan.preset.search else "",
         weights=plan.preset.search is not None,

@@ -11,6 +11,31 @@ from study.spec.studies import Preset
 from study.store import layout, mirror, places, results
 
 
+def check_point(data: str, model: str, values: Mapping[str, Any]) -> None:
+    """What a point of a study cannot be given, its axes and recipes included; UsageError naming the knob."""
+    trainings = {"": True, "finetune_": values["finetune"] != "none" and values["finetune_epochs"] > 0}
+    for prefix in (p for p, on in trainings.items() if on):
+        patience, schedule, steps = (_part(values, prefix, n) for n in ("patience", "schedule", "milestones"))
+        if patience and not values["validation"]:
+            raise UsageError(
+                f"--set {prefix}patience: early stopping needs a validation share; add --set validation=0.05"
+            )
+        if schedule == "multistep" and not steps:
+            raise UsageError(
+                f"--set {prefix}schedule: multistep needs {prefix}milestones, the epochs after which the rate falls"
+            )
+    if values["validation_rows"] and not values["validation"]:
+        raise UsageError("--set validation_rows: there are no validation images; add --set validation=0.05")
+    check_sizes(data, values)
+    check_attack(model, values)
+
+
+def _part(values: Mapping[str, Any], prefix: str, name: str) -> Any:
+    """A part of a training; of fine-tuning that of the first one, where nothing else is said."""
+    own = values[f"{prefix}{name}"]
+    return values[name] if own is None else own
+
+
 def check_attack(model: str, settings: Mapping[str, Any]) -> None:
     """Attacks that this data or model cannot be given."""
     attack, backend = settings["attack"], settings["attack_backend"]

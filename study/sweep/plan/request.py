@@ -75,8 +75,6 @@ def make_plan(request: Request, *, need_data: bool = True, need_warm_start: bool
         cpus_per_trial=request.cpus_per_trial,
         gpus_per_trial=gpus,
     )
-    refusals.check_sizes(plan.data, plan.settings)
-    refusals.check_attack(plan.model, plan.settings)
     return with_jobs(plan)
 
 
