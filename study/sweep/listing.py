@@ -97,7 +97,7 @@ def show_plan(
     source = f"scaled by {plan.past_trials} past trials" if plan.past_trials else "from the table of stage times"
     out.print(f"{plan.study.name} ({plan.preset_name}): {plan.study.question}", markup=False)
     on = f"data {configuration['data']}, model {plan.model}, " if plan.data else ""
-    out.print(f"  {on}{len(plan.seeds)} seeds", markup=False)
+    out.print(f"  {on}{len(plan.seeds)} seed{'s' * (len(plan.seeds) > 1)}", markup=False)
     for arm in plan.preset.arms:
         axes = "; ".join(f"{k} {', '.join(map(shown, vs))}" for k, vs in arm.axes.items())
         out.print(f"  {arm.name:17} {arm.family}: {axes}", markup=False)

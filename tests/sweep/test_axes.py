@@ -15,6 +15,8 @@ def content(folder):
 
 def test_a_folder_is_extended_by_a_new_axis_and_keeps_what_it_has(here, tmp_path):
     assert here(*TINY, cwd=tmp_path).returncode == 0
+    wide = here(*TINY, "--set", "width=16,24", cwd=tmp_path)
+    assert (wide.returncode, "3 more are asked for" in wide.stderr) == (2, True), wide.stderr
     first = content(tmp_path / "out")
     assert len(first) == 3
     wider = here(*TINY, "--set", "depth=1,2", cwd=tmp_path)

@@ -10,7 +10,8 @@ from mlflow import MlflowClient
 
 from study.spec.names import meaning
 from study.store import results
-from study.store.manifest import load
+from study.store.manifest import Manifest, load
+from study.tracking import content
 from tests.helpers import ROOT, launch
 from tests.mlflow_server import Server
 
@@ -236,3 +237,19 @@ def test_the_report_opens_without_a_network(browser, store):
         keep_picture(browser, f"report_{width}")
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert browser.get_log("browser") == []
+
+
+def test_a_trial_of_a_moved_setting_shows_its_own_value_and_none_that_a_moved_recipe_replaced():
+    moved = {"batch_size": (50, 100), "recipe": ("", "paper_b")}
+    study = manifest_of(arms=[{"name": "a", "family": "regularization", "axes": moved}])
+    assert "batch_size" not in content.settings(study)
+    assert not {"epochs", "learning_rate"} & set(content.settings(study)), "a recipe sets them, trial by trial"
+    assert content.settings(study)["width"] == 8
+    held = manifest_of(arms=[{"name": "a", "family": "regularization", "axes": {"alpha": (0.0,)}}])
+    assert content.settings(held) == {"width": 8, "epochs": 2, "batch_size": 100, "learning_rate": 0.1}
+
+
+def manifest_of(arms):
+    settings = {"width": 8, "epochs": 2, "batch_size": 100, "learning_rate": 0.1}
+    return Manifest.of({"configuration": {"study": "s", "data": "digits", "settings": settings}, "arms": arms,
+                        "seeds": [0], "trials": []})  # fmt: skip

@@ -9,8 +9,8 @@ from typing import Any
 from study import __version__
 from study.spec.domains import Value
 from study.spec.errors import UsageError
-from study.spec.expand import axes_of, settings_for
-from study.spec.knobs import AXES, KNOBS
+from study.spec.expand import axes_of, moving, settings_for
+from study.spec.knobs import AXES, KNOBS, SETTINGS
 from study.spec.names import reproduced
 from study.spec.studies import Arm, Point, Preset
 from study.store import layout, results
@@ -65,6 +65,7 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
             raise UsageError(f"--output {folder} is not empty and holds no results of a study; choose another folder")
         return plan, None
     results.refuse_newer(folder)
+    plan = _at_its_settings(plan, found)
     defaults = {
         k: list(v) if isinstance(v, tuple) else v for k, v in settings_for(Preset(arms=(), seeds=()), "").items()
     }
@@ -84,6 +85,13 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
         raise UsageError(f"{plan.place} holds this study: {state}{wish}; add --resume to go on there")
     extended = _extended(plan, found)
     return (plan if extended == plan else with_jobs(extended)), found
+
+
+def _at_its_settings(plan: Plan, found: Manifest) -> Plan:
+    """The plan with the settings that it moves where the folder has them: an axis may begin at what was a setting."""
+    there = {n: found.settings[n] for n in moving(plan.preset) if n in SETTINGS and n in found.settings}
+    settings = {**plan.settings, **there}
+    return plan if settings == plan.settings else with_jobs(dataclasses.replace(plan, settings=settings))
 
 
 def done(folder: Path) -> list[str]:
