@@ -1,6 +1,7 @@
 """Figures by id: {id: (title, drawing)}, and what a sentence under one says. A user's study may bring its own.
 
-A drawing takes the tidy table, the study (a Manifest) and the judgements, and returns a matplotlib figure.
+A drawing takes the tidy table, the study (a Manifest) and the judgements of the claims that could be asked, and returns
+a matplotlib figure.
 """
 
 import re

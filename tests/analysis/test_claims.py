@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from analysis import arms, report
-from analysis.claims import CLAIMS, Regime, Rows, find, judge, paper_a
+from analysis.claims import CLAIMS, Regime, Rows, Term, find, judge, paper_a
 from analysis.claims.evidence import STATISTICS
 from analysis.figures import FIGURES
 from analysis.tables import attack_of, slices
@@ -127,6 +127,50 @@ def test_every_claim_that_we_keep_can_be_asked_and_is_asked_by_a_study():
         assert STATISTICS[one.statistic].kind != "correlation" or one.rows.x
     assert {i for claims, _ in report.BEFORE.values() for i in claims} == set(CLAIMS)
     assert {i for _, figures in report.BEFORE.values() for i in figures} | {"plain"} == set(FIGURES)
+
+
+OTHER = Rows(arm="zz", y=ACCURACY)
+TYPO = Term(measure="clean_acuracy", split="test")
+KEPT = Term(measure="pruned_accuracy", kept=0.2, norm="l2", attack="native/pgd", judged=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (claim("order", arm="zz"), "the study has no arm zz"),
+        (claim("difference", OTHER), "the study has no arm zz"),
+        (replace(claim("order"), rows=Rows(arm="bits", y=TYPO, axis="bits")),
+         "no finished trial of arm bits has clean_acuracy (split test)"),
+        (replace(claim("spearman"), rows=Rows(arm="bits", y=ACCURACY, x=KEPT, axis="bits")),
+         "no finished trial of arm bits has pruned_accuracy (attack native/pgd, norm l2, eps 0.5, kept 0.2)"),
+        (claim("order", arm="later"), "arm later has no finished trial at its own axes"),
+    ],
+)  # fmt: skip
+def test_a_claim_that_cannot_be_asked_is_listed_with_the_reason(asked, reason):
+    on = study(("bits", {"bits": BITS}), ("later", {"rank": (4, 8)}), settings={"judged_l2": 0.5})
+    (found,) = judge.judge_all(table(falls(0.1)), on, [asked])
+    assert (found.verdict, found.reasons, found.taken) == ("regime not reached", (reason,), False)
+    assert found.sentence() == f"It is so. Regime not reached because {reason}."
+    assert found.number().startswith("no ")
+    assert math.isnan(found.statistic.value)
+
+
+def test_a_claim_whose_two_numbers_no_trial_has_both_of_says_so():
+    frame = table(falls(0.1))
+    first = frame["bits"] == 0
+    frame.loc[first, "measure"] = "depth"
+    asked = replace(
+        claim("spearman"), rows=Rows(arm="bits", y=ACCURACY, x=Term(measure="depth", split="test"), axis="bits")
+    )
+    assert judged(frame, asked).reasons == ("no finished trial of arm bits has both numbers that are compared",)
+
+
+def test_no_claim_is_listed_before_a_trial_is_finished():
+    frame = table(falls(0.1))
+    assert judge.judge_all(frame.iloc[:0], MINE, [claim("order")]) == []
+    assert judge.judge_all(frame.assign(status="failed"), MINE, [claim("order")]) == []
+    (diverged,) = judge.judge_all(frame.assign(status="diverged"), MINE, [claim("order")])
+    assert diverged.verdict == "regime not reached"
 
 
 def test_an_unknown_statistic_is_refused_with_those_there_are():
