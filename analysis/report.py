@@ -16,10 +16,12 @@ from analysis import figures as pictures
 from analysis import sections
 from analysis.attempt import attempt
 from analysis.claims import CLAIMS, Claim, find
+from analysis.claims.checks import check_arms, check_terms
 from analysis.claims.judge import Judgement, judge_all, statistic_of
 from analysis.tables import slices
+from study.spec.studies import Arm
 from study.store import layout, manifest, results
-from study.store.manifest import Manifest
+from study.store.manifest import ArmRecord, Manifest
 
 # What folders from before study.json named them show: {study: (claims, figures)}.
 BEFORE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -104,10 +106,17 @@ def _named(study: Manifest) -> tuple[Iterable[str], Iterable[str]]:
     return [c for c in asked if c in CLAIMS], [f for f in shown if f in pictures.FIGURES]
 
 
-def check(claims: Iterable[str | Claim], figures: Iterable[str | pictures.Own]) -> None:
-    """UsageError for an id that is not known, or a claim or figure that is none: before anything is trained."""
+def check(
+    claims: Iterable[str | Claim], figures: Iterable[str | pictures.Own], arms: Iterable[Arm | ArmRecord] = ()
+) -> None:
+    """UsageError for an id that is not known, for what is no claim or no figure, and for a claim that can never be
+    judged; with the `arms` of all the study's presets, where none of them can be asked: before anything is trained."""
+    declared = list(arms)
     for claim in find(claims):
         statistic_of(claim)
+        check_terms(claim)
+        if declared:
+            check_arms(claim, declared)
     pictures.find(figures)
 
 

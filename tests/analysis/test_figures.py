@@ -201,6 +201,7 @@ def test_arms_without_a_trial_are_left_out_of_a_figure():
         ({"figures": ["byte"]}, "did you mean bytes?"),
         ({"figures": [("../x", "t", print)]}, "a file's name"),
         ({"figures": [("x", "t")]}, "(id, title, function)"),
+        ({"figures": [("plain", "t", print), "plain"]}, "two different figures have the id 'plain'"),
         ({"claims": [claim("kendall")]}, "statistic must be one of"),
     ],
 )
@@ -215,4 +216,5 @@ def test_what_is_not_known_is_refused_before_anything_is_written(tmp_path, given
 def test_figures_are_found_by_id():
     (found,) = figures.find(["plain"])
     assert found == ("plain", *figures.FIGURES["plain"])
+    assert figures.find(["plain", "plain"]) == [found]
     assert set(figures.CAPTIONS) <= set(figures.FIGURES)
