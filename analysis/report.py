@@ -5,20 +5,23 @@ import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
-from matplotlib.figure import Figure
 
 from analysis import figures as pictures
 from analysis import sections
+from analysis.attempt import attempt
 from analysis.claims import CLAIMS, Claim, find
+from analysis.claims.checks import check_arms, check_terms
 from analysis.claims.judge import Judgement, judge_all, statistic_of
 from analysis.tables import slices
+from study.spec.studies import Arm
 from study.store import layout, manifest, results
-from study.store.manifest import Manifest
+from study.store.manifest import ArmRecord, Manifest
 
 # What folders from before study.json named them show: {study: (claims, figures)}.
 BEFORE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -45,6 +48,7 @@ class Summary:
     title: str
     claims: list[dict[str, Any]]
     front: list[dict[str, Any]] = field(default_factory=list)
+    undrawn: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """The verdicts as lines."""
@@ -53,22 +57,25 @@ class Summary:
             at = f"at {c['at']}: " if c["at"] else ""
             lines.append(f"  {c['verdict'].upper():18} {at}{c['statement']}")
             lines.append(f"  {'':18} {c['number']}{'; ' + c['reasons'][0] if c['reasons'] else ''}")
+        lines += [f"  {sentence}" for sentence in self.undrawn]
         if self.front:
             lines.append(f"  {len(self.front)} non-dominated models (front.csv):")
             lines += [f"    {p['trial']}  {p['text']}; {p['knobs']}" for p in self.front]
         return "\n".join(lines)
 
 
-def _png(figure: Figure) -> bytes:
+def _drawn(draw: pictures.Drawing, frame: pd.DataFrame, study: Manifest, judged: list[Judgement]) -> bytes:
+    """A figure as PNG."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
+    draw(frame, study, judged).savefig(buffer, format="png", dpi=130)
     return buffer.getvalue()
 
 
 def _pictures(
     frame: pd.DataFrame, study: Manifest, judgements: list[Judgement], chosen: list[pictures.Own]
 ) -> list[dict[str, Any]]:
-    """File name, title, caption and PNG of every figure, once per value of the axes that the arms only hold."""
+    """File name, title, caption and PNG of every figure, once per value of the axes that the arms only hold; where
+    drawing it raised, no PNG and what it raised."""
     out: list[dict[str, Any]] = []
     if not (frame["status"] == "ok").any():
         return out
@@ -76,12 +83,15 @@ def _pictures(
         judged = [j for j in judgements if j.at == at]
         suffix = f"-{re.sub(r'[^A-Za-z0-9_.=-]+', '-', at)}" if at else ""
         for name, title, draw in chosen:
+            what = f"figure {name + suffix} could not be drawn"
+            png, raised = attempt(what, partial(_drawn, draw, frame, part, judged))
             out.append(
                 {
                     "name": name + suffix,
                     "title": title + (f" ({at})" if at else ""),
                     "caption": pictures.CAPTIONS.get(name, ""),
-                    "png": _png(draw(frame, part, judged)),
+                    "png": png,
+                    "undrawn": f"{what}: {raised}" if raised else "",
                 }
             )
     return out
@@ -96,10 +106,17 @@ def _named(study: Manifest) -> tuple[Iterable[str], Iterable[str]]:
     return [c for c in asked if c in CLAIMS], [f for f in shown if f in pictures.FIGURES]
 
 
-def check(claims: Iterable[str | Claim], figures: Iterable[str | pictures.Own]) -> None:
-    """UsageError for an id that is not known, or a claim or figure that is none: before anything is trained."""
+def check(
+    claims: Iterable[str | Claim], figures: Iterable[str | pictures.Own], arms: Iterable[Arm | ArmRecord] = ()
+) -> None:
+    """UsageError for an id that is not known, for what is no claim or no figure, and for a claim that can never be
+    judged; with the `arms` of all the study's presets, where none of them can be asked: before anything is trained."""
+    declared = list(arms)
     for claim in find(claims):
         statistic_of(claim)
+        check_terms(claim)
+        if declared:
+            check_arms(claim, declared)
     pictures.find(figures)
 
 
@@ -116,7 +133,8 @@ def write(
     function). None: those that study.json names; no figures: the plain one. UsageError for an id that is not known,
     before anything is written.
 
-    Needs no more than one finished trial per arm; what cannot be judged says why. A search's front.csv holds commands:
+    Needs no more than one finished trial per arm; what cannot be judged says why, and so does a figure that raises. A
+    search's front.csv holds commands:
     they name the results by `address` (default: the folder), and the data's folder where one is given.
     """
     folder = Path(folder)
@@ -127,16 +145,21 @@ def write(
     whole = results.read(folder)
     frame = whole[whole["deterministic"] | (whole["status"] == "failed")]
     judgements = judge_all(frame, study, chosen)
-    shown = _pictures(whole if study.search else frame, study, judgements, drawings)
+    taken = [j for j in judgements if j.taken]
+    shown = _pictures(whole if study.search else frame, study, taken, drawings)
     for picture in shown:
-        results.replace(folder / layout.FIGURES / f"{picture['name']}.png", picture["png"])
+        if not picture["undrawn"]:
+            results.replace(folder / layout.FIGURES / f"{picture['name']}.png", picture["png"])
     seeds = len(study.seeds)
     finished = frame.loc[frame["status"] != "failed", "trial"].nunique()
     many = "seed" if seeds == 1 else "seeds"
     on = f"data {study.data}, model {study.model}, " if study.data else ""
     title = f"{study.name}: {on}{seeds} {many}"
     summary = Summary(
-        title, [sections.verdict(j) for j in judgements], sections.front(folder, whole, study, address, data_dir)
+        title,
+        [sections.verdict(j) for j in judgements],
+        sections.front(folder, whole, study, address, data_dir),
+        [picture["undrawn"] for picture in shown if picture["undrawn"]],
     )
     environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", ""), autoescape=True)
     html = environment.get_template("report.html.j2").render(
@@ -148,10 +171,10 @@ def write(
         diverged=frame.loc[frame["status"] == "diverged", "trial"].nunique(),
         failed=sections.failed(frame, folder),
         asked=bool(chosen),
-        how=sections.how(study, judgements),
-        pictures=[p | {"png": base64.b64encode(p["png"]).decode()} for p in shown],
+        how=sections.how(study, taken),
+        pictures=[p | {"png": base64.b64encode(p["png"] or b"").decode()} for p in shown],
         checks=sections.checks(frame),
-        where=sections.where(frame, study, judgements),
+        where=sections.where(frame, study, taken),
         settings=study.settings,
     )
     results.replace(folder / layout.REPORT, html.encode())

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.arms import baseline
+from analysis.attempt import attempt
 from analysis.claims import find
 from analysis.claims.evidence import NOTHING, STATISTICS, Statistic
 from analysis.claims.model import Claim, Rows
-from analysis.claims.pairs import EPS_DIGITS, at_levels, pairs
+from analysis.claims.pairs import EPS_DIGITS, at_levels, lacking, pairs
 from analysis.claims.statistics import difference, pearson
 from analysis.intervals import MIN_SEEDS, Interval
 from analysis.tables import slices
@@ -36,7 +37,10 @@ POINTS_BETWEEN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """A claim with its verdict, its statistic, its control's, and why the regime was not reached where it was not."""
+    """A claim with its verdict, its statistic, its control's, and why the regime was not reached where it was not.
+
+    `taken`: its statistic was asked of the table; not where an arm or a measure is missing, or where judging it raised.
+    """
 
     claim: Claim
     verdict: str
@@ -48,6 +52,7 @@ class Judgement:
     pearson: Interval | None = None
     at: str = ""
     reasons: tuple[str, ...] = field(default=())
+    taken: bool = True
 
     def number(self) -> str:
         """The statistic in words."""
@@ -66,6 +71,8 @@ class Judgement:
         found = "detected" if self.control_detected else "not detected"
         control = f"; {self.claim.control.name} {found}" if self.claim.control else ""
         at = f"At {self.at}: " if self.at else ""
+        if not self.taken:
+            return f"{at}{self.claim.quote} {self.verdict.capitalize()}{why}."
         return (
             f"{at}{self.claim.quote} {self.verdict.capitalize()}{why}: {self.number()} over {self.points} trials"
             f"{control}{past}."
@@ -171,12 +178,23 @@ def statistic_of(claim: Claim) -> Statistic:
     return STATISTICS[claim.statistic]
 
 
-def judge(frame: pd.DataFrame, study: Manifest, claim: Claim) -> Judgement | None:
-    """The judgement of a claim on a table, or None where the study has no such arm or no finished trial of it."""
+def _untaken(claim: Claim, reason: str) -> Judgement:
+    """The judgement of a claim of which no number could be taken."""
+    return Judgement(
+        claim=claim, verdict=NOT_REACHED, statistic=NOTHING, control=NOTHING, control_detected=False, points=0,
+        reasons=(reason,), taken=False,
+    )  # fmt: skip
+
+
+def judge(frame: pd.DataFrame, study: Manifest, claim: Claim) -> Judgement:
+    """The judgement of a claim on a table; that it cannot be asked where the study has no such arm, no finished trial
+    of it, or no such measure."""
     asked = statistic_of(claim)
+    if reasons := [why for rows in (claim.rows, *claim.against) if (why := lacking(frame, study, rows))]:
+        return _untaken(claim, reasons[0])
     table, axis = pairs(frame, study, claim), claim.rows.axis
     if table.empty:
-        return None
+        return _untaken(claim, f"no finished trial of arm {claim.rows.arm} has both numbers that are compared")
     good, past = judged_values(table, axis, start(study, claim)) if axis else ([], [])
     judged = table[table[axis].isin(good)] if axis else table
     tables = _compared(frame, study, claim, claim.rows, judged, True)
@@ -206,11 +224,20 @@ def correlations(judgements: Sequence[Judgement], **terms: str) -> list[Judgemen
 
 
 def judge_all(frame: pd.DataFrame, study: Manifest, claims: Iterable[str | Claim]) -> list[Judgement]:
-    """The claims (ids, or claims themselves) that the study's arms can be asked about, once per value of the axes that
-    the arms only hold. UsageError for an id that is not known."""
+    """The claims (ids, or claims themselves), once per value of the axes that the study's arms only hold; none before a
+    trial is finished. A claim that raises is listed with what it raised. UsageError for an id or a statistic that is
+    not known."""
     chosen = find(claims)
-    found = [(at, judge(frame, part, claim)) for at, part in slices(study) for claim in chosen]
-    return [replace(j, at=at) for at, j in found if j is not None]
+    for claim in chosen:
+        statistic_of(claim)
+    if (frame["status"] == "failed").all():
+        return []
+    return [replace(_attempted(frame, part, claim), at=at) for at, part in slices(study) for claim in chosen]
+
+
+def _attempted(frame: pd.DataFrame, study: Manifest, claim: Claim) -> Judgement:
+    found, raised = attempt(f"claim {claim.id} could not be judged", lambda: judge(frame, study, claim))
+    return found or _untaken(claim, f"it could not be judged: {raised}")
 
 
 def against_baseline(frame: pd.DataFrame, study: Manifest, claim: Claim) -> list[tuple[Value, float, Interval]]:
@@ -221,7 +248,7 @@ def against_baseline(frame: pd.DataFrame, study: Manifest, claim: Claim) -> list
     table, axis, base = pairs(frame, study, claim), claim.rows.axis, start(study, claim)
     if table.empty or not (table[axis] == base).any():
         return []
-    first = table[table[axis] == base].set_index("seed")["y"]
+    first = table[table[axis] == base].groupby("seed")["y"].mean()  # other axes that the arm moves are averaged over
     out = []
     for value in by_strength(axis, table[axis]):
         rows = table[table[axis] == value].set_index("seed")

@@ -1,6 +1,7 @@
 """Figures by id: {id: (title, drawing)}, and what a sentence under one says. A user's study may bring its own.
 
-A drawing takes the tidy table, the study (a Manifest) and the judgements, and returns a matplotlib figure.
+A drawing takes the tidy table, the study (a Manifest) and the judgements of the claims that could be asked, and returns
+a matplotlib figure.
 """
 
 import re
@@ -37,8 +38,9 @@ CAPTIONS: dict[str, str] = {"robustness": MEANS, "plain": MEANS + " In a search 
 
 def find(entries: Iterable[str | Own]) -> list[Own]:
     """Id, title and drawing of each figure: an id of FIGURES, or the three of one's own. UsageError naming the nearest
-    id for one that is not known, and for an id of one's own that cannot be a file's name."""
-    found: list[Own] = []
+    id for one that is not known, for an id of one's own that cannot be a file's name, and for two different figures of
+    one id."""
+    found: dict[str, Own] = {}
     for entry in entries:
         if isinstance(entry, str) and entry not in FIGURES:
             raise UsageError(
@@ -50,5 +52,6 @@ def find(entries: Iterable[str | Own]) -> list[Own]:
         figure = (entry, *FIGURES[entry]) if isinstance(entry, str) else entry
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", figure[0]):
             raise UsageError(f"figure {figure[0]!r}: an id is a file's name of letters, digits and _ . -")
-        found.append(figure)
-    return found
+        if found.setdefault(figure[0], figure) != figure:
+            raise UsageError(f"two different figures have the id {figure[0]!r}; give one of them another id")
+    return list(found.values())

@@ -56,8 +56,11 @@ def curve(
     """Mean with t intervals over seeds at each value of the table's axis (points alone where seeds are too few).
 
     Values stand side by side in `order`, by strength where none is given; trials of one seed are averaged first.
+    Nothing is drawn of a table without trials.
     """
     order = list(order) or by_strength(axis, table[axis])
+    if not order:
+        return
     places, found = [], []
     for place, value in enumerate(order):
         values = column.reindex(table.index[table[axis] == value]).dropna()

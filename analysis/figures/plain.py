@@ -50,7 +50,8 @@ def _first(frame: pd.DataFrame) -> dict[str, pd.Series]:
 def _panels(frame: pd.DataFrame, study: Manifest) -> dict[str, dict[str, pd.DataFrame]]:
     """The trials drawn against each axis, by arm: of the arms that name it, and of those that name no such axis (the
     baseline of all). Axes are those that an arm moves; where none does, those that tell the arms apart; where none do,
-    the arms stand side by side. A search is one arm whose axes are those that differ."""
+    the arms stand side by side. A search is one arm whose axes are those that differ. Arms without a trial are left
+    out."""
     off = study.axes_off
     columns = ["trial", "seed", "status", *off]
     if not study.arms:
@@ -58,14 +59,17 @@ def _panels(frame: pd.DataFrame, study: Manifest) -> dict[str, dict[str, pd.Data
         axes = [a for a in off if table[a].nunique() > 1]
         return {axis: {"": table} for axis in axes} or {"arm": {"": table.assign(arm="all")}}
     axes = list(dict.fromkeys(axis for a in study.arms for axis in along(study, a))) or moved(study)
-    tables = {a.name: arm_trials(frame, a, off) for a in study.arms}
+    found = {a.name: arm_trials(frame, a, off) for a in study.arms}
+    tables = {name: table for name, table in found.items() if len(table)}
+    if not tables:
+        return {}
     if not axes:
         return {"arm": {name: table.assign(arm=name) for name, table in tables.items()}}
     shared = [a.name for a in study.arms if not set(a.axes) & set(axes)]
     out = {}
     for axis in axes:
         named = [a.name for a in study.arms if axis in a.axes]
-        out[axis] = {name: tables[name] for name in [*shared, *named] if len(tables[name])}
+        out[axis] = {name: tables[name] for name in [*shared, *named] if name in tables}
     return {axis: tables for axis, tables in out.items() if tables}
 
 

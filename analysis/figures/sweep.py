@@ -20,24 +20,24 @@ PLANTED = ("plant_rows", "plant_spectrum")
 SPECTRAL = ("rank",)  # what lowers the rank is attacked in l_2, what concentrates rows in l_inf
 
 
-def _arms(study: Manifest) -> list[tuple[ArmRecord, str]]:
-    """The arms that a sweep draws, each with the axis that it is about; planted controls are left out."""
+def _arms(frame: pd.DataFrame, study: Manifest) -> list[tuple[ArmRecord, str, pd.DataFrame]]:
+    """The arms that a sweep draws, each with the axis that it is about and its trials; planted controls are left out,
+    and arms without a trial."""
     found = []
     for arm in study.arms:
         axes = along(study, arm) or [a for a in arm.axes if a in KNOBS and KNOBS[a].compressed]
-        if axes and not set(axes) & set(PLANTED):
-            found.append((arm, axes[0]))
+        if axes and not set(axes) & set(PLANTED) and len(table := arm_trials(frame, arm, study.axes_off)):
+            found.append((arm, axes[0], table))
     return found
 
 
 def robustness(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """Robust accuracy, RA/SA and compressibility against alpha and rank, at every budget of both norms."""
-    arms = _arms(study)
+    arms = _arms(frame, study)
     fig, grid = subplots(max(1, len(arms)), 3, 2.9)
     settings = study.settings
-    for row, (arm, axis) in zip(grid, arms, strict=False):
+    for row, (arm, axis, table) in zip(grid, arms, strict=False):
         norm = "l2" if axis in SPECTRAL else "linf"
-        table = arm_trials(frame, arm, study.axes_off)
         clean = per_trial(frame, "clean_accuracy", split="test")
         curve(row[0], table, clean, axis, GREY, "clean (SA)")
         budgets = sorted(settings[f"eps_{norm}"])
@@ -110,11 +110,10 @@ def bounds(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]
 
 def prunability(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """Accuracy after keeping a share of the rows of every hidden layer, per axis value."""
-    arms = _arms(study)
+    arms = _arms(frame, study)
     fig, grid = subplots(1, max(1, len(arms)), 3.6)
     kept = sorted(frame["kept"].dropna().unique(), reverse=True)
-    for ax, (arm, axis) in zip(grid.flat, arms, strict=False):
-        table = arm_trials(frame, arm, study.axes_off)
+    for ax, (arm, axis, table) in zip(grid.flat, arms, strict=False):
         order = by_strength(axis, table[axis])
         colors = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.9, len(order)))
         clean = per_trial(frame, "clean_accuracy", split="test")

@@ -16,7 +16,8 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
     from analysis import report
     from study import tracking
 
-    report.check(plan.study.claims, plan.study.figures)
+    presets = [plan.preset, *plan.study.presets.values()]  # a smaller preset may do without the arm of a claim
+    report.check(plan.study.claims, plan.study.figures, [arm for preset in presets for arm in preset.arms])
     tracking.check_uri(uri)
     if address and not in_process:
         check_reachable(address)

@@ -169,7 +169,21 @@ def test_a_seed_that_stands_twice_is_refused():
 
 
 def test_a_study_without_the_arm_is_not_judged():
-    assert claims.judge(table(), replace(STUDY, arms=()), NEURON) is None
+    found = claims.judge(table(), replace(STUDY, arms=()), NEURON)
+    assert (found.verdict, found.reasons) == ("regime not reached", ("the study has no arm neuron",))
+
+
+def test_differences_to_the_baseline_stand_where_an_arm_moves_another_axis_too():
+    """Every net twice, at two values of another axis: a seed has one baseline, their mean."""
+    grid = {"alpha": STUDY.arms[0].axes["alpha"], "rank": (0, 8)}
+    asked = replace(STUDY, arms=(ArmRecord(name="neuron", family="regularization", axes=grid),))
+    once = table()
+    twice = once.assign(rank=8, trial=once["trial"] + "rank")
+    found = claims.against_baseline(pd.concat([once, twice], ignore_index=True), asked, NEURON)
+    plain = claims.against_baseline(once, STUDY, NEURON)
+    assert [(value, d.value, d.n) for value, _, d in found] == [
+        (value, pytest.approx(d.value), d.n) for value, _, d in plain
+    ]
 
 
 def test_differences_to_the_baseline_are_paired_by_seed():

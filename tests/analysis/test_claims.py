@@ -1,18 +1,21 @@
 """Claims by id and by statistic: what they ask of a table, and what a study's arms are about."""
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
 
 from analysis import arms, report
-from analysis.claims import CLAIMS, Regime, Rows, find, judge, paper_a
+from analysis.claims import CLAIMS, Regime, Rows, Term, find, judge, paper_a
 from analysis.claims.evidence import STATISTICS
 from analysis.figures import FIGURES
 from analysis.tables import attack_of, slices
 from study.spec.errors import UsageError
 from study.spec.knobs import AXES
+from study.sweep.plan.catalogue import find_study, study_names
 from tests.claim_cases import ACCURACY, BITS, MINE, claim, falls, study, table
+from tests.helpers import launch
 
 
 def judged(frame, asked, on=MINE):
@@ -129,6 +132,80 @@ def test_every_claim_that_we_keep_can_be_asked_and_is_asked_by_a_study():
     assert {i for _, figures in report.BEFORE.values() for i in figures} | {"plain"} == set(FIGURES)
 
 
+OTHER = Rows(arm="zz", y=ACCURACY)
+TYPO = Term(measure="clean_acuracy", split="test")
+KEPT = Term(measure="pruned_accuracy", kept=0.2, norm="l2", attack="native/pgd", judged=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (claim("order", arm="zz"), "the study has no arm zz"),
+        (claim("difference", OTHER), "the study has no arm zz"),
+        (replace(claim("order"), rows=Rows(arm="bits", y=TYPO, axis="bits")),
+         "no finished trial of arm bits has clean_acuracy (split test)"),
+        (replace(claim("spearman"), rows=Rows(arm="bits", y=ACCURACY, x=KEPT, axis="bits")),
+         "no finished trial of arm bits has pruned_accuracy (attack native/pgd, norm l2, eps 0.5, kept 0.2)"),
+        (claim("order", arm="later"), "arm later has no finished trial at its own axes"),
+    ],
+)  # fmt: skip
+def test_a_claim_that_cannot_be_asked_is_listed_with_the_reason(asked, reason):
+    on = study(("bits", {"bits": BITS}), ("later", {"rank": (4, 8)}), settings={"judged_l2": 0.5})
+    (found,) = judge.judge_all(table(falls(0.1)), on, [asked])
+    assert (found.verdict, found.reasons, found.taken) == ("regime not reached", (reason,), False)
+    assert found.sentence() == f"It is so. Regime not reached because {reason}."
+    assert found.number().startswith("no ")
+    assert math.isnan(found.statistic.value)
+
+
+def test_a_claim_whose_two_numbers_no_trial_has_both_of_says_so():
+    frame = table(falls(0.1))
+    first = frame["bits"] == 0
+    frame.loc[first, "measure"] = "depth"
+    asked = replace(
+        claim("spearman"), rows=Rows(arm="bits", y=ACCURACY, x=Term(measure="depth", split="test"), axis="bits")
+    )
+    assert judged(frame, asked).reasons == ("no finished trial of arm bits has both numbers that are compared",)
+
+
+def test_no_claim_is_listed_before_a_trial_is_finished():
+    frame = table(falls(0.1))
+    assert judge.judge_all(frame.iloc[:0], MINE, [claim("order")]) == []
+    assert judge.judge_all(frame.assign(status="failed"), MINE, [claim("order")]) == []
+    (diverged,) = judge.judge_all(frame.assign(status="diverged"), MINE, [claim("order")])
+    assert diverged.verdict == "regime not reached"
+
+
+def normed(norm, judged=False):
+    return Rows(arm="bits", axis="bits", y=Term(measure="operator_norm", norm=norm, judged=judged))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (claim("order", arm="bit"), "claim mine: no preset has an arm 'bit'; did you mean bits? Arms: bits, tuned"),
+        (claim("difference", OTHER), "claim mine: no preset has an arm 'zz'. Arms: bits, tuned"),
+        (claim("order", axis="bit"), "no preset's arm 'bits' moves the axis 'bit'; did you mean bits? It moves: bits"),
+        (claim("order", arm="tuned", axis="finetune"), "arm 'tuned' moves the axis 'finetune'. It moves: bits"),
+        (replace(claim("order"), rows=normed("l1")), "claim mine: norm must be one of linf, l2, got 'l1'"),
+        (replace(claim("order"), rows=normed(None, judged=True)), "norm must be one of linf, l2, got None"),
+        (claim("difference", normed("L2")), "got 'L2'"),
+        (claim("order", regime=Regime(robust="l_2")), "got 'l_2'"),
+    ],
+)
+def test_a_claim_that_no_preset_can_be_asked_about_is_refused(asked, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        report.check([asked], (), MINE.arms)
+
+
+def test_the_claims_and_figures_of_our_studies_are_accepted():
+    assert report.check([claim("order")], ["plain"], MINE.arms) is None
+    assert report.check([claim("order", arm="zz")], ()) is None, "without arms none is looked for"
+    for name in study_names():
+        asked = find_study(name)
+        report.check(asked.claims, asked.figures, [arm for p in asked.presets.values() for arm in p.arms])
+
+
 def test_an_unknown_statistic_is_refused_with_those_there_are():
     with pytest.raises(UsageError, match="statistic must be one of spearman, pearson, difference"):
         judged(table(falls(0.1)), claim("kendall"))
@@ -174,3 +251,22 @@ def test_an_arm_may_say_what_it_is_about():
     asked = replace(asked, arms=(replace(asked.arms[0], about=("bits", "frobenius")),))
     assert len(slices(asked)) == 1
     assert arms.along(asked, asked.arms[0]) == ["bits", "frobenius"]
+
+
+WRONG = """
+from dataclasses import replace
+
+from analysis.claims import CLAIMS
+from search_spaces.compressibility_sweep import STUDY as ours
+
+claim = CLAIMS["A-i-neuron"]
+STUDY = replace(ours, name="wrong", claims=(replace(claim, rows=replace(claim.rows, arm="neurons")),))
+"""
+
+
+def test_a_wrong_claim_is_refused_before_anything_is_trained(tmp_path):
+    (tmp_path / "wrong.py").write_text(WRONG)
+    done = launch("wrong:STUDY", "--preset", "smoke", "--in-process", "--output", "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no preset has an arm 'neurons'; did you mean neuron?" in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -1,5 +1,6 @@
 """Figures by id, the plain one of any study, and a report with a claim and a figure of one's own."""
 
+import html
 import json
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis import figures, report
-from analysis.figures import plain
+from analysis.figures import plain, sweep
 from analysis.figures.drawing import level
 from study.spec.errors import UsageError
 from study.store import results
@@ -116,9 +117,11 @@ def test_a_claim_and_a_figure_of_ones_own(tmp_path):
     folder = written(tmp_path / "out", MINE, table(falls(0.1)))
     own = claim("difference", at={"bits": 1}, expected=-1, control=None)
     summary = report.write(folder, claims=(own, "A-i-neuron"), figures=(("mine", "My own", mine), "plain"))
-    assert [(c["id"], c["verdict"], c["statement"]) for c in summary.claims] == [("mine", "supported", "It is so.")]
+    first, second = summary.claims
+    assert (first["id"], first["verdict"], first["statement"]) == ("mine", "supported", "It is so.")
+    assert (second["verdict"], second["reasons"]) == ("regime not reached", ["the study has no arm neuron"])
     assert summary.claims[0]["value"] == pytest.approx(-0.4, abs=0.02)
-    assert seen == ["mine"]
+    assert seen == ["mine"], "a figure gets what could be asked"
     assert sorted(p.name for p in (folder / "figures").iterdir()) == ["mine.png", "plain.png"]
     page = (folder / "report.html").read_text()
     assert "<h2>My own</h2>" in page
@@ -132,9 +135,63 @@ def test_study_json_names_the_claims_and_figures(tmp_path):
     old = replace(MINE, name="compression_levels")
     assert [list(names) for names in report._named(old)] == [[], ["bytes"]]
     folder = written(tmp_path / "out", replace(old, claims=("A-i-neuron",), figures=()), table(falls(0.1)))
-    assert report.write(folder).claims == [], "the study has no such arm"
-    assert "No claim can be asked about these trials yet" in (folder / "report.html").read_text()
+    (listed,) = report.write(folder).claims
+    assert (listed["verdict"], listed["value"]) == ("regime not reached", None)
+    assert "Regime not reached because the study has no arm neuron." in (folder / "report.html").read_text()
     assert [p.name for p in (folder / "figures").iterdir()] == ["plain.png"]
+
+
+def test_before_a_trial_is_finished_no_claim_can_be_asked(tmp_path):
+    folder = written(tmp_path / "out", MINE, table(falls(0.1)).iloc[:0])
+    assert report.write(folder, claims=(claim("order"),)).claims == []
+    assert "No claim can be asked about these trials yet" in (folder / "report.html").read_text()
+
+
+def breaks(frame, study, judgements):
+    return frame["no such\ncolumn"]
+
+
+def test_a_figure_that_raises_costs_itself_alone(tmp_path, caplog):
+    folder = written(tmp_path / "out", MINE, table(falls(0.1)))
+    chosen = (("dead", "Dead units", breaks), ("none", "None", lambda *given: None), "plain")
+    summary = report.write(folder, claims=(claim("order"),), figures=chosen)
+    assert len(summary.claims) == 1
+    said = "figure dead could not be drawn: KeyError: 'no such\\ncolumn'"
+    assert summary.undrawn == [said, summary.undrawn[1]]
+    assert summary.undrawn[1].startswith("figure none could not be drawn: AttributeError: ")
+    assert f"  {said}" in summary.text().splitlines()
+    assert [p.name for p in (folder / "figures").iterdir()] == ["plain.png"]
+    page = html.unescape((folder / "report.html").read_text())
+    assert f"<h2>Dead units</h2>\n<p>This {said}.</p>" in page
+    assert page.count("<img") == 1
+    assert "Traceback" in caplog.text
+
+
+def test_a_claim_that_raises_is_listed_without_a_number(tmp_path):
+    folder = written(tmp_path / "out", MINE, table(falls(0.1)))
+    wrong = claim("difference", axis="no_such_axis")
+    broken, whole = report.write(folder, claims=(wrong, replace(claim("order"), id="whole"))).claims
+    assert (broken["verdict"], broken["value"]) == ("regime not reached", None)
+    assert broken["reasons"] == ["it could not be judged: KeyError: 'no_such_axis'"]
+    assert whole["value"] == pytest.approx(-1.0)
+    assert (folder / "figures/plain.png").exists()
+
+
+def test_arms_without_a_trial_are_left_out_of_a_figure():
+    """Settings that mean nothing where another axis is off stand at their off value: no trial is at the arm's own."""
+    there, gone = {"alpha": (0.0, 0.1)}, {"rank": (0, 8), "adversarial_ratio": (0.3, 0.5)}
+    frame = table(lambda arm, axes: 0.5, study(("neuron", there)), noise=0)
+    settings = {"eps_linf": [0.1], "eps_l2": [0.5], "judged_linf": 0.1, "judged_l2": 0.5}
+    both = study(("neuron", there), ("spectral", gone), settings=settings)
+    assert [lines(ax) for ax in plain.plain(frame, both, []).axes] == [{"neuron": [0.5, 0.5]}]
+    drawn = sweep.robustness(frame, both, [])
+    assert [ax.get_ylabel() for ax in drawn.axes if ax.get_ylabel()] == ["neuron arm"]
+    assert len(sweep.prunability(frame, both, []).axes) == 1
+    alone = study(("spectral", gone), settings=settings)
+    held = study(("spectral", {"rank": (8,)}), settings=settings)
+    for asked in (alone, held):
+        for draw in (plain.plain, sweep.robustness, sweep.prunability):
+            assert not any(ax.containers for ax in draw(frame, asked, []).axes), "nothing to draw is no error"
 
 
 @pytest.mark.parametrize(
@@ -144,6 +201,8 @@ def test_study_json_names_the_claims_and_figures(tmp_path):
         ({"figures": ["byte"]}, "did you mean bytes?"),
         ({"figures": [("../x", "t", print)]}, "a file's name"),
         ({"figures": [("x", "t")]}, "(id, title, function)"),
+        ({"figures": [("plain", "t", print), "plain"]}, "two different figures have the id 'plain'"),
+        ({"claims": [claim("kendall")]}, "statistic must be one of"),
     ],
 )
 def test_what_is_not_known_is_refused_before_anything_is_written(tmp_path, given, message):
@@ -157,4 +216,5 @@ def test_what_is_not_known_is_refused_before_anything_is_written(tmp_path, given
 def test_figures_are_found_by_id():
     (found,) = figures.find(["plain"])
     assert found == ("plain", *figures.FIGURES["plain"])
+    assert figures.find(["plain", "plain"]) == [found]
     assert set(figures.CAPTIONS) <= set(figures.FIGURES)
