@@ -130,12 +130,17 @@ def test_trials_that_fit_on_a_machine(machine, cpus, gpus, trials):
 
 
 GREEDY = """
-import torch, ray
+import os, torch
 from torch import nn
 class Net(nn.Sequential):
+    counted = False
     def forward(self, x):
-        if self.training and ray.get_runtime_context().get_assigned_resources().get("GPU", 0) < 0.5:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        if self.training and not self.counted:  # it knows nothing of its share: the first four attempts fail
+            self.counted = True
+            with open({attempts!r}, "a") as stream:
+                stream.write("x")
+            if os.path.getsize({attempts!r}) <= 4:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
         return super().forward(x)
 def build(shape, classes):
     return Net(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, classes))
@@ -149,7 +154,7 @@ def test_what_ran_out_of_memory_is_tried_once_more_after_all_others(cluster, tmp
     from study.sweep.plan.source import FixedList
     from study.sweep.worker.listener import Options
 
-    (tmp_path / "greedy.py").write_text(GREEDY)
+    (tmp_path / "greedy.py").write_text(GREEDY.format(attempts=str(tmp_path / "attempts")))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     request = Request(
@@ -159,6 +164,7 @@ def test_what_ran_out_of_memory_is_tried_once_more_after_all_others(cluster, tmp
     jobs = {n: replace(job, device="cpu") for n, job in make_plan(request).jobs.items()}
     listener = Listener()
     cluster.run(FixedList(jobs), Options(cpus_per_trial=0.5, gpus_per_trial=0.25, max_concurrent=1), listener)
+    assert len(jobs) == 4
     shares = [job.gpu_fraction for job in listener.begun]
     assert shares == [0.25] * len(jobs) + [0.5] * len(jobs), "each once more, and that after all others"
     assert [r["status"] for r in listener.reports if r["done"]] == ["ok"] * len(jobs)
