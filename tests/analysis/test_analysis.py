@@ -245,8 +245,8 @@ def test_the_report_is_one_self_contained_file_that_runs_nothing(tmp_path):
     for name, rows in frame.groupby("trial"):
         records = rows.astype(object).where(rows.notna(), None).to_dict("records")
         for r in records:
-            r["seed"], r["rank"] = int(r["seed"]), int(r["rank"])
-        results.publish_trial(tmp_path, f"t{abs(hash(name))}", records, {})
+            r["seed"], r["rank"], r["trial"] = int(r["seed"]), int(r["rank"]), f"t{abs(hash(name))}"
+        results.publish_trial(tmp_path, records[0]["trial"], records, {})
     note = {"identity": {"trial": "x", "seed": 0}, "cause": EVIL, "log": EVIL}
     results.note_failure(tmp_path, "x", note)
     summary = report.write(tmp_path)

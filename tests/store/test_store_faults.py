@@ -89,14 +89,14 @@ def test_a_sweep_whose_output_was_taken_over_ends_and_says_so(place, here, tmp_p
 @pytest.mark.parametrize("way", ["a reader", "a driver"])
 def test_what_comes_while_a_copy_is_brought_up_to_date_stays(way, place, monkeypatch):
     places.replace(place / "study.json", b"{}")
-    results.publish_trial(place, "old", rows(), {})
+    results.publish_trial(place, "old", rows(trial="old"), {})
     mirror.pull(place)
     (place / "trials" / "old.parquet").unlink()
     listing = places.S3Path.listing
 
     def late(self):
         there = listing(self)
-        results.publish_trial(place, "new", rows(), {})
+        results.publish_trial(place, "new", rows(trial="new"), {})
         mirror.fetch_trial(place, "new")
         return there
 
