@@ -36,8 +36,7 @@ def with_overrides(preset: Preset, overrides: Mapping[str, str], data: str) -> t
     """The preset and its settings after `--set NAME=V1,V2`; UsageError for an unknown name or value.
 
     A knob that no arm moves becomes an axis of all arms, where it is given several values or is a column of the tables,
-    and every arm's family takes it. A recipe that is typed replaces
-    the preset's own settings of its parts.
+    and every arm's family takes it. A recipe that is typed replaces the preset's own settings of its parts.
     """
     settings = settings_for(preset, data, overrides)
     typed: dict[str, Any] = {}

@@ -1,10 +1,26 @@
-"""A tidy row as measures make it; the identity columns are added when the trial is published."""
+"""A tidy row as measures make it, and its columns; identity columns are added when the trial is published."""
 
 from typing import Any
 
 Row = dict[str, Any]
+COORDINATES: dict[str, type] = {
+    "measure": str,
+    "attack": str,
+    "layer": str,
+    "norm": str,
+    "eps": float,
+    "kept": float,
+    "k": int,
+    "draw": int,
+    "on": str,
+    "split": str,
+    "step": float,
+    "n": int,
+    "value": float,
+    "deterministic": bool,
+}
 
 
 def row(measure: str, value: float, **coordinates: Any) -> Row:
-    """One tidy row; coordinates among attack, layer, norm, eps, kept, k, draw, on, split, step, n, deterministic."""
+    """One tidy row; the coordinates are among COORDINATES."""
     return {"measure": measure, "value": float(value), "deterministic": True} | coordinates

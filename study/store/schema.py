@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 from study import __version__
 from study.spec.errors import UsageError
 from study.spec.knobs import AXES, SETTINGS, WHOLE
+from study.spec.rows import COORDINATES
 
-TYPES = {int: pa.int64(), float: pa.float64(), str: pa.string()}
+TYPES = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
 IDENTITY = [
     ("study", pa.string()),
     ("family", pa.string()),
@@ -22,27 +23,11 @@ IDENTITY = [
     ("model", pa.string()),
     *((name, TYPES[knob.kind]) for name, knob in AXES.items()),
 ]
-COORDINATES = [
-    ("measure", pa.string()),
-    ("attack", pa.string()),
-    ("layer", pa.string()),
-    ("norm", pa.string()),
-    ("eps", pa.float64()),
-    ("kept", pa.float64()),
-    ("k", pa.int64()),
-    ("draw", pa.int64()),
-    ("on", pa.string()),
-    ("split", pa.string()),
-    ("step", pa.float64()),
-    ("n", pa.int64()),
-    ("value", pa.float64()),
-    ("deterministic", pa.bool_()),
-]
-SCHEMA = pa.schema([*IDENTITY, *COORDINATES])
+SCHEMA = pa.schema([*IDENTITY, *((name, TYPES[kind]) for name, kind in COORDINATES.items())])
 COLUMNS = SCHEMA.names
 # Columns of the tables of studies that move such a knob, and of no other.
 MOVED = {name: TYPES[knob.kind] for name, knob in SETTINGS.items() if name not in WHOLE}
-AT = [name for name, _ in COORDINATES if name not in ("n", "value", "deterministic")]  # what tells two rows apart
+AT = [name for name in COORDINATES if name not in ("n", "value", "deterministic")]  # what tells two rows apart
 NEEDED = {"study", "family", "trial", "seed", "status", "measure", "value", "deterministic"}  # every version has these
 
 

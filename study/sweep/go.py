@@ -19,7 +19,7 @@ from study.store.manifest import Manifest
 from study.sweep import listing, runner
 from study.sweep.plan import search_record
 from study.sweep.plan.costs import duration
-from study.sweep.plan.folder import against_folder, done
+from study.sweep.plan.folder import against_folder
 from study.sweep.plan.job import Job
 from study.sweep.plan.plan import Plan, git_commit
 from study.sweep.plan.source import FixedList, Source
@@ -53,7 +53,7 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
 
     uri = switches.tracking_uri or tracking.default_uri()
     preflight(plan, uri, switches.address, switches.in_process)
-    left = set(plan.jobs) - set(done(plan.folder))
+    left = set(plan.jobs) - set(layout.finished(plan.folder))
     left -= set() if switches.retry_failed else set(results.failures(plan.folder))
     err.print(where(switches), markup=False)
     workers = listing.expected_workers(plan, options.max_concurrent, switches.in_process, bool(switches.address))
@@ -135,7 +135,7 @@ def _run(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if lease and lease.lost:
             err.print(f"Another driver has taken over {plan.place}.", markup=False)
-        count = len(done(plan.folder))
+        count = len(layout.finished(plan.folder))
         err.print(f"\nInterrupted: {count} of {plan.total} trials are finished and kept. Go on with:\n  {again}")
         raise
     finally:

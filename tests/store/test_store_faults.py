@@ -16,15 +16,9 @@ from study.store import layout, lease, mirror, places, results
 from study.sweep import runner, watch
 from study.sweep.worker import heartbeat
 from tests.folders import make_folder, rows
+from tests.processes import wait_until
 
 SMOKE = ["compressibility_sweep", "--preset", "smoke", "--in-process", "--seeds", "1", "--set", "epochs=1"]
-
-
-def wait_until(true, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.02)
 
 
 # The lock and study.json

@@ -3,7 +3,6 @@
 import dataclasses
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from study import __version__
@@ -76,7 +75,7 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
             f"{plan.place} holds another configuration; choose another --output, or ask for the same:\n"
             + "\n".join(f"  {d}" for d in differences)
         )
-    missing = set(found.trials) - set(done(folder)) - set(results.failures(folder))
+    missing = set(found.trials) - set(layout.finished(folder)) - set(results.failures(folder))
     more = set(plan.jobs) - set(found.trials)
     asks = plan.preset.search is not None and not search_record.complete(plan, found)
     if (missing or more or asks) and not (resume or retry_failed):
@@ -92,11 +91,6 @@ def _at_its_settings(plan: Plan, found: Manifest) -> Plan:
     there = {n: found.settings[n] for n in moving(plan.preset) if n in SETTINGS and n in found.settings}
     settings = {**plan.settings, **there}
     return plan if settings == plan.settings else with_jobs(dataclasses.replace(plan, settings=settings))
-
-
-def done(folder: Path) -> list[str]:
-    """Fingerprints of the trials whose file is there (its digest is checked when it is read)."""
-    return layout.finished(folder)
 
 
 def _extended(plan: Plan, found: Manifest) -> Plan:

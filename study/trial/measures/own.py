@@ -11,24 +11,8 @@ from study.nets.sources import user_function
 from study.spec.config import Own
 from study.spec.identity import seed_for
 from study.spec.names import MEANINGS
-from study.spec.rows import Row, row
+from study.spec.rows import COORDINATES, Row, row
 from study.trial.state import State
-
-COORDINATES = (
-    "measure",
-    "layer",
-    "norm",
-    "eps",
-    "kept",
-    "k",
-    "draw",
-    "on",
-    "split",
-    "step",
-    "n",
-    "value",
-    "deterministic",
-)
 
 
 def own(state: State, config: Own) -> list[Row]:
