@@ -159,15 +159,18 @@ def check_choice(name: str, value: str, choices: Collection[str]) -> None:
 
 
 def temperature(logits: Tensor, margin: float) -> Tensor:
-    """What an attack divides its logits by, (N, K) -> (N,): so much, and at least 1, that the two largest differ by at
-    most `margin`.
+    """What an attack divides its logits by, (N, K) -> (N,), so that the two largest differ by `margin` whatever the
+    scale that the net gives them.
 
     Above about 17 the float32 cross-entropy is exactly 0 and its gradient with it, which looks like robustness; well
-    before, its rounding hides which step was better, and the softmax over the rivals sees the nearest one alone. The
-    division changes no prediction.
+    before, its rounding hides which step was better, and the softmax over the rivals sees the nearest one alone. Far
+    below 1 it sees their mean, and climbs towards no class. The division changes no prediction. Where two classes tie
+    the logits' whole range counts for a thousandth of it.
     """
     top = logits.topk(2, dim=1).values
-    return ((top[:, 0] - top[:, 1]) / margin).clamp_min(1.0)
+    spread = (top[:, 0] - logits.amin(1)) / 1000
+    found = torch.maximum(top[:, 0] - top[:, 1], spread) / margin
+    return torch.where(found > 0, found, 1.0)
 
 
 def plain(value: Tensor) -> Tensor:

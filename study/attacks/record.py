@@ -83,15 +83,18 @@ class Record:
         return logits
 
     def climb(
-        self, index: Tensor, point: Tensor, loss: Loss, target: Tensor | None = None, inside: Tensor | None = None
+        self, index: Tensor, point: Tensor, loss: Loss, inside: Tensor | None = None, margin: float = 0.0
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One forward and one backward pass: logits (n, K), loss values (n,) and the loss's gradient at the points.
 
-        At most `batch` samples: their activations are all in memory. Values and gradients that are not finite are 0.
+        With a `margin` the loss is that of logits divided so that the two largest differ by so much at the clean point:
+        their scale is of no account then. At most `batch` samples: their activations are all in memory. Values and
+        gradients that are not finite are 0.
         """
         point = point.detach().requires_grad_(True)
         logits = self.model(point)
-        value = loss(logits, self.y[index], target)
+        scaled = logits / ball.temperature(self.clean[index], margin)[:, None] if margin else logits
+        value = loss(scaled, self.y[index], None)
         gradient = torch.autograd.grad(value.sum(), point)[0]
         self.forward[index] += 1
         self.backward[index] += 1

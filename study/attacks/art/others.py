@@ -87,8 +87,8 @@ def autoattack(
     """AutoAttack as ART makes it up, each part on what the ones before it left.
 
     "standard" is ART's own list, AutoPGD on both losses, DeepFool (in place of FAB) and Square; "pair" is AutoPGD on
-    both losses. `restarts` are those of the AutoPGDs. ART's AutoAttack class itself imports a package (multiprocess) that ART does not depend on, and tests
-    last points alone, so the parts are run from here.
+    both losses. `restarts` are those of the AutoPGDs. ART's AutoAttack class itself imports a package (multiprocess)
+    that ART does not depend on, and tests last points alone, so the parts are run from here.
     """
     ball.check_choice("version", version, ("standard", "pair"))
     ball.check_counts(iterations=iterations, restarts=restarts, queries=queries)
@@ -133,7 +133,7 @@ def universal(
         record = Record(model, x, y)
         recorder = Recorder(record, float(eps), norm)
         quiet = recorder.quiet(record.all)
-        if len(quiet):  # samples taught one by one teach nothing here
+        if len(quiet):  # it takes one sample at a time, and of these learns nothing
             recorder.temperature = ball.temperature(record.clean[quiet], MARGIN)[:, None]
         attack = evasion.UniversalPerturbation(
             classifier_of(recorder, x, record.clean.shape[1]), attacker=attacker, attacker_params=inner, delta=accuracy,
