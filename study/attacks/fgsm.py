@@ -7,7 +7,7 @@ from study.attacks import ball, draws, losses
 from study.attacks.ball import Result
 from study.attacks.record import Record
 
-SOFT = 5.0
+SOFT = 10.0  # 8 digits and MNIST nets: .2 points fewer images robust than at 5, .7 than at 2
 
 
 def fgsm(

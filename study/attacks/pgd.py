@@ -10,11 +10,11 @@ from study.attacks.ball import Result
 from study.attacks.losses import Loss
 from study.attacks.record import Record
 
-# The margins that the logits are scaled to, in the first and in the second half of a leg: soft ones find the rival class,
-# hard ones reach it. Digits and MNIST nets (8 kinds, 2 norms, 200 images, 20 iterations) against targeted AutoPGD with 9
+# The margins that the logits are scaled to, in the first and in the second half of a leg: soft ones find the rival
+# class, hard ones reach it. Digits and MNIST nets (8 kinds, 2 norms, 200 images, 20 iterations) against AutoPGD with 9
 # targets and 50 iterations: 2.5 points more images robust (3.8 by the logits as they are, 8 on a masked net of small
-# ones); 2.8 at 5 throughout, 2.4 at 10 or 20 but with smaller losses, 3.7 at 2 and 10. The mean worst loss is .5 % below
-# that of the logits as they are.
+# ones); 2.8 at 5 throughout, 2.4 at 10 or 20 but with smaller losses, 3.7 at 2 and 10. The mean worst loss is .5 %
+# below that of the logits as they are.
 SOFT = (5.0, 20.0)
 
 
@@ -36,9 +36,10 @@ def pgd(
 
     x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives the clean point). Step size 2.5 eps / iterations of
     one leg unless given, in the direction sign(g) (l_inf) or g / ||g||_2 (l_2); the step halves at half of each leg.
-    Restarts after the first begin both of their legs at random. On the cross-entropy ("ce") steps follow the log-odds of
-    logits scaled to a fixed margin at the clean point (SOFT), so that no constant factor of theirs counts. Every point looked at counts, for the worst loss and
-    for `robust`; no sample is retired, so that the worst loss is sought to the end. Source: Madry et al. 2018.
+    Restarts after the first begin both of their legs at random. On the cross-entropy ("ce") steps follow the log-odds
+    of logits scaled to a fixed margin at the clean point (SOFT), so that no constant factor of theirs counts. Every
+    point looked at counts, for the worst loss and for `robust`; no sample is retired, so that the worst loss is sought
+    to the end. Source: Madry et al. 2018.
     batch_size 0: what memory holds. Raises ValueError for a loss that is not ce, dlr or margin, or iterations or
     restarts below 1.
     """

@@ -20,7 +20,7 @@ def plan(tmp_path, study="compressibility_sweep", **overrides):
         ({"schedule": "multistep"}, "multistep needs milestones"),
         ({"train_size": "100,100000"}, "100000 is more than the 1437 images of digits"),
         ({"binary": "0,1", "attack": "apgd_dlr", "attack_backend": "art"}, "apgd_dlr uses the DLR loss"),
-        ({"attack": "fgsm", "attack_iterations": "40"}, "--set attack_iterations: attack=fgsm is one step and takes no"),
+        ({"attack": "fgsm", "attack_iterations": "40"}, "--set attack_iterations: attack=fgsm is one step and"),
         ({"attack": "fgsm", "attack_iterations": "10,40"}, "attack=fgsm is one step"),
         ({"attack": "fgsm", "attack_restarts": "2"}, "attack=fgsm begins at the image and takes no attack_restarts"),
         ({"attack": "cw", "attack_restarts": "2", "attack_backend": "art"}, "attack=cw begins at the image"),

@@ -68,6 +68,10 @@ class InputQuantizer(nn.Module):
         self.scale = (high - low) / self.top if high > low else 1.0
         self.zero = min(self.top, max(0, round(-low / self.scale)))
 
+    def range(self) -> tuple[float, float]:
+        """The lowest and the highest level."""
+        return -self.zero * self.scale, (self.top - self.zero) * self.scale
+
     def forward(self, x: Tensor) -> Tensor:
         if torch.compiler.is_exporting():  # an exported program may hold basic operators alone
             levels = torch.round(x * (1 / self.scale) + self.zero).clamp(0, self.top)
