@@ -7,6 +7,8 @@ from study.attacks import ball, draws, losses
 from study.attacks.ball import Result
 from study.attacks.record import Record
 
+SOFT = 10.0  # 8 digits and MNIST nets: .2 points fewer images robust than at 5, .7 than at 2
+
 
 def fgsm(
     model: nn.Module,
@@ -19,7 +21,8 @@ def fgsm(
     batch_size: int = 0,
     generator: torch.Generator,
 ) -> Result:
-    """x + eps sign(g) (l_inf) or x + eps g / ||g||_2 (l_2), g the gradient of the cross-entropy at x.
+    """x + eps sign(g) (l_inf) or x + eps g / ||g||_2 (l_2), g the gradient of the cross-entropy at x, of logits scaled to
+    a margin of SOFT there: no constant factor of theirs counts.
 
     x (N, C, H, W) in [0, 1], y (N,), eps in pixel units. With `random_start` the gradient is taken at a random point
     of the ball and the step is 1.25 eps, projected (Wong, Rice and Kolter 2020). The generator is drawn from only
@@ -34,7 +37,7 @@ def fgsm(
         for index, delta in zip(parts, shifts, strict=True):
             here = x[index]
             start = here if delta is None else ball.into_box(here, delta, eps, norm)
-            gradient = record.climb(index, start, losses.log_odds)[2]
+            gradient = record.climb(index, start, losses.log_odds, margin=SOFT)[2]
             length = 1.25 * eps if random_start else eps
             step = start + length * ball.steepest(gradient, norm) - here
             record.look(index, ball.into_box(here, step, eps, norm))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from study.spec import attack_settings
 from study.spec.datasets import DATASETS
 from study.spec.domains import Choice, Domain
 from study.spec.errors import UsageError, closest
@@ -94,6 +95,8 @@ def _settings(settings: Mapping[str, Any], taken: Iterable[str], where: str, bas
             wanted = "a tuple" if SETTINGS[name].several else "one value"
             raise UsageError(f"{where}: {name} takes {wanted}, got {value!r}")
         _values(name, value if SETTINGS[name].several else (value,), where)
+    at_default = {name: SETTINGS[name].default for name in ("attack", "attack_iterations")}
+    attack_settings.check({**at_default, **base, **settings}, settings, f"{where}: ")
     for norm in ("linf", "l2"):
         judged, budgets = settings.get(f"judged_{norm}"), {**base, **settings}.get(f"eps_{norm}")
         budgets = SETTINGS[f"eps_{norm}"].default if budgets is None else budgets

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from study.spec import attack_settings
 from study.spec.domains import Choice, Domain, Value, asked, holds
 from study.spec.errors import UsageError, closest
 from study.spec.knobs import AXES, KNOBS, SEARCH, SETTINGS, WHOLE, off
@@ -110,6 +111,7 @@ def _checked(settings: dict[str, Any], overrides: Mapping[str, str], preset: Pre
         given = settings[knob] if settings[knob] is not None else settings[knob.removeprefix("finetune_")]
         if name in overrides and settings[name] and knob not in moving(preset) and given != value:
             raise UsageError(f"--set {name}: it goes with {knob}={value}, got {given}")
+    attack_settings.check(settings, overrides, "--set ")
     families = {arm.family for arm in preset.arms} | ({preset.search.family} if preset.search else set())
     for name in overrides:
         if name in SETTINGS and not families & set(KNOBS[name].families):

@@ -33,7 +33,7 @@ BAD = [
     (["compressibility_sweep", "--cpus-per-trial", "two"], "--cpus-per-trial"),
     (["compressibility_sweep", "--presett", "smoke"], "Did you mean --preset?"),
     (["statsu", "x"], "unknown study or command 'statsu'; did you mean status?"),
-    (["bound_validation", "--set", "attack=apgd_dlr"], "needs three classes"),
+    (["bound_validation", "--set", "attack=apgd_dlr", "--set", "attack_backend=art"], "needs three classes"),
     (["compressibility_sweep", "--set", "certify=1", "--set", "attack=pgd"], "certificates go with attack=apgd"),
     (["compressibility_sweep", "--set", "certify=1", "--model", "resnet18"], "got apgd, native, resnet18"),
     (["compressibility_sweep", "--set", "adversarial_ratio=1.5"], "numbers from 0 to 1"),

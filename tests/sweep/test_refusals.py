@@ -19,7 +19,13 @@ def plan(tmp_path, study="compressibility_sweep", **overrides):
         ({"validation_rows": "0,1"}, "there are no validation images"),
         ({"schedule": "multistep"}, "multistep needs milestones"),
         ({"train_size": "100,100000"}, "100000 is more than the 1437 images of digits"),
-        ({"binary": "0,1", "attack": "apgd_dlr"}, "apgd_dlr uses the DLR loss"),
+        ({"binary": "0,1", "attack": "apgd_dlr", "attack_backend": "art"}, "apgd_dlr uses the DLR loss"),
+        ({"attack": "fgsm", "attack_iterations": "40"}, "--set attack_iterations: attack=fgsm is one step and"),
+        ({"attack": "fgsm", "attack_iterations": "10,40"}, "attack=fgsm is one step"),
+        ({"attack": "fgsm", "attack_restarts": "2"}, "attack=fgsm begins at the image and takes no attack_restarts"),
+        ({"attack": "cw", "attack_restarts": "2", "attack_backend": "art"}, "attack=cw begins at the image"),
+        ({"attack": "cw", "attack_iterations": "20"}, "at 20 attack=cw has its own number, 10 steps in l_inf and 100"),
+        ({"attack": "square", "attack_iterations": "20"}, "attack=square has its own number, 1000 queries"),
         ({"certify": "0,1", "attack": "pgd"}, "certificates go with attack=apgd"),
         ({"momentum": "0,0.9"}, "momentum 0 and 0.9 are the same trial"),
         ({"penalty": "nuclear_norm", "alpha": "0"}, "penalty nuclear_norm does nothing at any of its points; it goes"),
@@ -29,6 +35,13 @@ def plan(tmp_path, study="compressibility_sweep", **overrides):
 def test_a_point_that_could_not_be_is_refused_in_the_plan(overrides, words, tmp_path):
     with pytest.raises(UsageError, match=words):
         plan(tmp_path, **overrides)
+
+
+@pytest.mark.parametrize("attack", ["apgd", "apgd_dlr", "pgd", "autoattack", "cw", "square"])
+def test_settings_that_an_attack_takes_are_accepted(attack, tmp_path):
+    more = {} if attack == "cw" else {"attack_restarts": "2"}
+    jobs = plan(tmp_path, attack=attack, attack_iterations="40", **more, alpha="0", rank="full").jobs.values()
+    assert {m.iterations for job in jobs for m in job.trial.measures if hasattr(m, "restarts")} == {40}
 
 
 @pytest.mark.parametrize(

@@ -39,9 +39,10 @@ def _part(values: Mapping[str, Any], prefix: str, name: str) -> Any:
 def check_attack(model: str, settings: Mapping[str, Any]) -> None:
     """Attacks that this data or model cannot be given."""
     attack, backend = settings["attack"], settings["attack_backend"]
-    if settings["binary"] and attack in ("apgd_dlr", "autoattack", "autoattack_pair"):
+    if settings["binary"] and backend == "art" and attack in ("apgd_dlr", "autoattack", "autoattack_pair"):
         raise UsageError(
-            f"--set attack: {attack} uses the DLR loss, which needs three classes; give apgd, pgd or square"
+            f"--set attack: {attack} uses the DLR loss, which through ART needs three classes; give "
+            f"attack_backend=native, where it is the margin, or apgd, pgd or square"
         )
     if settings["audit_queries"] and (backend, attack) == ("native", "square"):
         raise UsageError("--set audit_queries: Square is no second opinion on attack=square; leave it at 0")

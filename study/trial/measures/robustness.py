@@ -13,6 +13,7 @@ from study.attacks.ball import NORMS, Result
 from study.attacks.pgd import pgd
 from study.nets.fold import folded
 from study.nets.net import Net, features, head, matrix
+from study.spec import attack_settings
 from study.spec.attack_names import attack_name
 from study.spec.config import Robustness
 from study.spec.identity import seed_for
@@ -28,18 +29,13 @@ def attack_of(config: Robustness) -> Callable[..., Result]:
 
     ValueError for `certify` with anything but the native apgd.
     """
-    steps: dict[str, Any] = {"iterations": config.iterations, "restarts": config.restarts}
     known: dict[str, tuple[str, dict[str, Any]]] = {
-        "apgd": ("apgd", steps),
-        "apgd_dlr": ("apgd", steps | {"loss": "dlr"}),
-        "pgd": ("pgd", steps),
-        "fgsm": ("fgsm", {}),
-        "autoattack": ("autoattack", {"iterations": config.iterations, "version": "standard"}),
-        "autoattack_pair": ("autoattack", {"iterations": config.iterations, "version": "pair"}),
-        "cw": ("cw", {}),
-        "square": ("square", {}),
+        "apgd_dlr": ("apgd", {"loss": "dlr"}),
+        "autoattack": ("autoattack", {"version": "standard"}),
+        "autoattack_pair": ("autoattack", {"version": "pair"}),
     }
-    name, options = known[config.attack]
+    name, options = known.get(config.attack, (config.attack, {}))
+    options = options | attack_settings.counts(config.attack, config.iterations, config.restarts)
     if config.certify:
         if (config.backend, name) != ("native", "apgd"):
             raise ValueError(f"certify goes with the native apgd alone, got {config.backend} {config.attack}")
