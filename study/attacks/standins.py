@@ -67,10 +67,7 @@ class _Clip(nn.Module):
 def of(model: nn.Module) -> tuple[StandIn, ...]:
     """The stand-ins of a net with activations on FEW levels or fewer (`quantize` at 4 bits and below): leaky and
     unrounded. None for any other net."""
-    found = [
-        m.input_quantizer for m in model.modules() if isinstance(getattr(m, "input_quantizer", None), InputQuantizer)
-    ]
-    if not any(quantizer.top < FEW for quantizer in found):
+    if not any(isinstance(m, InputQuantizer) and m.top < FEW for m in model.modules()):
         return ()
     return StandIn(_with(model, _LeakyQuantizer), "all"), StandIn(_with(model, _Clip), "none")
 

@@ -64,7 +64,7 @@ class InputQuantizer(nn.Module):
 
     def __init__(self, bits: int, low: float, high: float) -> None:
         super().__init__()
-        self.top = 2**bits - 1
+        self.top: int = 2**bits - 1
         self.scale = (high - low) / self.top if high > low else 1.0
         self.zero = min(self.top, max(0, round(-low / self.scale)))
 
