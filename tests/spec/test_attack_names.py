@@ -159,8 +159,8 @@ def test_readers_choose_by_attack_and_refuse_to_choose_between_two():
 
 def test_a_folder_says_which_revisions_its_rows_are_of():
     study = Manifest(settings={"attack_backend": "native", "attack": "apgd"}, arms=(), seeds=(), trials=())
-    assert [attack_of(study, w) for w in ("", "configured", "native/pgd", "art/pgd")] == [
-        None, "native/apgd", "native/pgd", "art/pgd"
+    assert [attack_of(study, w) for w in ("", "configured", "gap", "native/pgd", "art/pgd")] == [
+        None, "native/apgd", "native/pgd", "native/pgd", "art/pgd"
     ]  # fmt: skip
     study = dataclasses.replace(study, revisions={"revision": 3, "pgd_revision": 2})
     assert [attack_of(study, w) for w in ("configured", "native/pgd", "native/square")] == [

@@ -76,6 +76,17 @@ def test_a_budget_asked_for_twice_is_measured_once():
     assert len(decode(encode([identity | r for r in twice], {})).rows) == len(twice), "nothing stands twice"
 
 
+def test_two_attacks_in_one_norm_stand_side_by_side_where_one_leaves_the_checks_out():
+    trial = tiny_trial()
+    second = Robustness(norm="l2", eps=(0.5,), attack="fgsm", backend="native", checks=False)
+    rows = last(dataclasses.replace(trial, measures=(*trial.measures, second))).rows
+    own = {r["measure"] for r in rows if "native/fgsm" in str(r.get("attack"))}
+    assert {"robust_accuracy", "relative_robust_accuracy"} <= own
+    assert not own & {"zero_eps_agrees", "loss_gap"}
+    identity = {"study": "s", "family": "f", "trial": "t", "seed": 0, "status": "ok"}
+    assert len(decode(encode([identity | r for r in rows], {})).rows) == len(rows), "nothing stands twice"
+
+
 def test_bounds_of_the_whole_net_stand_beside_those_of_its_layers():
     rows = last(tiny_trial()).rows
     found = {(r["measure"], r.get("layer"), r.get("norm")): r["value"] for r in rows if r.get("step") is None}
