@@ -19,6 +19,8 @@ class Result:
     worst (N, C, H, W): the point of highest loss seen (the clean point counts); loss (N,): its cross-entropy.
     robust (N,): True where no point that was looked at was misclassified.
     forward, backward (N,): how often each sample went through the model, and gradients back to it.
+    fell (N,): how many forward passes a sample had had before the one that first fooled the net: 0 at the clean point,
+    -1 where none did.
     """
 
     first: Tensor
@@ -27,6 +29,7 @@ class Result:
     robust: Tensor
     forward: Tensor
     backward: Tensor
+    fell: Tensor
 
 
 def lengths(delta: Tensor, norm: str) -> Tensor:

@@ -25,6 +25,7 @@ class Record:
         self.robust = torch.ones(len(x), dtype=torch.bool, device=x.device)
         self.forward = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         self.backward = torch.zeros_like(self.forward)
+        self.fell = torch.full_like(self.forward, -1)
         self.all = torch.arange(len(x), device=x.device)
         self.clean = self.look(self.all, x)
 
@@ -46,10 +47,13 @@ class Record:
         return torch.cat([self.model(part) for part in point.split(self.batch)])
 
     @torch.no_grad()
-    def judge(self, index: Tensor, point: Tensor, logits: Tensor, inside: Tensor | None = None) -> Tensor:
+    def judge(
+        self, index: Tensor, point: Tensor, logits: Tensor, inside: Tensor | None = None, passes: int = 0
+    ) -> Tensor:
         """Count points (one per sample in `index`) of known logits; the mask of those that fool the net.
 
-        Where `inside` is given, points outside of it count for nothing.
+        Where `inside` is given, points outside of it count for nothing. The points' own forward pass is counted already,
+        or is the last of `passes` that are not.
         """
         y = self.y[index]
         fooled = logits.argmax(1) != y
@@ -59,7 +63,9 @@ class Record:
             fooled, better = fooled & inside, better & inside
         ball.put(self.worst, point, better, index)
         ball.put(self.loss, loss, better, index)
-        ball.put(self.first, point, fooled & self.robust[index], index)
+        fell = fooled & self.robust[index]
+        ball.put(self.first, point, fell, index)
+        ball.put(self.fell, self.forward[index] + passes - 1, fell, index)
         self.robust[index] &= ~fooled
         return fooled
 
@@ -92,7 +98,9 @@ class Record:
         better = found.loss > self.loss[index]
         ball.put(self.worst, found.worst, better, index)
         ball.put(self.loss, found.loss, better, index)
-        ball.put(self.first, found.first, ~found.robust & self.robust[index], index)
+        fell = ~found.robust & self.robust[index]
+        ball.put(self.first, found.first, fell, index)
+        ball.put(self.fell, self.forward[index] + found.fell, fell, index)
         self.robust[index] &= found.robust
         self.forward[index] += found.forward
         self.backward[index] += found.backward
@@ -110,4 +118,5 @@ class Record:
             robust=self.robust,
             forward=self.forward,
             backward=self.backward,
+            fell=self.fell,
         )

@@ -46,7 +46,8 @@ class Recorder(nn.Module):
         fell = (logits.argmax(1) != self.record.y[self.index]) & self.record.robust[self.index]
         if bool(fell.any()):
             index = self.index[fell]
-            self.record.judge(index, x[fell], logits[fell], self.inside(index, x[fell]))
+            passes = -(-self.rows[0] // len(self.index))
+            self.record.judge(index, x[fell], logits[fell], self.inside(index, x[fell]), passes)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.model(x)

@@ -118,7 +118,7 @@ def test_the_model_and_the_global_streams_are_left_as_found(name, training):
 def test_the_same_generator_gives_the_same_answer(name, norm):
     net, x, y = digits()
     a, b = (QUICK_ATTACKS[name](net, x, y, 0.1, norm, generator=stream(3)) for _ in range(2))
-    for field in ("first", "worst", "loss", "robust", "forward", "backward"):
+    for field in ("first", "worst", "loss", "robust", "forward", "backward", "fell"):
         assert torch.equal(getattr(a, field), getattr(b, field))
 
 
@@ -171,6 +171,31 @@ def test_passes_are_counted_right(name, norm):
     found = QUICK_ATTACKS[name](watched, x, y, 0.1, norm, generator=stream())
     assert int(found.forward.sum()) == calls["forward"]
     assert bool((found.backward <= found.forward).all())
+
+
+@EVERY
+@NORMS
+def test_when_a_sample_fell_is_the_number_of_its_first_misclassified_point(name, norm):
+    """Counted by hand: the points of one sample that the net is shown, one after the other."""
+    net, x, y = digits()
+    wrong = []
+
+    class Watched(torch.nn.Module):
+        def forward(self, points):
+            logits = net(points)
+            wrong.append(bool(((logits.argmax(1) != y[i]) & (ball.lengths(points - x, norm) <= eps + 1e-6)).any()))
+            return logits
+
+    eps, seen = (0.1 if norm == "linf" else 0.8), set()
+    for i in range(20):
+        watched, x = Watched(), digits()[1][i : i + 1]
+        memory.images(watched, x)
+        wrong.clear()
+        found = QUICK_ATTACKS[name](watched, x, y[i : i + 1], eps, norm, generator=stream())
+        assert int(found.fell) == (-1 if bool(found.robust) else wrong.index(True))
+        assert int(found.fell) < int(found.forward)
+        seen.add(int(found.fell))
+    assert name in ("random_points", "square") or max(seen) > 0
 
 
 def test_passes_of_simple_attacks_are_those_on_paper():

@@ -69,10 +69,10 @@ def through(
                         attack = make(classifier, len(index))
                         array = attack.generate(x[index].cpu().numpy(), y=y[index].cpu().numpy())
                         found = torch.from_numpy(array).to(x)
+                        recorder.rows[0] += len(index)
                         with torch.no_grad():
                             recorder.judge(found, model(found))
                             inside = recorder.inside(index, found)
-                        recorder.rows[0] += len(index)
                         returned[index] = torch.where(ball.per_sample(inside, x), found, x[index])
                         recorder.count()
         loss = cross_entropy(record.logits(returned), y, reduction="none")
