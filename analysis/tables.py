@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.arms import held
-from study.spec.attack_names import attack_name, configured
+from study.spec.attack_names import attack_name, configured, gap
 from study.spec.domains import Value
 from study.store.manifest import ArmRecord, Manifest
 
@@ -43,7 +43,7 @@ def attack_of(study: Manifest, wanted: str) -> str | None:
     known = {
         "": None,
         "configured": configured(study.settings, raised),
-        "gap": attack_name("native", "pgd", raised.get("pgd_revision", 1)),
+        "gap": gap(raised),
         "native/pgd": attack_name("native", "pgd", raised.get("pgd_revision", 1)),
         "native/square": attack_name("native", "square", raised.get("square_revision", 1)),
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.spec import datasets
-from study.spec.attack_names import attack_name, revisions
+from study.spec.attack_names import KEPT, differing
 from study.spec.config import Robustness, Trial
 from study.spec.errors import UsageError, closest
 from study.spec.identity import fingerprint, trial_of
@@ -48,6 +48,9 @@ def again(folder: Path, wanted: str, data_dir: str, retrain: bool = False) -> Co
 
     name = _named(folder, wanted)
     finished, trial = _read(folder, name, data_dir)
+    for measure in trial.measures:
+        if isinstance(measure, Robustness):
+            _check_revisions(name, measure)
     torch.set_num_threads(finished.provenance["threads"])
     path = folder / weights.name_of(name)
     kept = None
@@ -104,24 +107,16 @@ def _read(folder: Path, name: str, data_dir: str) -> tuple[results.Finished, Tri
         trial = None
     if trial is None or fingerprint(trial) != name:
         raise UsageError(f"trial {name} was written by a version whose configurations this one does not read")
-    for measure in trial.measures:
-        if isinstance(measure, Robustness):
-            _check_revisions(name, measure)
     return finished, trial
 
 
 def _check_revisions(name: str, config: Robustness) -> None:
     """UsageError where an attack of the measure was of another revision than what this version computes."""
     asked = {"attack_backend": config.backend, "attack": config.attack, "audit_queries": config.audit_queries}
-    attacks = {"revision": config.attack, "pgd_revision": "pgd", "square_revision": "square"}
-    for name_of_field, here in revisions(asked).items():
-        if (there := getattr(config, name_of_field)) != here:
-            backend = config.backend if name_of_field == "revision" else "native"
-            old, new = (attack_name(backend, attacks[name_of_field], revision) for revision in (there, here))
-            raise UsageError(
-                f"trial {name} was attacked by {old}, and this version has {new}: it cannot be measured again here; "
-                "use the version that wrote it"
-            )
+    if told := differing(asked, {field: getattr(config, field) for field in KEPT}):
+        raise UsageError(
+            f"trial {name} was attacked by {told}: it cannot be measured again here; use the version that wrote it"
+        )
 
 
 def _named(folder: Path, wanted: str) -> str:

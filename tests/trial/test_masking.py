@@ -55,7 +55,7 @@ def test_a_net_without_gradients_is_seen_and_square_beats_the_white_box():
     assert found(net)["zero_gradient_share"] == 1
     y, generator = labels(net), torch.Generator().manual_seed(0)
     white = apgd(net, X, y, 0.1, "linf", iterations=10, generator=generator).robust
-    rows = masking.audit(net, X, y, white, 200, generator, {"norm": "linf", "eps": 0.1, "split": "test", "n": 40})
+    rows = masking.audit(net, X, y, white, 200, 0, {"norm": "linf", "eps": 0.1, "split": "test", "n": 40})
     audit = {r["measure"]: r["value"] for r in rows}
     assert audit["robust_accuracy"] < float(white.double().mean())
     assert audit["audit_flag"] == 1
@@ -65,7 +65,7 @@ def test_square_does_not_beat_a_sound_white_box():
     net = linear_net(W, (1, 4, 4))
     y, generator = labels(net), torch.Generator().manual_seed(0)
     white = apgd(net, X, y, 0.1, "linf", iterations=50, generator=generator).robust
-    rows = masking.audit(net, X, y, white, 200, generator, {"norm": "linf", "eps": 0.1, "split": "test", "n": 40})
+    rows = masking.audit(net, X, y, white, 200, 0, {"norm": "linf", "eps": 0.1, "split": "test", "n": 40})
     assert rows[1]["value"] == 0
     assert rows[0]["value"] >= float(white.double().mean())
 

@@ -102,7 +102,7 @@ def attacks(point: Mapping[str, Any]) -> tuple[Measure, ...]:
             certify=bool(point["certify"]),
             audit_queries=point["audit_queries"],
             splits=("test", "validation") if point["validation_rows"] else ("test",),
-            **revisions(point),
+            **revisions(point, point.get("revisions")),
         )
         for norm in ("linf", "l2")
     )
