@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 NORMS = {"linf": math.inf, "l2": 2.0}
+ROUNDING = 1e-6  # what float32 may add to a distance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +65,28 @@ def put(target: Tensor, value: Tensor, mask: Tensor, index: Tensor | None = None
 
 
 def steepest(gradient: Tensor, norm: str) -> Tensor:
-    """The direction of unit norm along which the linearised loss grows fastest: sign(g), or g / ||g||_2."""
+    """The direction of unit norm along which the linearised loss grows fastest: sign(g), or g / ||g||_2.
+
+    Entries that are not finite count as 0: a sample without a finite gradient stays where it is.
+    """
+    gradient = finite(gradient)
     if norm == "linf":
         return gradient.sign()
-    return gradient / per_sample(lengths(gradient, norm).clamp_min(1e-30), gradient)
+    # squares of what lies beyond 1e+-20 are no float32 numbers; times a power of two nothing is rounded
+    exponent = torch.frexp(gradient.flatten(1).abs().amax(1)).exponent.clamp(-126, 126)
+    gradient = gradient * per_sample(torch.exp2(-exponent.to(gradient.dtype)), gradient)
+    return gradient / per_sample(lengths(gradient, norm).clamp_min(1e-12), gradient)
+
+
+def finite(value: Tensor) -> Tensor:
+    """The tensor with 0 where it was NaN or infinite."""
+    return value.nan_to_num(0.0, 0.0, 0.0)
+
+
+def inside(point: Tensor, x: Tensor, eps: float, norm: str) -> Tensor:
+    """Which points lie in the ball around x and in the box, to a rounding of the ball; NaN and infinity do not."""
+    flat = point.flatten(1)
+    return (lengths(point - x, norm) <= eps + ROUNDING) & (flat.amin(1) >= 0) & (flat.amax(1) <= 1)
 
 
 def into_box(x: Tensor, delta: Tensor, eps: float, norm: str) -> Tensor:
@@ -100,15 +119,30 @@ def random_edge(x: Tensor, eps: float, norm: str, generator: torch.Generator) ->
 
 
 def check(x: Tensor, y: Tensor, eps: float, norm: str) -> None:
-    """ValueError naming the argument when an attack's input is out of range."""
+    """ValueError naming the argument when an attack's input is out of range, NaN pixels included.
+
+    That labels are below the number of classes is checked where it is known (check_labels).
+    """
     if norm not in NORMS:
         raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
     if not (isinstance(eps, (int, float)) and 0 <= eps < math.inf):
         raise ValueError(f"eps must be a finite number of at least 0, got {eps!r}")
     if len(x) == 0 or len(x) != len(y):
         raise ValueError(f"x and y must be of one non-zero length, got {len(x)} and {len(y)}")
-    if float(x.min()) < 0 or float(x.max()) > 1:
+    if x.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"x must be float32 or float64 (a net of another precision is given casts), got {x.dtype}")
+    if not (float(x.min()) >= 0 and float(x.max()) <= 1):
         raise ValueError(f"x must lie in [0, 1], got {float(x.min())} to {float(x.max())}")
+    if y.dtype != torch.int64 or y.ndim != 1:
+        raise ValueError(f"y must be a label of type int64 per sample, got {y.dtype} of shape {tuple(y.shape)}")
+
+
+def check_labels(y: Tensor, logits: Tensor) -> None:
+    """ValueError for labels that are none of the net's K classes, logits (N, K)."""
+    classes = logits.shape[1]
+    if not (int(y.min()) >= 0 and int(y.max()) < classes):
+        wrong = y[(y < 0) | (y >= classes)].unique().tolist()
+        raise ValueError(f"y must lie in 0 to {classes - 1}, the net's {classes} classes, got {wrong[:5]}")
 
 
 def check_counts(**counts: int) -> None:
@@ -136,9 +170,17 @@ def temperature(logits: Tensor, margin: float) -> Tensor:
     return ((top[:, 0] - top[:, 1]) / margin).clamp_min(1.0)
 
 
+def plain(value: Tensor) -> Tensor:
+    """The tensor, or its copy where it was made in inference mode and so could not be part of a gradient."""
+    return value.clone() if value.is_inference() else value
+
+
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode without parameter gradients; modes, flags and gradients are put back as found."""
+    """The model in eval mode without parameter gradients; modes, flags and gradients are put back as found.
+
+    Gradients to images are there whatever the caller has switched off (no_grad, inference_mode).
+    """
     modes = {module: module.training for module in model.modules()}
     flags = {p: p.requires_grad for p in model.parameters()}
     gradients = {p: p.grad for p in flags}
@@ -146,7 +188,8 @@ def frozen(model: nn.Module) -> Iterator[None]:
         model.eval()
         for p in flags:
             p.requires_grad_(False)
-        yield
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
     finally:
         for module, mode in modes.items():
             module.training = mode

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from study.attacks import ball
 from study.attacks.ball import Result
-from study.attacks.losses import Loss, margin
+from study.attacks.losses import Loss, margin, right
 from study.attacks.pgd import ascend
 from study.attacks.record import Record
 
@@ -91,11 +91,11 @@ def _adam(
         point = ((w.tanh() + 1) / 2).clamp(0.0, 1.0)
         inside = record.inside(index, point, eps, "l2")
         logits, value, gradient = record.climb(index, point, margin, inside=inside)
-        fooled |= logits.argmax(1) != record.y[index]
+        fooled |= ~right(logits, record.y[index])
         push = ball.per_sample(c * (value < confidence), x)
         slope = (2 * (point - x) - push * gradient) * (1 - w.tanh().square()) / 2
         mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope.square()
         w = w - step * (mean / (1 - 0.9**k)) / ((square / (1 - 0.999**k)).sqrt() + 1e-8)
     point = ((w.tanh() + 1) / 2).clamp(0.0, 1.0)
     logits = record.look(index, point, record.inside(index, point, eps, "l2"))
-    return fooled | (logits.argmax(1) != record.y[index])
+    return fooled | ~right(logits, record.y[index])

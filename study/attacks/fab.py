@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from study.attacks import ball, draws
 from study.attacks.ball import Result
-from study.attacks.losses import Loss, likely_targets
+from study.attacks.losses import Loss, likely_targets, right
 from study.attacks.record import Record
 
 ETA = 1.05  # overshoot beyond the linearised boundary
@@ -62,7 +62,7 @@ def _walk(record: Record, index: Tensor, point: Tensor, target: Tensor, eps: flo
         kept = record.robust[index].nonzero()[:, 0]
         if not len(kept):
             return
-        fooled = logits.argmax(1) != record.y[index]
+        fooled = ~right(logits, record.y[index])
         index, x, point, target = index[kept], x[kept], point[kept], target[kept]
         value, gradient, fooled = value[kept], gradient[kept], fooled[kept]
         # a fooling point outside of the ball is drawn back before the next linearisation counts

@@ -22,6 +22,12 @@ def _others(logits: Tensor, y: Tensor) -> Tensor:
     return logits.scatter(1, y[:, None], -torch.inf)
 
 
+def right(logits: Tensor, y: Tensor) -> Tensor:
+    """Which samples are classified rightly, (N,); logits with a NaN among them never are."""
+    top = logits.argmax(1)  # a NaN where there is one
+    return (top == y) & ~_of(logits, top).isnan()
+
+
 def log_odds(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
     """u = log sum_{j != y} exp(z_j) - z_y, so that cross-entropy = log(1 + e^u).
 

@@ -6,7 +6,8 @@ from torch.nn.functional import softplus
 
 from study.attacks import ball, memory
 from study.attacks.ball import Result
-from study.attacks.losses import Loss, log_odds
+from study.attacks.losses import Loss, log_odds, right
+from study.attacks.precision import at_its_own
 
 
 class Record:
@@ -17,17 +18,20 @@ class Record:
     """
 
     def __init__(self, model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 0) -> None:
-        self.model, self.x, self.y = model, x, y
+        self.model, self.x, self.y = at_its_own(model, x), ball.plain(x), ball.plain(y)
         ball.check_counts(batch_size=batch_size or 1)
-        self.batch = batch_size or memory.images(model, x)
+        self.batch = batch_size or memory.images(self.model, x)
         self.first, self.worst = x.clone(), x.clone()
-        self.loss = torch.full((len(x),), -torch.inf, device=x.device)
+        self.loss = torch.full((len(x),), -torch.inf, device=x.device, dtype=x.dtype)
         self.robust = torch.ones(len(x), dtype=torch.bool, device=x.device)
         self.forward = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         self.backward = torch.zeros_like(self.forward)
         self.fell = torch.full_like(self.forward, -1)
         self.all = torch.arange(len(x), device=x.device)
-        self.clean = self.look(self.all, x)
+        self.clean = self.logits(self.x)
+        ball.check_labels(self.y, self.clean)
+        self.forward += 1
+        self.judge(self.all, self.x, self.clean)
 
     def left(self) -> Tensor:
         """The numbers of the samples that have not been fooled."""
@@ -52,15 +56,16 @@ class Record:
     ) -> Tensor:
         """Count points (one per sample in `index`) of known logits; the mask of those that fool the net.
 
-        Where `inside` is given, points outside of it count for nothing. The points' own forward pass is counted already,
-        or is the last of `passes` that are not.
+        Where `inside` is given, points outside of it count for nothing; nor does a point whose pixels are not all
+        finite. A finite point with a NaN among its logits is misclassified, with an infinite loss. The points' own
+        forward pass is counted already, or is the last of `passes` that are not.
         """
         y = self.y[index]
-        fooled = logits.argmax(1) != y
-        loss = softplus(log_odds(logits, y))
-        better = loss > self.loss[index]
-        if inside is not None:
-            fooled, better = fooled & inside, better & inside
+        sound = point.flatten(1).sum(1).isfinite()
+        sound = sound if inside is None else sound & inside
+        fooled = ~right(logits, y) & sound
+        loss = softplus(log_odds(logits, y)).nan_to_num(torch.inf, torch.inf).to(self.loss.dtype)
+        better = (loss > self.loss[index]) & sound
         ball.put(self.worst, point, better, index)
         ball.put(self.loss, loss, better, index)
         fell = fooled & self.robust[index]
@@ -82,7 +87,7 @@ class Record:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One forward and one backward pass: logits (n, K), loss values (n,) and the loss's gradient at the points.
 
-        At most `batch` samples: their activations are all in memory.
+        At most `batch` samples: their activations are all in memory. Values and gradients that are not finite are 0.
         """
         point = point.detach().requires_grad_(True)
         logits = self.model(point)
@@ -91,17 +96,17 @@ class Record:
         self.forward[index] += 1
         self.backward[index] += 1
         self.judge(index, point.detach(), logits.detach(), inside)
-        return logits.detach(), value.detach(), gradient
+        return logits.detach(), ball.finite(value.detach()).to(point.dtype), ball.finite(gradient)
 
     def merge(self, index: Tensor, found: Result) -> None:
         """Count what another attack found on the samples in `index`."""
-        better = found.loss > self.loss[index]
+        better = (found.loss > self.loss[index]) & found.worst.flatten(1).sum(1).isfinite()
         ball.put(self.worst, found.worst, better, index)
         ball.put(self.loss, found.loss, better, index)
-        fell = ~found.robust & self.robust[index]
+        fell = ~found.robust & self.robust[index] & found.first.flatten(1).sum(1).isfinite()
         ball.put(self.first, found.first, fell, index)
         ball.put(self.fell, self.forward[index] + found.fell, fell, index)
-        self.robust[index] &= found.robust
+        self.robust[index] &= ~fell
         self.forward[index] += found.forward
         self.backward[index] += found.backward
 

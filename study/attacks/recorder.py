@@ -7,29 +7,42 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from study.attacks import ball
+from study.attacks.losses import right
 from study.attacks.record import Record
+
+MARGIN = 10.0  # to which the logits of a saturated sample are softened
 
 
 class Recorder(nn.Module):
     """Stands between ART and the net: every point of the running batch that ART looks at is judged here.
 
     ART tests only its last iterate; a point it passed on the way that was misclassified is an adversarial example
-    all the same, and counts if it lies inside ball and box. The recorder also divides the logits, so that a saturated
-    loss cannot stop the attack. It is a module, not a wrapped classifier, because `loss_type` builds a new one.
+    all the same, and counts if it lies inside ball and box. Logits go through as they are, but for samples that are
+    watched as `quiet`: their cross-entropy is exactly 0 in float32, and they are divided by a temperature. It is a
+    module, not a wrapped classifier, because `loss_type` builds a new one.
     """
 
-    def __init__(self, record: Record, temperature: float, eps: float, norm: str) -> None:
+    def __init__(self, record: Record, eps: float, norm: str) -> None:
         super().__init__()
         self.model = record.model
         self.record = record
-        self.temperature, self.eps, self.norm = temperature, eps, norm
+        self.eps, self.norm = eps, norm
         self.index = record.all[:0]
+        self.temperature: Tensor | None = None
         self.rows = [0, 0]
 
-    def watch(self, index: Tensor) -> None:
+    def watch(self, index: Tensor, quiet: bool = False) -> None:
+        """Judge the samples in `index` from here on, their logits softened where they are `quiet`."""
         self.index, self.rows = index, [0, 0]
+        self.temperature = ball.temperature(self.record.clean[index], MARGIN)[:, None] if quiet else None
+
+    def quiet(self, index: Tensor) -> Tensor:
+        """Those of the samples in `index` that have not been fooled and whose loss at the clean point is exactly 0."""
+        loss = cross_entropy(self.record.clean[index], self.record.y[index], reduction="none")
+        return index[(loss == 0) & self.record.robust[index]]
 
     def count(self) -> None:
         """Share the passes of a finished batch among its samples."""
@@ -38,24 +51,27 @@ class Recorder(nn.Module):
 
     def inside(self, index: Tensor, x: Tensor) -> Tensor:
         """Which points lie inside ball and box (ART oversteps eps by a rounding)."""
-        shift = ball.lengths(x - self.record.x[index], self.norm)
-        return (shift <= self.eps + 1e-6) & (x.flatten(1).amin(1) >= 0) & (x.flatten(1).amax(1) <= 1)
+        return ball.inside(x, self.record.x[index], self.eps, self.norm)
 
     def judge(self, x: Tensor, logits: Tensor) -> None:
         """Count those of the points, one per watched sample, that fool the net for the first time."""
-        fell = (logits.argmax(1) != self.record.y[self.index]) & self.record.robust[self.index]
+        fell = ~right(logits, self.record.y[self.index]) & self.record.robust[self.index]
         if bool(fell.any()):
             index = self.index[fell]
             passes = -(-self.rows[0] // len(self.index))
             self.record.judge(index, x[fell], logits[fell], self.inside(index, x[fell]), passes)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.record.x.dtype)  # ART knows float32 alone
         logits: Tensor = self.model(x)
         self.rows[0] += len(x)
         self.rows[1] += len(x) * x.requires_grad
         if len(x) == len(self.index):
             self.judge(x.detach(), logits.detach())
-        return logits / self.temperature
+        if self.temperature is None:
+            return logits
+        # of a part of the batch ART does not say which samples they are: one temperature serves them all
+        return logits / (self.temperature if len(x) == len(self.index) else self.temperature.max())
 
 
 @contextmanager

@@ -31,9 +31,9 @@ def universal_fgsm(
     Source: Shafahi et al. 2020, Algorithm 2. Raises ValueError for counts below 1.
     """
     _check(x, y, eps, norm, epochs, batch_size)
-    delta = torch.zeros_like(x[:1])
     size = eps / 4 if step is None else step
     with ball.frozen(model):
+        x, y, delta = ball.plain(x), ball.plain(y), torch.zeros(1, *x.shape[1:], dtype=x.dtype, device=x.device)
         for _ in range(epochs if eps > 0 else 0):
             order = torch.randperm(len(x), generator=generator).to(x.device)
             for index in order.split(batch_size):
@@ -60,10 +60,10 @@ def universal_pgd(
     half of them. Begins at 0 and is deterministic: the generator is there for the common signature.
     """
     _check(x, y, eps, norm, iterations, batch_size)
-    delta = torch.zeros_like(x[:1])
-    best, highest = delta, -torch.inf
     size = 2.5 * eps / iterations if step is None else step
     with ball.frozen(model):
+        x, y, delta = ball.plain(x), ball.plain(y), torch.zeros(1, *x.shape[1:], dtype=x.dtype, device=x.device)
+        best, highest = delta, -torch.inf
         for i in range(iterations + 1 if eps > 0 else 0):
             parts = [
                 _gradient(model, a, b, delta) for a, b in zip(x.split(batch_size), y.split(batch_size), strict=True)

@@ -134,7 +134,7 @@ def test_a_saturated_loss_does_not_stop_the_attack():
         loud = linear(scale=1000.0)[0]
         eps = float(exact[norm].median())
         a, b = (auto_pgd(net, x, y, eps, norm, iterations=20, generator=stream()) for net in (plain, loud))
-        assert abs(int(a.robust.sum()) - int(b.robust.sum())) <= 1
+        assert abs(int(a.robust.sum()) - int(b.robust.sum())) <= 3  # other random starts
         assert int(b.robust.sum()) < 0.6 * len(x)
 
 

@@ -8,7 +8,7 @@ from art.attacks import evasion
 from torch import Tensor, nn
 
 from study.attacks import ball
-from study.attacks.art.room import P, classifier_of, through
+from study.attacks.art.room import P, Part, classifier_of, through
 from study.attacks.ball import Result
 from study.attacks.recorder import seeded
 
@@ -21,7 +21,7 @@ def fgsm(
     def make(classifier: Any, n: int) -> Any:
         return evasion.FastGradientMethod(classifier, norm=P[norm], eps=float(eps), batch_size=n)
 
-    return through(model, x, y, eps, norm, [make], generator, batch_size)
+    return through(model, x, y, eps, norm, [Part(make, entropy=True)], generator, batch_size)
 
 
 def pgd(
@@ -47,7 +47,7 @@ def pgd(
             batch_size=n, verbose=False,
         )  # fmt: skip
 
-    return through(model, x, y, eps, norm, [make] * restarts, generator, batch_size)
+    return through(model, x, y, eps, norm, [Part(make, entropy=True)] * restarts, generator, batch_size)
 
 
 LOSSES = {"ce": None, "dlr": "difference_logits_ratio"}
@@ -74,12 +74,16 @@ def auto_pgd(
     """
     ball.check_choice("loss", loss, LOSSES)
     ball.check_counts(iterations=iterations, restarts=restarts)
-    parts = [functools.partial(climb_of, eps, norm, iterations, loss)] * restarts
-    return through(model, x, y, eps, norm, parts, generator, batch_size)
+    part = climb(eps, norm, iterations, loss)
+    return through(model, x, y, eps, norm, [part] * restarts, generator, batch_size)
 
 
-def climb_of(eps: float, norm: str, iterations: int, loss: str, classifier: Any, n: int) -> Any:
-    """AutoPGD on a loss, for batches of n; ValueError for DLR with fewer than three classes."""
+def climb(eps: float, norm: str, iterations: int, loss: str) -> Part:
+    """AutoPGD on a loss; ValueError at its first batch for DLR with fewer than three classes."""
+    return Part(functools.partial(_climb, eps, norm, iterations, loss), entropy=loss == "ce")
+
+
+def _climb(eps: float, norm: str, iterations: int, loss: str, classifier: Any, n: int) -> Any:
     if loss == "dlr" and classifier.nb_classes < 3:
         raise ValueError(f"loss dlr needs at least 3 classes, got {classifier.nb_classes}")
     return evasion.AutoProjectedGradientDescent(
@@ -105,12 +109,13 @@ def as_documented(
     Labels and clip values are given; weight gradients are computed, and only the points it returns are judged.
     """
     ball.check(x, y, eps, norm)
-    classifier = classifier_of(model, x, model(x[:1]).shape[1])
-    attack = evasion.AutoProjectedGradientDescent(
-        classifier, norm=P[norm], eps=float(eps), eps_step=2.0 * float(eps), max_iter=iterations,
-        nb_random_init=restarts, batch_size=batch_size, verbose=False,
-    )  # fmt: skip
-    with seeded(generator):
+    with torch.no_grad():
+        classes = model(x[:1]).shape[1]
+    with seeded(generator), torch.enable_grad():
+        attack = evasion.AutoProjectedGradientDescent(
+            classifier_of(model, x, classes), norm=P[norm], eps=float(eps), eps_step=2.0 * float(eps),
+            max_iter=iterations, nb_random_init=restarts, batch_size=batch_size, verbose=False,
+        )  # fmt: skip
         found = torch.from_numpy(attack.generate(x.cpu().numpy(), y=y.cpu().numpy())).to(x)
     with ball.frozen(model), torch.no_grad():
         return (model(found).argmax(1) == y) & (model(x).argmax(1) == y)

@@ -9,11 +9,11 @@ from art.attacks import evasion
 from torch import Tensor, nn
 
 from study.attacks import ball
-from study.attacks.art.climbs import LOSSES, climb_of
-from study.attacks.art.room import Make, P, classifier_of, temperature_of, through
+from study.attacks.art.climbs import LOSSES, climb
+from study.attacks.art.room import P, Part, classifier_of, through
 from study.attacks.ball import Result
 from study.attacks.record import Record
-from study.attacks.recorder import Recorder, seeded
+from study.attacks.recorder import MARGIN, Recorder, seeded
 
 
 def cw(
@@ -41,7 +41,7 @@ def cw(
             classifier, confidence=confidence, learning_rate=step, max_iter=iterations, batch_size=n, verbose=False
         )
 
-    return through(model, x, y, eps, norm, [make], generator, 1 if norm == "linf" else batch_size)
+    return through(model, x, y, eps, norm, [Part(make)], generator, 1 if norm == "linf" else batch_size)
 
 
 def square(
@@ -59,8 +59,8 @@ def square(
 ) -> Result:
     """ART's SquareAttack. On small l_2 windows it divides by zero: such points are no numbers and do not count."""
     ball.check_counts(queries=queries, restarts=restarts)
-    parts = [functools.partial(_square, eps, norm, queries, share)] * restarts
-    return through(model, x, y, eps, norm, parts, generator, batch_size)
+    part = Part(functools.partial(_square, eps, norm, queries, share))
+    return through(model, x, y, eps, norm, [part] * restarts, generator, batch_size)
 
 
 def _square(eps: float, norm: str, queries: int, share: float, classifier: Any, n: int) -> Any:
@@ -79,6 +79,7 @@ def autoattack(
     *,
     version: str = "standard",
     iterations: int = 100,
+    restarts: int = 1,
     queries: int = 5000,
     batch_size: int = 512,
     generator: torch.Generator,
@@ -86,18 +87,18 @@ def autoattack(
     """AutoAttack as ART makes it up, each part on what the ones before it left.
 
     "standard" is ART's own list, AutoPGD on both losses, DeepFool (in place of FAB) and Square; "pair" is AutoPGD on
-    both losses. ART's AutoAttack class itself imports a package (multiprocess) that ART does not depend on, and tests
+    both losses. `restarts` are those of the AutoPGDs. ART's AutoAttack class itself imports a package (multiprocess) that ART does not depend on, and tests
     last points alone, so the parts are run from here.
     """
     ball.check_choice("version", version, ("standard", "pair"))
-    ball.check_counts(iterations=iterations, queries=queries)
+    ball.check_counts(iterations=iterations, restarts=restarts, queries=queries)
 
     def deepfool(classifier: Any, n: int) -> Any:
         return evasion.DeepFool(classifier, max_iter=iterations, epsilon=1e-3, batch_size=n, verbose=False)
 
-    parts: list[Make] = [functools.partial(climb_of, eps, norm, iterations, loss) for loss in LOSSES]
+    parts = [climb(eps, norm, iterations, loss) for loss in LOSSES for _ in range(restarts)]
     if version == "standard":
-        parts += [deepfool, functools.partial(_square, eps, norm, queries, 0.8)]
+        parts += [Part(deepfool), Part(functools.partial(_square, eps, norm, queries, 0.8))]
     return through(model, x, y, eps, norm, parts, generator, batch_size)
 
 
@@ -130,7 +131,10 @@ def universal(
         inner |= {"max_iter": 10, "verbose": False}
     with ball.frozen(model), seeded(generator):
         record = Record(model, x, y)
-        recorder = Recorder(record, temperature_of(record), float(eps), norm)
+        recorder = Recorder(record, float(eps), norm)
+        quiet = recorder.quiet(record.all)
+        if len(quiet):  # samples taught one by one teach nothing here
+            recorder.temperature = ball.temperature(record.clean[quiet], MARGIN)[:, None]
         attack = evasion.UniversalPerturbation(
             classifier_of(recorder, x, record.clean.shape[1]), attacker=attacker, attacker_params=inner, delta=accuracy,
             max_iter=epochs, eps=float(eps), norm=P[norm], batch_size=len(x), verbose=False,

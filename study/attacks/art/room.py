@@ -20,9 +20,16 @@ from study.attacks.ball import Result
 from study.attacks.record import Record
 from study.attacks.recorder import Recorder, seeded
 
-MARGIN = 10.0
 P = {"linf": np.inf, "l2": 2}
 Make = Callable[[Any, int], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One of the toolbox's attacks, built for (classifier, batch length), and whether it climbs the cross-entropy."""
+
+    make: Make
+    entropy: bool = False
 
 
 def classifier_of(module: nn.Module, x: Tensor, classes: int) -> Any:
@@ -37,43 +44,48 @@ def classifier_of(module: nn.Module, x: Tensor, classes: int) -> Any:
     )
 
 
-def temperature_of(record: Record) -> float:
-    """One for the whole batch: the toolbox compares losses of samples with one another's."""
-    return float(ball.temperature(record.clean, MARGIN).max())
-
-
 def through(
     model: nn.Module,
     x: Tensor,
     y: Tensor,
     eps: float,
     norm: str,
-    parts: Sequence[Make],
+    parts: Sequence[Part],
     generator: torch.Generator,
     batch_size: int,
 ) -> Result:
-    """Run one attack after the other, built for (classifier, batch length), on the samples not yet fooled."""
+    """Run one attack after the other on the samples not yet fooled.
+
+    Each runs as the toolbox has it. Then, where it climbs the cross-entropy, it runs once more on what is left of the
+    samples whose loss is exactly 0 at the clean point, so that it has no gradient there and may have stopped at once:
+    with logits softened, which changes no prediction.
+    """
     ball.check(x, y, eps, norm)
     ball.check_counts(batch_size=batch_size)
     with ball.frozen(model):
         record = Record(model, x, y)
-        returned = x.clone()
-        if eps > 0:
-            recorder = Recorder(record, temperature_of(record), float(eps), norm)
-            classifier = classifier_of(recorder, x, record.clean.shape[1])
-            with seeded(generator), np.errstate(divide="ignore", invalid="ignore"):
-                for make in parts:
-                    left = record.left()
-                    for index in left.split(min(batch_size, record.batch)) if len(left) else ():
-                        recorder.watch(index)
-                        attack = make(classifier, len(index))
-                        array = attack.generate(x[index].cpu().numpy(), y=y[index].cpu().numpy())
-                        found = torch.from_numpy(array).to(x)
-                        recorder.rows[0] += len(index)
-                        with torch.no_grad():
-                            recorder.judge(found, model(found))
-                            inside = recorder.inside(index, found)
-                        returned[index] = torch.where(ball.per_sample(inside, x), found, x[index])
-                        recorder.count()
-        loss = cross_entropy(record.logits(returned), y, reduction="none")
+        returned = record.x.clone()
+        recorder = Recorder(record, float(eps), norm)
+        size = min(batch_size, record.batch)
+        for part in parts if eps > 0 else ():
+            for quiet in (False, True) if part.entropy else (False,):
+                left = recorder.quiet(record.all) if quiet else record.left()
+                for index in left.split(size) if len(left) else ():
+                    recorder.watch(index, quiet)
+                    returned[index] = _batch(recorder, part, generator)
+        loss = cross_entropy(record.logits(returned), record.y, reduction="none").to(x.dtype)
     return dataclasses.replace(record.result(), worst=returned, loss=loss)
+
+
+def _batch(recorder: Recorder, part: Part, generator: torch.Generator) -> Tensor:
+    """Run one attack on the batch that is watched; what it returns, the clean points where that is outside."""
+    record, index = recorder.record, recorder.index
+    x, y = record.x[index], record.y[index]
+    with seeded(generator), np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        attack = part.make(classifier_of(recorder, x, record.clean.shape[1]), len(index))
+        found = torch.from_numpy(attack.generate(x.cpu().numpy(), y=y.cpu().numpy())).to(x)
+    recorder.rows[0] += len(index)
+    logits = record.logits(found)
+    recorder.judge(found, logits)
+    recorder.count()
+    return torch.where(ball.per_sample(recorder.inside(index, found), x), found, x)
