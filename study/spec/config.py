@@ -151,8 +151,9 @@ class Robustness:
     `audit_queries` asks Square, an attack without gradients, at the gap_eps (0: off). `sensitivity` adds how far the
     encoder's output moves at the worst points (paper A, B.4). `splits` among test and validation; `on` names the data
     where they are not the trial's own. Without `checks` the rows of the checks for gradient masking are left out: of
-    two attacks in one norm one has them. The revisions are those of the attacks used (spec.attack_names.KEPT): part of
-    what a trial is, while its rows name what really made them.
+    two attacks in one norm one has them. A net whose output depends on chance is attacked as its mean over `eot` draws
+    (0: refused). The revisions are those of the attacks used (spec.attack_names.KEPT): part of what a trial is, while
+    its rows name what really made them.
     """
 
     norm: str
@@ -173,6 +174,7 @@ class Robustness:
     splits: tuple[str, ...] = ("test",)
     on: str = ""
     checks: bool = True
+    eot: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

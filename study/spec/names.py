@@ -54,6 +54,10 @@ MEANINGS: dict[str, tuple[str, str]] = {
                  "unless the name ends with another; art-...: at the points that the toolbox returns)", "nats"),
     "audit_flag": ("the attack without gradients fooled too many images that the one with them had left: a sign of "
                    "gradient masking", "0 or 1"),
+    "robust_accuracy_half": ("robust accuracy when half of the attack's passes were spent; more than a point above "
+                             "robust_accuracy: not converged", "0 to 1"),
+    "late_falls": ("share of images first fooled in the last quarter of the attack's passes", "0 to 1"),
+    "unconfirmed_share": ("share of images whose adversarial point does not hold in a second look", "0 to 1"),
     "zero_gradient_share": ("share of images without any gradient at the clean point", "0 to 1"),
     "loss_monotone": ("the worst loss grows with the budget", "0 or 1"),
     "zero_eps_agrees": ("at budget 0 the attack gives clean accuracy", "0 or 1"),

@@ -2,9 +2,7 @@
 otherwise is refused, not mixed with it; a table of a newer version is left alone."""
 
 import io
-import re
 import shutil
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq

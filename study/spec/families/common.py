@@ -101,6 +101,7 @@ def attacks(point: Mapping[str, Any]) -> tuple[Measure, ...]:
             attack=point["attack"],
             certify=bool(point["certify"]),
             audit_queries=point["audit_queries"],
+            eot=point["eot"],
             splits=("test", "validation") if point["validation_rows"] else ("test",),
             **revisions(point, point.get("revisions")),
         )

@@ -84,7 +84,7 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
         raise UsageError(
             f"{plan.place} holds numbers of other revisions of the attacks "
             f"({differing(plan.settings, found.revisions)}); those of two are not mixed. What is there is still read "
-            "and reported. For more choose another --output, where all is measured anew, or use the version that wrote it"
+            "and reported. For more choose another --output, where all is measured anew, or the version that wrote it"
             f"{f' ({found.commit})' if found.commit else ''}"
         )
     if (missing or more or asks) and not (resume or retry_failed):

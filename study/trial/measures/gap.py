@@ -3,7 +3,8 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from study.attacks import memory
 from study.attacks.apgd import apgd
@@ -16,21 +17,34 @@ from study.trial.measures.structure import encoder_bounds
 
 
 def gap(
-    net: Net, x: Tensor, y: Tensor, clean: float, config: Robustness, where: dict[str, Any], seed: int, bounds: bool
+    net: nn.Module,
+    plain: Net,
+    x: Tensor,
+    y: Tensor,
+    clean: float,
+    config: Robustness,
+    where: dict[str, Any],
+    seed: int,
+    bounds: bool,
 ) -> list[Row]:
     """loss_gap, with `bounds` gap_bound and gap_bound_product, and the local sensitivity where it is asked for.
 
     The gap is the mean cross-entropy at the worst points seen in the ball minus `clean`, the mean at the clean points:
     by AutoPGD climbed on the loss to the end, which beats a PGD of as many steps in every cell that was tried. `where`
-    has the coordinates of the rows and the attack's name; x (N, C, H, W), y (N,).
+    has the coordinates of the rows and the attack's name; x (N, C, H, W), y (N,). `net` is what is attacked, `plain`
+    the net itself: of a net of chance, which is attacked as its mean over draws, the worst points are judged by fresh
+    draws, and there is no sensitivity (ValueError).
     """
+    if config.sensitivity and net is not plain:
+        raise ValueError("sensitivity: the encoder's output depends on chance; leave sensitivity at 0")
     generator = torch.Generator().manual_seed(seed)
     eps, norm = where["eps"], where["norm"]
     worst = apgd(net, x, y, eps, norm, iterations=config.gap_iterations, goal="loss", generator=generator)
-    rows = [row("loss_gap", float(worst.loss.double().mean()) - clean, **where)]
+    loss = worst.loss if net is plain else cross_entropy(memory.logits(net, worst.worst), y, reduction="none")
+    rows = [row("loss_gap", float(loss.double().mean()) - clean, **where)]
     if bounds:  # they hold for any image
-        rows += _bounds(net, eps, norm, where)
-    return rows + (_sensitivity(net, x, worst.worst, where) if config.sensitivity else [])
+        rows += _bounds(plain, eps, norm, where)
+    return rows + (_sensitivity(plain, x, worst.worst, where) if config.sensitivity else [])
 
 
 def _bounds(net: Net, eps: float, norm: str, where: dict[str, Any]) -> list[Row]:

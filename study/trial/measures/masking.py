@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from study.attacks import ball, memory
 from study.attacks.ball import Result
-from study.attacks.losses import log_odds
+from study.attacks.losses import log_odds, right
 from study.attacks.pgd import pgd
 from study.attacks.square import square
 from study.spec.rows import Row, row
@@ -67,7 +67,7 @@ def checks(
     monotone = all(b >= a - TOLERANCE * max(1.0, a) for a, b in itertools.pairwise(losses))
     at_zero = attack(net, x, y, 0.0, norm, generator=generator).robust
     with torch.no_grad():
-        agrees = torch.equal(at_zero, memory.logits(net, x).argmax(1) == y)
+        agrees = torch.equal(at_zero, right(memory.logits(net, x), y))
     return [
         row("zero_gradient_share", zero_gradients(scaled, x, y), **where),
         row("loss_monotone", float(monotone), **where, attack=by["pgd"]),

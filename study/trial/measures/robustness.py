@@ -9,12 +9,14 @@ from torch.nn.functional import cross_entropy
 
 from study.attacks import ATTACKS, memory
 from study.attacks.ball import Result
+from study.attacks.losses import right
 from study.nets.fold import folded
+from study.nets.steady import steady
 from study.spec.attack_names import current
 from study.spec.config import Robustness
 from study.spec.identity import seed_for
 from study.spec.rows import Row, row
-from study.trial.measures import masking
+from study.trial.measures import masking, trust
 from study.trial.measures.gap import gap
 from study.trial.state import State
 
@@ -52,8 +54,9 @@ def robustness(state: State, config: Robustness) -> list[Row]:
 
     A gap is the mean adversarial minus the mean clean cross-entropy on the test split, by the native AutoPGD on the
     loss. Through ART also the gap at the points that it returns (its random start where it failed), to compare with
-    published numbers. The checks for gradient masking (study.trial.measures.masking) stand beside them. Rows name their
-    attack.
+    published numbers. Beside them stand signs of whether the attack can be trusted (study.trial.measures.trust and
+    masking). Rows name their attack. A net of chance is attacked as its mean over `eot` draws; ValueError for one
+    without them, and for a net whose logits depend on the batch.
     """
     return [r for split in config.splits for r in _on_split(state, config, split)]
 
@@ -62,12 +65,13 @@ def _on_split(state: State, config: Robustness, split: str) -> list[Row]:
     """The rows of one split; each split, each named data set and each attack has random streams of its own."""
     assert state.net is not None
     x, y = (part.to(state.device) for part in state.on(config.on).split(split)[:])
-    net = folded(state.net.eval(), x[:8])
+    plain = folded(state.net.eval(), x[:8])
     at: dict[str, Any] = {"norm": config.norm, "split": split, "n": len(y)} | ({"on": config.on} if config.on else {})
     stream = config.norm + (f" on {config.on}" if config.on else "") + ("" if split == "test" else f" {split}")
+    net = steady(plain, x, config.eot, seed_for(state.seed, f"draws {stream}"))
     with torch.no_grad():
         logits = memory.logits(net, x)
-        clean = float((logits.argmax(1) == y).double().mean())
+        clean = float(right(logits, y).double().mean())
         loss = float(cross_entropy(logits, y))
     rows, attack, by = [], attack_of(config), names_of(config)
     for eps in dict.fromkeys(config.eps):
@@ -82,17 +86,20 @@ def _on_split(state: State, config: Robustness, split: str) -> list[Row]:
         own = where | {"attack": by["own"]}
         rows.append(row("robust_accuracy", robust, **own))
         rows.append(row("relative_robust_accuracy", robust / clean if clean > 0 else 0.0, **own))
+        rows += trust.converged(found, config, own) + trust.confirmed(net, x, y, found, own)
         if config.backend == "art":
             rows.append(row("loss_gap", float(found.loss.double().mean()) - loss, **own))
         if eps in config.gap_eps:
             first = split == config.splits[0]
-            rows += gap(net, x, y, loss, config, where | {"attack": by["gap"]}, seed("gap"), bounds=first)
+            rows += gap(net, plain, x, y, loss, config, where | {"attack": by["gap"]}, seed("gap"), bounds=first)
             if config.audit_queries:
                 asked = where | {"attack": by["square"]}
                 rows += masking.audit(net, x, y, found.robust, config.audit_queries, seed("audit"), asked)
     if not config.checks:
         return rows
-    return rows + masking.checks(net, x, y, attack, config.eps, at, seed_for(state.seed, f"masking {stream}"), by)
+    signs = masking.checks(net, x, y, attack, config.eps, at, seed_for(state.seed, f"masking {stream}"), by)
+    # of a net of chance two looks at the clean points differ, whatever the attack does
+    return rows + [r for r in signs if net is plain or r["measure"] != "zero_eps_agrees"]
 
 
 def names_of(config: Robustness) -> dict[str, str]:
