@@ -22,12 +22,14 @@ IDENTITY = ("measure", "attack", "layer", "norm", "eps", "kept", "k", "draw", "o
 
 @dataclass
 class Comparison:
-    """What was measured again: rows compared, those that differ, and whether the net was trained again for it."""
+    """What was measured again: rows compared, those that differ, and whether the net was trained again for it; the
+    numbers worth showing by flat name, and over how many images those are taken that are shares of images."""
 
     trained: bool
     rows: int = 0
     different: list[str] = field(default_factory=list)
     values: dict[str, float] = field(default_factory=dict)
+    images: dict[str, int] = field(default_factory=dict)
 
     @property
     def equal(self) -> bool:
@@ -144,4 +146,7 @@ def _compare(found: Comparison, there: list[dict[str, Any]], here: list[dict[str
             found.different.append(metric_name(dict(zip(IDENTITY, json.loads(key), strict=True))))
     for r in here:
         if r["measure"] in ("clean_accuracy", "robust_accuracy", "stored_bytes", "macs") and r.get("split") != "train":
-            found.values[metric_name({c: r.get(c) for c in IDENTITY})] = r["value"]
+            name = metric_name({c: r.get(c) for c in IDENTITY})
+            found.values[name] = r["value"]
+            if r["measure"].endswith("_accuracy") and r.get("n"):
+                found.images[name] = r["n"]

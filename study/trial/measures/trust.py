@@ -20,8 +20,9 @@ def converged(found: Result, config: Robustness, where: dict[str, Any]) -> list[
 
     late_falls: the share of images first fooled in the last quarter of the attack's forward passes.
     robust_accuracy_half: what robust accuracy stood at when half of them were spent. Both are of all restarts together,
-    one after the other, and of this attack's own schedule of steps: a run planned for half as many iterations would end
-    lower.
+    one after the other (and of the several climbs of a restart on a net of few levels), and of this attack's own
+    schedule of steps: a run planned for half as many iterations would end lower. Where no image is left the passes are
+    those that were spent.
     """
     if config.backend != "native" or config.attack not in BESIDE or config.iterations < 4:
         return []
