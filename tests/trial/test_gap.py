@@ -20,8 +20,8 @@ KINDS = {
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 16 / 255), ("linf", 0.2), ("l2", 0.5), ("l2", 1.5)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_pgd_of_as_many_steps_finds_a_larger_gap(kind, norm, eps):
-    """The cross-entropy itself is what must be climbed in the end: of logits at another temperature the worst points are
-    others, and a net of small logits had a gap up to 1 % below PGD's."""
+    """The cross-entropy itself is what must be climbed in the end: at another temperature the worst points are others,
+    and a net of small logits had a gap up to 1 % below PGD's."""
     net, x, y = digits()
     net = KINDS[kind](net, x).eval()
     config = Robustness(norm=norm, eps=(eps,), backend="native", gap_iterations=50)
