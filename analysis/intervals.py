@@ -69,3 +69,14 @@ def cluster_bootstrap(
     tail = (1 - confidence) / 2
     low, high = np.quantile(finite, [tail, 1 - tail])
     return Interval(value, float(low), float(high), len(labels))
+
+
+def over_images(share: float, images: int, confidence: float = 0.95) -> Interval:
+    """Wilson's interval of a share of `images` images: how far one net's accuracy may lie from its accuracy on further
+    images of the same kind. It says nothing about other seeds; NaN without an image. Source: Wilson 1927."""
+    if images < 1 or math.isnan(share):
+        return Interval(share, math.nan, math.nan, 1)
+    z2 = float(stats.norm.ppf(0.5 + confidence / 2)) ** 2
+    centre = (share + z2 / (2 * images)) / (1 + z2 / images)
+    half = math.sqrt(z2 * (share * (1 - share) / images + z2 / (4 * images**2))) / (1 + z2 / images)
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half), 1)

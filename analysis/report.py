@@ -13,7 +13,7 @@ import jinja2
 import pandas as pd
 
 from analysis import figures as pictures
-from analysis import sections
+from analysis import sections, trust
 from analysis.attempt import attempt
 from analysis.claims import CLAIMS, Claim, find
 from analysis.claims.checks import check_arms, check_terms
@@ -173,7 +173,7 @@ def write(
         asked=bool(chosen),
         how=sections.how(study, taken),
         pictures=[p | {"png": base64.b64encode(p["png"] or b"").decode()} for p in shown],
-        checks=sections.checks(frame),
+        checks=trust.checks(frame, study.settings),
         where=sections.where(frame, study, taken),
         settings=study.settings,
     )

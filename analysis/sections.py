@@ -75,29 +75,6 @@ def where(frame: pd.DataFrame, study: Manifest, judgements: list[Judgement]) -> 
     return tables
 
 
-def checks(frame: pd.DataFrame) -> list[str]:
-    """What the checks for gradient masking found over the finished nets, a sentence each."""
-    table = frame[frame["status"] == "ok"]
-
-    def values(measure: str) -> pd.Series:
-        return table.loc[table["measure"] == measure, "value"]
-
-    out = []
-    if len(zero := values("zero_gradient_share")):
-        out.append(f"Images without any gradient at the clean point: at most {100 * zero.max():.1f} % in a net.")
-    if len(monotone := values("loss_monotone")):
-        out.append(f"Worst loss grows with eps: in {int(monotone.sum())} of {len(monotone)} nets and norms.")
-    if len(agrees := values("zero_eps_agrees")):
-        out.append(f"At eps = 0 the attack gives clean accuracy: in {int(agrees.sum())} of {len(agrees)}.")
-    if len(flags := values("audit_flag")):
-        out.append(
-            f"The attack without gradients (Square) beat the one with them in {int(flags.sum())} of {len(flags)}."
-        )
-    elif len(zero):
-        out.append("No attack without gradients was asked for (--set audit_queries=1000 does).")
-    return out
-
-
 def front(folder: Path, frame: pd.DataFrame, study: Manifest, address: str, data_dir: str) -> list[dict[str, Any]]:
     """The models of a search's front, which is written to front.csv; nothing for a sweep of a grid."""
     if not study.search:

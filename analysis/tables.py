@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.arms import held
-from study.spec.attack_names import attack_name, configured
+from study.spec.attack_names import attack_name, configured, gap
 from study.spec.domains import Value
 from study.store.manifest import ArmRecord, Manifest
 
@@ -37,12 +37,13 @@ def select(frame: pd.DataFrame, measure: str, **where: Any) -> pd.DataFrame:
 
 
 def attack_of(study: Manifest, wanted: str) -> str | None:
-    """An attack as the rows of a study name it: "" is none, `configured` the study's own; native/pgd and native/square
-    are those of the study's revision, any other name stands for itself."""
+    """An attack as the rows of a study name it: "" is none, `configured` the study's own, `gap` the one behind its loss
+    gap; native/pgd and native/square are those of the study's revision, any other name stands for itself."""
     raised = study.revisions
     known = {
         "": None,
         "configured": configured(study.settings, raised),
+        "gap": gap(raised),
         "native/pgd": attack_name("native", "pgd", raised.get("pgd_revision", 1)),
         "native/square": attack_name("native", "square", raised.get("square_revision", 1)),
     }

@@ -209,13 +209,21 @@ def evaluate(
     data_dir: Annotated[str, Parameter(help="Folder of the data sets, or the image folder itself.")] = "",
     retrain: Annotated[bool, Parameter(help="Train again, where the weights are kept too.")] = False,
 ) -> int:
-    """Measure a finished trial again and compare with its table: exit status 0 if every number is equal, else 1."""
+    """Measure a finished trial again and compare with its table: exit status 0 if every number is equal, else 1.
+
+    Accuracies have 95 % intervals (Wilson's) over further images of the same kind, for this one net.
+    """
     folder, _ = _results(directory)
     from study.sweep import evaluate as evaluation
 
     found = evaluation.again(folder, trial, data_dir or os.environ.get("STUDY_DATA", "data"), retrain)
+    from analysis.intervals import over_images
+
     for name, value in found.values.items():
-        out.print(f"  {name} {value:g}", markup=False)
+        images = found.images.get(name, 0)
+        reach = over_images(value, images)
+        spread = f" [{reach.low:.3f}, {reach.high:.3f}] over {images} images" if images else ""
+        out.print(f"  {name} {value:g}{spread}", markup=False)
     how = "trained again" if found.trained else "from the saved weights"
     differing = f"; different: {', '.join(found.different[:8])}" if found.different else ""
     out.print(f"{'equal' if found.equal else 'different'}: {found.rows} rows {how}{differing}", markup=False)

@@ -10,8 +10,8 @@ from study.spec.domains import Value
 class Term:
     """One number of a net: a measure at its coordinates, at the judged budget of `norm` where `judged`.
 
-    `attack` says which attack made it: "" none, "configured" the study's own, or a name such as native/pgd. `scale` is
-    log, compressibility (1 - residual), or "" for the number as it is.
+    `attack` says which attack made it: "" none, "configured" the study's own, "gap" the one behind its loss gap, or
+    a name such as native/pgd. `scale` is log, compressibility (1 - residual), or "" for the number as it is.
     """
 
     measure: str

@@ -9,7 +9,7 @@ def _residual(structure: str) -> Term:
     return Term(measure=structure, layer="mean", scale="compressibility")
 
 
-def _attacked(measure: str, norm: str, attack: str = "native/pgd") -> Term:
+def _attacked(measure: str, norm: str, attack: str = "gap") -> Term:
     return Term(measure=measure, attack=attack, norm=norm, split="test", judged=True)
 
 

@@ -57,7 +57,7 @@ def anatomy(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement
     table = arm_trials(frame, arm, study.axes_off)
     eps = float(study.settings["judged_l2"])
     bound = Term(measure="gap_bound", norm="l2", judged=True)
-    measured = Term(measure="loss_gap", attack="native/pgd", norm="l2", split="test", judged=True)
+    measured = Term(measure="loss_gap", attack="gap", norm="l2", split="test", judged=True)
     fig, grid = subplots(1, 3, 3.8, right=0.945)
     left, center, right = grid.flat
     curves = (

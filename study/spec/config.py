@@ -145,13 +145,15 @@ class Accuracy:
 
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
-    """Measure: robust accuracy under a named attack and the worst-point loss gap by native PGD, in one norm.
+    """Measure: robust accuracy under a named attack and the worst-point loss gap by native AutoPGD, in one norm.
 
     `backend` art runs the attack through the toolbox. `certify` spares the samples that a certificate proves safe.
     `audit_queries` asks Square, an attack without gradients, at the gap_eps (0: off). `sensitivity` adds how far the
     encoder's output moves at the worst points (paper A, B.4). `splits` among test and validation; `on` names the data
-    where they are not the trial's own. The revisions are those of the native attacks used: the configured one, PGD,
-    Square (spec.attack_names.REVISIONS).
+    where they are not the trial's own. Without `checks` the rows of the checks for gradient masking are left out: of
+    two attacks in one norm one has them. A net whose output depends on chance is attacked as its mean over `eot` draws
+    (0: refused). The revisions are those of the attacks used (spec.attack_names.KEPT): part of what a trial is, while
+    its rows name what really made them.
     """
 
     norm: str
@@ -167,9 +169,12 @@ class Robustness:
     audit_queries: int = 0
     revision: int = 1
     pgd_revision: int = 1
+    gap_revision: int = 0
     square_revision: int = 1
     splits: tuple[str, ...] = ("test",)
     on: str = ""
+    checks: bool = True
+    eot: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

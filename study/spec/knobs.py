@@ -124,7 +124,9 @@ KNOBS: dict[str, Knob] = {
                             help="1: accuracies and attacks on the validation images too, for whatever selects"),
     "sensitivity": Knob(int, 0, low=0, high=1, families=NETS,
                         help="1: local sensitivity of the encoder at the attacks"),
-    "gap_iterations": Knob(int, 50, low=1, high=MOST, families=NETS, help="PGD's iterations for the loss gap"),
+    "gap_iterations": Knob(int, 50, low=1, high=MOST, families=NETS, help="AutoPGD's iterations for the loss gap"),
+    "eot": Knob(int, 0, low=0, high=1000, families=NETS,
+                help="draws averaged in each pass of an attack on a net of chance; 0 = such a net is refused"),
     "measures": Knob(str, (), several=True, functions=True, families=NETS, help="measures of one's own"),
     # A matrix without data or net.
     "rows": Knob(int, 100, low=1, high=MOST_UNITS, families=MATRIX, help="rows of a Gaussian matrix"),

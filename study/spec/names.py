@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from study.spec.attack_names import current
 from study.spec.errors import UsageError
 from study.spec.knobs import KNOBS, WHOLE
 from study.spec.values import shown
 
-# The attack that a flat name leaves out, of any other measure native/apgd: what there is one of needs no name.
-PGD_ALONE = ("loss_gap", "loss_monotone", "local_sensitivity_max", "local_sensitivity_mean")
-UNSAID = dict.fromkeys(PGD_ALONE, "native/pgd") | {"audit_flag": "native/square"}
+# The native attack that a flat name leaves out, of any other measure apgd: what there is one of needs no name. An
+# earlier revision of it is said.
+UNSAID = {"loss_monotone": "pgd", "audit_flag": "square"}
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -36,7 +37,7 @@ def metric_name(r: Mapping[str, Any]) -> str:
     parts.append(f"kept_{r['kept']:g}" if r.get("kept") is not None else None)
     parts += [f"{name}_{r[name]}" if r.get(name) is not None else None for name in ("k", "draw", "on")]
     parts.append(r["split"] if r.get("split") not in (None, "test") else None)
-    if r.get("attack") != UNSAID.get(r["measure"], "native/apgd"):
+    if r.get("attack") != current("native", UNSAID.get(r["measure"], "apgd")):
         parts.append((r.get("attack") or "").replace("/", "-").replace("@", "-r"))  # MLflow takes no @
     coordinate = "_".join(str(p) for p in parts if p)
     return f"{r['measure']}/{coordinate}" if coordinate else str(r["measure"])
@@ -49,9 +50,14 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "robust_accuracy": ("share of images still classified correctly under the attack (native-apgd unless the name "
                         "ends with another; native-square needs no gradients)", "0 to 1"),
     "relative_robust_accuracy": ("robust accuracy over clean accuracy (RA/SA)", "0 to 1"),
-    "loss_gap": ("mean cross-entropy at the worst points found minus at the clean ones (by native-pgd unless the name "
-                 "ends with another; art-...: at the points that the toolbox returns)", "nats"),
-    "audit_flag": ("the attack without gradients beat the one with them: a sign of gradient masking", "0 or 1"),
+    "loss_gap": ("mean cross-entropy at the worst points found minus at the clean ones (by native-apgd on the loss "
+                 "unless the name ends with another; art-...: at the points that the toolbox returns)", "nats"),
+    "audit_flag": ("the attack without gradients fooled too many images that the one with them had left: a sign of "
+                   "gradient masking", "0 or 1"),
+    "robust_accuracy_half": ("robust accuracy when half of the attack's passes were spent; more than a point above "
+                             "robust_accuracy: not converged", "0 to 1"),
+    "late_falls": ("share of images first fooled in the last quarter of the attack's passes", "0 to 1"),
+    "unconfirmed_share": ("share of images whose adversarial point does not hold in a second look", "0 to 1"),
     "zero_gradient_share": ("share of images without any gradient at the clean point", "0 to 1"),
     "loss_monotone": ("the worst loss grows with the budget", "0 or 1"),
     "zero_eps_agrees": ("at budget 0 the attack gives clean accuracy", "0 or 1"),

@@ -33,17 +33,20 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
-def selector(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """An objective as study.json keeps it: its direction and the coordinates of its row."""
+def selector(name: str, settings: Mapping[str, Any], held: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """An objective as study.json keeps it: its direction and the coordinates of its row; attacks are of revisions that
+    are at most those `held`."""
     wanted = OBJECTIVES[name]
     at = {"norm": "linf", "eps": settings["judged_linf"]} if wanted.judged else {"norm": None, "eps": None}
-    at |= {"attack": configured(settings, revisions(settings)) if wanted.judged else None}
+    at |= {"attack": configured(settings, revisions(settings, held)) if wanted.judged else None}
     return {"name": name, "maximise": wanted.maximise, "measure": wanted.measure or name, "split": wanted.split} | at
 
 
-def named(wanted: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def named(
+    wanted: Mapping[str, Any], settings: Mapping[str, Any], held: Mapping[str, int] | None = None
+) -> dict[str, Any]:
     """A selector of a study.json with its attack; one from before it was named there means that of the folder."""
-    return {"attack": configured(settings, revisions(settings)) if wanted["norm"] else None} | dict(wanted)
+    return {"attack": configured(settings, revisions(settings, held)) if wanted["norm"] else None} | dict(wanted)
 
 
 def value(rows: Iterable[Mapping[str, Any]], wanted: Mapping[str, Any]) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.spec import datasets
-from study.spec.attack_names import attack_name, revisions
+from study.spec.attack_names import KEPT, differing
 from study.spec.config import Robustness, Trial
 from study.spec.errors import UsageError, closest
 from study.spec.identity import fingerprint, trial_of
@@ -22,12 +22,14 @@ IDENTITY = ("measure", "attack", "layer", "norm", "eps", "kept", "k", "draw", "o
 
 @dataclass
 class Comparison:
-    """What was measured again: rows compared, those that differ, and whether the net was trained again for it."""
+    """What was measured again: rows compared, those that differ, and whether the net was trained again for it; the
+    numbers worth showing by flat name, and over how many images those are taken that are shares of images."""
 
     trained: bool
     rows: int = 0
     different: list[str] = field(default_factory=list)
     values: dict[str, float] = field(default_factory=dict)
+    images: dict[str, int] = field(default_factory=dict)
 
     @property
     def equal(self) -> bool:
@@ -48,6 +50,9 @@ def again(folder: Path, wanted: str, data_dir: str, retrain: bool = False) -> Co
 
     name = _named(folder, wanted)
     finished, trial = _read(folder, name, data_dir)
+    for measure in trial.measures:
+        if isinstance(measure, Robustness):
+            _check_revisions(name, measure)
     torch.set_num_threads(finished.provenance["threads"])
     path = folder / weights.name_of(name)
     kept = None
@@ -104,24 +109,16 @@ def _read(folder: Path, name: str, data_dir: str) -> tuple[results.Finished, Tri
         trial = None
     if trial is None or fingerprint(trial) != name:
         raise UsageError(f"trial {name} was written by a version whose configurations this one does not read")
-    for measure in trial.measures:
-        if isinstance(measure, Robustness):
-            _check_revisions(name, measure)
     return finished, trial
 
 
 def _check_revisions(name: str, config: Robustness) -> None:
     """UsageError where an attack of the measure was of another revision than what this version computes."""
     asked = {"attack_backend": config.backend, "attack": config.attack, "audit_queries": config.audit_queries}
-    attacks = {"revision": config.attack, "pgd_revision": "pgd", "square_revision": "square"}
-    for name_of_field, here in revisions(asked).items():
-        if (there := getattr(config, name_of_field)) != here:
-            backend = config.backend if name_of_field == "revision" else "native"
-            old, new = (attack_name(backend, attacks[name_of_field], revision) for revision in (there, here))
-            raise UsageError(
-                f"trial {name} was attacked by {old}, and this version has {new}: it cannot be measured again here; "
-                "use the version that wrote it"
-            )
+    if told := differing(asked, {field: getattr(config, field) for field in KEPT}):
+        raise UsageError(
+            f"trial {name} was attacked by {told}: it cannot be measured again here; use the version that wrote it"
+        )
 
 
 def _named(folder: Path, wanted: str) -> str:
@@ -149,4 +146,7 @@ def _compare(found: Comparison, there: list[dict[str, Any]], here: list[dict[str
             found.different.append(metric_name(dict(zip(IDENTITY, json.loads(key), strict=True))))
     for r in here:
         if r["measure"] in ("clean_accuracy", "robust_accuracy", "stored_bytes", "macs") and r.get("split") != "train":
-            found.values[metric_name({c: r.get(c) for c in IDENTITY})] = r["value"]
+            name = metric_name({c: r.get(c) for c in IDENTITY})
+            found.values[name] = r["value"]
+            if r["measure"].endswith("_accuracy") and r.get("n"):
+                found.images[name] = r["n"]

@@ -7,7 +7,7 @@ import pytest
 
 from analysis.tables import attack_of, per_trial, select
 from study.spec import names, objectives
-from study.spec.attack_names import REVISIONS, attack_name
+from study.spec.attack_names import KEPT, REVISIONS, TOOLBOX, attack_name, current, differing, revisions
 from study.spec.config import Robustness
 from study.spec.errors import UsageError
 from study.spec.identity import canonical
@@ -17,6 +17,7 @@ from study.store.upgrade import name_attacks
 from study.sweep.plan.request import Request, make_plan
 from study.trial.measures.robustness import names_of
 
+HERE = {name: current("native", name) for name in REVISIONS}
 SMOKE = Request(study="compressibility_sweep", preset="smoke")
 
 
@@ -29,18 +30,21 @@ def test_an_attack_says_its_back_end_and_from_the_second_on_its_revision():
 @pytest.mark.parametrize(
     ("row", "name"),
     [
-        ({"measure": "robust_accuracy", "attack": "native/apgd"}, "robust_accuracy/linf_16_255"),
+        ({"measure": "robust_accuracy", "attack": HERE["apgd"]}, "robust_accuracy/linf_16_255"),
         ({"measure": "robust_accuracy", "attack": "native/square"}, "robust_accuracy/linf_16_255_native-square"),
-        ({"measure": "robust_accuracy", "attack": "native/apgd@2"}, "robust_accuracy/linf_16_255_native-apgd-r2"),
-        ({"measure": "loss_gap", "attack": "native/pgd"}, "loss_gap/linf_16_255"),
-        ({"measure": "loss_gap", "attack": "art/apgd"}, "loss_gap/linf_16_255_art-apgd"),
-        ({"measure": "loss_gap", "attack": "native/apgd"}, "loss_gap/linf_16_255_native-apgd"),
+        ({"measure": "robust_accuracy", "attack": "native/apgd"}, "robust_accuracy/linf_16_255_native-apgd"),
+        ({"measure": "robust_accuracy", "attack": "native/pgd@9"}, "robust_accuracy/linf_16_255_native-pgd-r9"),
+        ({"measure": "loss_gap", "attack": HERE["apgd"]}, "loss_gap/linf_16_255"),
+        ({"measure": "loss_gap", "attack": "native/pgd"}, "loss_gap/linf_16_255_native-pgd"),
+        ({"measure": "loss_gap", "attack": "art/apgd@2"}, "loss_gap/linf_16_255_art-apgd-r2"),
+        ({"measure": "loss_monotone", "attack": HERE["pgd"]}, "loss_monotone/linf_16_255"),
+        ({"measure": "audit_flag", "attack": HERE["square"]}, "audit_flag/linf_16_255"),
         ({"measure": "gap_bound"}, "gap_bound/linf_16_255"),
         ({"measure": "m", "k": 5, "draw": 0, "on": "cifar10c", "split": "train", "attack": "art/pgd"},
          "m/linf_16_255_k_5_draw_0_on_cifar10c_train_art-pgd"),
     ],
 )  # fmt: skip
-def test_flat_names_leave_the_usual_attack_out(row, name):
+def test_flat_names_leave_the_usual_attack_out_as_this_version_has_it(row, name):
     assert names.metric_name({"norm": "linf", "eps": 16 / 255} | row) == name
 
 
@@ -51,40 +55,69 @@ def test_no_two_attacks_on_one_net_share_a_flat_name():
         assert len(found) == len(every)
 
 
+def test_revisions_at_first_are_left_out_of_an_identity():
+    assert {f.name: f.default for f in dataclasses.fields(Robustness) if f.name in KEPT} == KEPT
+    assert "revision" not in str(canonical(Robustness(norm="linf", eps=(0.1,), **KEPT)))
+
+
 def test_a_raised_revision_is_another_trial_and_another_name(monkeypatch):
     plan = make_plan(SMOKE)
-    assert all("revision" not in str(canonical(m)) for j in plan.jobs.values() for m in j.trial.measures)
-    monkeypatch.setitem(REVISIONS, "apgd", 2)
+    before = plan.configuration()["revisions"]
+    monkeypatch.setitem(REVISIONS, "apgd", 9)
     raised = make_plan(SMOKE)
     assert not set(plan.jobs) & set(raised.jobs)
     (one, *_) = [m for m in next(iter(raised.jobs.values())).trial.measures if isinstance(m, Robustness)]
-    assert names_of(one) == {"own": "native/apgd@2", "pgd": "native/pgd", "square": "native/square"}
-    assert raised.configuration()["revisions"] == {"revision": 2}, "a folder of before is not gone on with"
-    assert objectives.selector("robust_accuracy", raised.settings)["attack"] == "native/apgd@2"
+    own = {"own": "native/apgd@9", "gap": "native/apgd@9", "pgd": HERE["pgd"], "square": HERE["square"]}
+    assert names_of(one) == own
+    kept = raised.configuration()["revisions"]
+    assert kept == {"revision": 9, "gap_revision": 9, "pgd_revision": REVISIONS["pgd"]}
+    assert kept != before, "a folder of before is not gone on with"
+    assert objectives.selector("robust_accuracy", raised.settings)["attack"] == "native/apgd@9"
+
+
+def test_the_toolbox_has_a_revision_of_our_own_room():
     art = make_plan(dataclasses.replace(SMOKE, overrides={"attack_backend": "art"}))
-    assert "revisions" not in art.configuration(), "the toolbox has its own versions"
+    (one, *_) = [m for m in next(iter(art.jobs.values())).trial.measures if isinstance(m, Robustness)]
+    assert names_of(one)["own"] == f"art/apgd@{TOOLBOX}"
+    assert art.configuration()["revisions"]["revision"] == TOOLBOX
+    assert TOOLBOX > 1, "a folder through ART of before says art/apgd"
+
+
+def test_a_plan_may_hold_attacks_where_a_folder_has_them():
+    """So that the trials of an earlier version are known by their names; a later number is never made up."""
+    settings = {"attack_backend": "native", "attack": "apgd", "audit_queries": 0}
+    assert revisions(settings, KEPT) == KEPT
+    assert revisions(settings, dict.fromkeys(KEPT, 99)) == revisions(settings)
+    said = differing(settings, {})
+    assert f"native/apgd, here {HERE['apgd']}; " in said
+    assert f"native/pgd for the loss gap, here {HERE['apgd']} for the loss gap" in said
+    assert differing(settings, revisions(settings)) == ""
 
 
 def test_an_attack_beside_the_configured_one_counts_where_it_is_used(monkeypatch):
     before = {a: make_plan(dataclasses.replace(SMOKE, overrides={"audit_queries": a})) for a in ("0", "20")}
-    monkeypatch.setitem(REVISIONS, "square", 2)
+    monkeypatch.setitem(REVISIONS, "square", 9)
     after = {a: make_plan(dataclasses.replace(SMOKE, overrides={"audit_queries": a})) for a in ("0", "20")}
     assert set(before["0"].jobs) == set(after["0"].jobs)
     assert not set(before["20"].jobs) & set(after["20"].jobs)
-    monkeypatch.setitem(REVISIONS, "pgd", 2)
-    assert not set(before["0"].jobs) & set(make_plan(SMOKE).jobs), "the loss gap is PGD's"
+    monkeypatch.setitem(REVISIONS, "pgd", 9)
+    assert not set(before["0"].jobs) & set(make_plan(SMOKE).jobs), "a check is PGD's"
 
 
 def test_a_trial_of_another_revision_cannot_be_measured_again(monkeypatch):
     from study.sweep.evaluate import _check_revisions
 
-    config = Robustness(norm="linf", eps=(0.1,), backend="native")
-    _check_revisions("t", config)
-    monkeypatch.setitem(REVISIONS, "apgd", 2)
-    with pytest.raises(UsageError, match=r"trial t was attacked by native/apgd, and this version has native/apgd@2"):
+    config = Robustness(norm="linf", eps=(0.1,), backend="native", attack="fgsm")
+    here = revisions({"attack_backend": "native", "attack": "fgsm", "audit_queries": 0})
+    now = dataclasses.replace(config, **here)
+    _check_revisions("t", now)
+    with pytest.raises(UsageError, match=r"trial t was attacked by native/fgsm, here native/fgsm@2; native/pgd, here"):
         _check_revisions("t", config)
-    _check_revisions("t", dataclasses.replace(config, revision=2))
-    _check_revisions("t", dataclasses.replace(config, backend="art"))
+    monkeypatch.setitem(REVISIONS, "fgsm", 9)
+    with pytest.raises(UsageError, match=r"by native/fgsm@2, here native/fgsm@9: it cannot be measured again here"):
+        _check_revisions("t", now)
+    _check_revisions("t", dataclasses.replace(now, revision=9))
+    _check_revisions("t", dataclasses.replace(now, backend="art", revision=TOOLBOX))
 
 
 def test_square_is_no_second_opinion_on_itself():
@@ -159,10 +192,17 @@ def test_readers_choose_by_attack_and_refuse_to_choose_between_two():
 
 def test_a_folder_says_which_revisions_its_rows_are_of():
     study = Manifest(settings={"attack_backend": "native", "attack": "apgd"}, arms=(), seeds=(), trials=())
-    assert [attack_of(study, w) for w in ("", "configured", "native/pgd", "art/pgd")] == [
-        None, "native/apgd", "native/pgd", "art/pgd"
+    assert [attack_of(study, w) for w in ("", "configured", "gap", "native/pgd", "art/pgd")] == [
+        None, "native/apgd", "native/pgd", "native/pgd", "art/pgd"
     ]  # fmt: skip
     study = dataclasses.replace(study, revisions={"revision": 3, "pgd_revision": 2})
-    assert [attack_of(study, w) for w in ("configured", "native/pgd", "native/square")] == [
-        "native/apgd@3", "native/pgd@2", "native/square"
+    assert [attack_of(study, w) for w in ("configured", "gap", "native/pgd", "native/square")] == [
+        "native/apgd@3",
+        "native/pgd@2",
+        "native/pgd@2",
+        "native/square",
+    ]
+    study = dataclasses.replace(study, revisions={"gap_revision": 4, "pgd_revision": 2})
+    assert [attack_of(study, w) for w in ("configured", "gap", "native/pgd")] == [
+        "native/apgd", "native/apgd@4", "native/pgd@2"
     ]  # fmt: skip

@@ -283,10 +283,10 @@ def test_every_study_can_be_attacked_through_the_toolbox(study, here, tmp_path):
                 "--set", "attack_iterations=3", "--output", "out", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     table = results.read(tmp_path / "out")
-    gaps = table[(table.measure == "loss_gap") & (table.attack == "art/apgd")]
+    gaps = table[(table.measure == "loss_gap") & (table.attack == "art/apgd@2")]
     assert set(gaps.trial) == set(table.trial)
     robust = table[table.measure == "robust_accuracy"]
-    assert set(robust.attack) == {"art/apgd"}
+    assert set(robust.attack) == {"art/apgd@2"}
     assert len(robust) >= len(gaps) > 0
 
 

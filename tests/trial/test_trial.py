@@ -48,16 +48,16 @@ def test_the_same_trial_twice_gives_the_same_rows():
 def test_every_measure_of_the_protocol_is_there():
     numbers = summary(last(tiny_trial(rank=2)).rows)
     for name in (
-        "clean_accuracy", "clean_accuracy/train", "robust_accuracy/linf_16_255_art-apgd",
-        "relative_robust_accuracy/linf_16_255_art-apgd", "loss_gap/l2_0.5", "loss_gap/linf_16_255_art-apgd",
+        "clean_accuracy", "clean_accuracy/train", "robust_accuracy/linf_16_255_art-apgd-r2",
+        "relative_robust_accuracy/linf_16_255_art-apgd-r2", "loss_gap/l2_0.5", "loss_gap/linf_16_255_art-apgd-r2",
         "compress_eps_nu",
         "compress_eps_sigma", "spread_nu", "spread_sigma", "operator_norm/linf", "operator_norm/l2", "frobenius_norm",
         "operator_norm_bound/linf", "operator_norm_bound_tight/linf", "operator_norm_bound/l2", "parameters",
         "pruned_accuracy/kept_0.5", "pruned_accuracy/kept_0.05",
     ):  # fmt: skip
         assert math.isfinite(numbers[name]), name
-    assert numbers["relative_robust_accuracy/l2_0.5_art-apgd"] == pytest.approx(
-        numbers["robust_accuracy/l2_0.5_art-apgd"] / numbers["clean_accuracy"]
+    assert numbers["relative_robust_accuracy/l2_0.5_art-apgd-r2"] == pytest.approx(
+        numbers["robust_accuracy/l2_0.5_art-apgd-r2"] / numbers["clean_accuracy"]
     )
     assert numbers["operator_norm/l2"] <= numbers["operator_norm_bound/l2"]
     assert (
@@ -74,6 +74,17 @@ def test_a_budget_asked_for_twice_is_measured_once():
     assert len(twice) == len(last(trial).rows)
     identity = {"study": "s", "family": "f", "trial": "t", "seed": 0, "status": "ok"}
     assert len(decode(encode([identity | r for r in twice], {})).rows) == len(twice), "nothing stands twice"
+
+
+def test_two_attacks_in_one_norm_stand_side_by_side_where_one_leaves_the_checks_out():
+    trial = tiny_trial()
+    second = Robustness(norm="l2", eps=(0.5,), attack="fgsm", backend="native", checks=False)
+    rows = last(dataclasses.replace(trial, measures=(*trial.measures, second))).rows
+    own = {r["measure"] for r in rows if "native/fgsm" in str(r.get("attack"))}
+    assert {"robust_accuracy", "relative_robust_accuracy"} <= own
+    assert not own & {"zero_eps_agrees", "loss_gap"}
+    identity = {"study": "s", "family": "f", "trial": "t", "seed": 0, "status": "ok"}
+    assert len(decode(encode([identity | r for r in rows], {})).rows) == len(rows), "nothing stands twice"
 
 
 def test_bounds_of_the_whole_net_stand_beside_those_of_its_layers():

@@ -101,8 +101,9 @@ def attacks(point: Mapping[str, Any]) -> tuple[Measure, ...]:
             attack=point["attack"],
             certify=bool(point["certify"]),
             audit_queries=point["audit_queries"],
+            eot=point["eot"],
             splits=("test", "validation") if point["validation_rows"] else ("test",),
-            **revisions(point),
+            **revisions(point, point.get("revisions")),
         )
         for norm in ("linf", "l2")
     )

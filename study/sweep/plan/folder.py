@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from study import __version__
+from study.spec.attack_names import KEPT, differing, revisions
 from study.spec.domains import Value
 from study.spec.errors import UsageError
 from study.spec.expand import axes_of, moving, settings_for
@@ -64,7 +65,7 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
             raise UsageError(f"--output {folder} is not empty and holds no results of a study; choose another folder")
         return plan, None
     results.refuse_newer(folder)
-    plan = _at_its_settings(plan, found)
+    plan = _at_its_revisions(_at_its_settings(plan, found), found)
     defaults = {
         k: list(v) if isinstance(v, tuple) else v for k, v in settings_for(Preset(arms=(), seeds=()), "").items()
     }
@@ -78,6 +79,14 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
     missing = set(found.trials) - set(layout.finished(folder)) - set(results.failures(folder))
     more = set(plan.jobs) - set(found.trials)
     asks = plan.preset.search is not None and not search_record.complete(plan, found)
+    again = retry_failed and results.failures(folder)
+    if plan.revisions and (missing or more or asks or again):
+        raise UsageError(
+            f"{plan.place} holds numbers of other revisions of the attacks "
+            f"({differing(plan.settings, found.revisions)}); those of two are not mixed. What is there is still read "
+            "and reported. For more choose another --output, where all is measured anew, or the version that wrote it"
+            f"{f' ({found.commit})' if found.commit else ''}"
+        )
     if (missing or more or asks) and not (resume or retry_failed):
         state = f"{len(missing)} of {len(found.trials)} trials are not finished" if missing else "it is finished"
         wish = f", and {len(more)} more are asked for" if more else ", and the search is not at its end" if asks else ""
@@ -91,6 +100,16 @@ def _at_its_settings(plan: Plan, found: Manifest) -> Plan:
     there = {n: found.settings[n] for n in moving(plan.preset) if n in SETTINGS and n in found.settings}
     settings = {**plan.settings, **there}
     return plan if settings == plan.settings else with_jobs(dataclasses.replace(plan, settings=settings))
+
+
+def _at_its_revisions(plan: Plan, found: Manifest) -> Plan:
+    """The plan with the attacks as the folder has them, where those are earlier ones: its trials are then known by
+    their names, but no more of them can be made."""
+    if not plan.data:
+        return plan
+    there, here = {**KEPT, **found.revisions}, revisions(plan.settings)
+    held = there if any(there[name] < number for name, number in here.items()) else {}
+    return plan if held == plan.revisions else with_jobs(dataclasses.replace(plan, revisions=held, jobs={}))
 
 
 def _extended(plan: Plan, found: Manifest) -> Plan:

@@ -29,7 +29,8 @@ from study.sweep.plan.job import Job, seconds_from_environment
 class Plan:
     """A validated sweep: every job (of a search those asked for so far), and where its results go.
 
-    `module` is the study as it was named, `sources` has the digests of the user's functions among its knob values.
+    `module` is the study as it was named, `sources` has the digests of the user's functions among its knob values,
+    `revisions` those of the attacks that made the folder's numbers, where they are earlier ones than this version's.
     `place` is the output, `folder` what the driver reads of it on its own disk: the same unless it is in S3.
     """
 
@@ -53,6 +54,7 @@ class Plan:
     jobs: Mapping[str, Job] = dataclasses.field(default_factory=dict)
     estimated_trial_seconds: float = 0.0
     past_trials: int = 0
+    revisions: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -70,7 +72,8 @@ class Plan:
 
     def configuration(self) -> dict[str, Any]:
         """What must not change in a folder of results; revisions of attacks stand there once one is above 1."""
-        raised = {name: n for name, n in revisions(self.settings).items() if n > 1} if self.data else {}
+        now = revisions(self.settings, self.revisions) if self.data else {}
+        raised = {name: n for name, n in now.items() if n > 1}
         return (
             ({"revisions": raised} if raised else {})
             | {
@@ -146,6 +149,7 @@ def job_of(plan: Plan, point: Point) -> Job:
         "model": plan.model,
         "model_digest": plan.model_digest,
         "sources": plan.sources,
+        "revisions": plan.revisions,
     }
     values = knob_values(point)
     if plan.data:

@@ -22,7 +22,7 @@ def record(plan: "Plan") -> dict[str, Any]:
         for name, domain in search.knobs.items()
     }
     out = {name: plain(search[name]) for name in SEARCH} | {"family": search.family, "knobs": knobs}
-    out["objectives"] = [selector(name, plan.settings) for name in search["objectives"]]
+    out["objectives"] = [selector(name, plan.settings, plan.revisions) for name in search["objectives"]]
     return json.loads(json.dumps(out | {"warm_start": list(search.warm_start)}))
 
 
@@ -47,5 +47,5 @@ def complete(plan: "Plan", found: Manifest) -> bool:
     if plan.preset.search is None:
         return True
     there = {"objectives": [], **found.search}
-    there["objectives"] = [named(o, plan.settings) for o in there["objectives"]]
+    there["objectives"] = [named(o, plan.settings, plan.revisions) for o in there["objectives"]]
     return found.complete and there == record(plan)

@@ -1,9 +1,10 @@
 """The checks of a plan that need torch: the data can be read, the model can be built."""
 
+from study.nets import steady
 from study.nets.build import build
 from study.nets.data import load
 from study.spec import datasets
-from study.spec.config import Build, Load, Trial
+from study.spec.config import Build, Load, Robustness, Trial
 from study.spec.errors import UsageError
 
 
@@ -19,6 +20,7 @@ def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) ->
     try:
         net = build(model, dataset.shape, dataset.classes, (dataset.mean, dataset.std), 0)
         logits = net.eval()(dataset.test[:2][0])
+        what = steady.unsteady(net, dataset.test[: steady.IMAGES][0])
     except UsageError:
         raise
     except Exception as error:  # a user's model may raise anything; the message is what helps
@@ -28,3 +30,6 @@ def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) ->
             f"--model {model.model} must return logits of shape (N, {dataset.classes}), "
             f"got {tuple(logits.shape)} for N = 2"
         )
+    draws = [measure.eot for measure in trial.measures if isinstance(measure, Robustness)]
+    if draws and (why := steady.reason(what, min(draws))):
+        raise UsageError(f"--model {model.model} cannot be attacked: {why}")
