@@ -12,6 +12,8 @@ class Load:
 
     `binary` makes two classes of the lower and the upper half of the labels (0-4 against 5-9; paper A, B.4).
     A trial's own data have no `name`; other data of the same trial do, and stages and measures choose them with `on`.
+    `validation_seed` draws the validation images, and before the test images: trials of all seeds then have the same
+    ones, and no image that selects is in any test split. None: the trial's own seed draws them, from what is left.
     """
 
     name: str = ""
@@ -21,6 +23,7 @@ class Load:
     test_size: int = 0
     validation: float = 0.0
     binary: bool = False
+    validation_seed: int | None = None
     root: str = field(default="", metadata={"identity": False})
 
 
@@ -150,7 +153,8 @@ class Robustness:
     `backend` art runs the attack through the toolbox. `certify` spares the samples that a certificate proves safe.
     `audit_queries` asks Square, an attack without gradients, at the gap_eps (0: off). `sensitivity` adds how far the
     encoder's output moves at the worst points (paper A, B.4). `splits` among test and validation; `on` names the data
-    where they are not the trial's own. The revisions are those of the native attacks used: the configured one, PGD,
+    where they are not the trial's own. Without `checks` the rows of the checks for gradient masking are left out: of two
+    attacks in one norm one has them. The revisions are those of the native attacks used: the configured one, PGD,
     Square (spec.attack_names.REVISIONS).
     """
 
@@ -170,6 +174,7 @@ class Robustness:
     square_revision: int = 1
     splits: tuple[str, ...] = ("test",)
     on: str = ""
+    checks: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

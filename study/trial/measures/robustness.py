@@ -93,6 +93,8 @@ def _on_split(state: State, config: Robustness, split: str) -> list[Row]:
             if config.audit_queries:
                 asked = where | {"attack": by["square"]}
                 rows += masking.audit(net, x, y, found.robust, config.audit_queries, generator, asked)
+    if not config.checks:
+        return rows
     seed = seed_for(state.seed, f"masking {stream}")
     return rows + masking.checks(net, x, y, attack, config.eps, at, seed, by)
 
