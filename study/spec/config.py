@@ -153,9 +153,9 @@ class Robustness:
     `backend` art runs the attack through the toolbox. `certify` spares the samples that a certificate proves safe.
     `audit_queries` asks Square, an attack without gradients, at the gap_eps (0: off). `sensitivity` adds how far the
     encoder's output moves at the worst points (paper A, B.4). `splits` among test and validation; `on` names the data
-    where they are not the trial's own. Without `checks` the rows of the checks for gradient masking are left out: of two
-    attacks in one norm one has them. The revisions are those of the native attacks used: the configured one, PGD,
-    Square (spec.attack_names.REVISIONS).
+    where they are not the trial's own. Without `checks` the rows of the checks for gradient masking are left out: of
+    two attacks in one norm one has them. `queries` are those of Square within native AutoAttack (0: its default). The
+    revisions are those of the native attacks used: the configured one, PGD, Square (spec.attack_names.REVISIONS).
     """
 
     norm: str
@@ -175,6 +175,7 @@ class Robustness:
     splits: tuple[str, ...] = ("test",)
     on: str = ""
     checks: bool = True
+    queries: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,6 +70,18 @@ def trial_seconds(data: str, model: str, settings: Mapping[str, Any], gpu: bool)
     return s["trial"] + training + attacking
 
 
+def attack_seconds(
+    data: str, model: str, settings: Mapping[str, Any], gpu: bool, iterations: int, queries: int
+) -> float:
+    """Estimated seconds of one AutoAttack of so many iterations (AutoPGD, and two attacks on nine targets each) and of
+    so many queries of Square, on the test images."""
+    s = SECONDS["gpu" if gpu else "cpu"]
+    test = settings["test_size"] or (DATASETS[data].images if data in DATASETS else OTHER_IMAGES)[1]
+    madds = multiplications(model, data, settings["width"], settings["depth"])
+    passes = 2 * 19 * iterations + queries
+    return passes * (s["pass"] + test * madds * 3 * s["pass_flop"])
+
+
 def past_ratio(results: Path, device: str, most: int = 60) -> tuple[float, int]:
     """Median of measured over estimated seconds of the newest trials under a folder of results, and their number."""
     files = sorted(results.glob(f"*/{layout.TRIALS}/*.parquet"), key=lambda p: -p.stat().st_mtime)[:most]

@@ -29,12 +29,13 @@ def attack_of(config: Robustness) -> Callable[..., Result]:
     ValueError for `certify` with anything but the native apgd.
     """
     steps: dict[str, Any] = {"iterations": config.iterations, "restarts": config.restarts}
+    asked = {"queries": config.queries} if config.queries and config.backend == "native" else {}
     known: dict[str, tuple[str, dict[str, Any]]] = {
         "apgd": ("apgd", steps),
         "apgd_dlr": ("apgd", steps | {"loss": "dlr"}),
         "pgd": ("pgd", steps),
         "fgsm": ("fgsm", {}),
-        "autoattack": ("autoattack", {"iterations": config.iterations, "version": "standard"}),
+        "autoattack": ("autoattack", {"iterations": config.iterations, "version": "standard"} | asked),
         "autoattack_pair": ("autoattack", {"iterations": config.iterations, "version": "pair"}),
         "cw": ("cw", {}),
         "square": ("square", {}),
