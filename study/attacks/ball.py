@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 NORMS = {"linf": math.inf, "l2": 2.0}
 
@@ -135,7 +136,10 @@ def temperature(logits: Tensor, margin: float) -> Tensor:
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode without parameter gradients; modes, flags and gradients are put back as found."""
+    """The model in eval mode without parameter gradients; modes, flags and gradients are put back as found.
+
+    Masked and quantized weights do not change meanwhile and are computed once, not at every pass.
+    """
     modes = {module: module.training for module in model.modules()}
     flags = {p: p.requires_grad for p in model.parameters()}
     gradients = {p: p.grad for p in flags}
@@ -143,7 +147,8 @@ def frozen(model: nn.Module) -> Iterator[None]:
         model.eval()
         for p in flags:
             p.requires_grad_(False)
-        yield
+        with parametrize.cached():
+            yield
     finally:
         for module, mode in modes.items():
             module.training = mode

@@ -155,7 +155,7 @@ SEARCH: dict[str, Knob] = {
     "final_attack": Knob(str, "autoattack", choices=("autoattack", "autoattack_pair", "none"),
                          help="a second attack on finalists, beside the study's own"),
     "final_iterations": Knob(int, 50, low=1, high=MOST, help="iterations of each of its gradient attacks"),
-    "final_queries": Knob(int, 2000, low=0, high=MOST, help="queries of Square on finalists; 0 = none"),
+    "final_queries": Knob(int, 1000, low=0, high=MOST, help="queries of Square on finalists; 0 = none"),
     "sampler": Knob(str, "tpe", choices=SAMPLERS, help="who proposes points"),
     "sampler_seed": Knob(int, 0, low=0, high=MOST, help="the sampler's own seed"),
 }  # fmt: skip
