@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import pareto
+from analysis import finalists, pareto
 from study.spec import objectives
 from study.spec.knobs import AXES
 from study.store.manifest import Manifest, PointRecord
@@ -140,7 +140,7 @@ def test_the_front_is_that_of_the_means_over_all_seeds_and_keeps_the_floor(tmp_p
     )
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "b8s0.safetensors").write_bytes(b"")
-    found = pareto.models(tmp_path, frame, study)
+    found = finalists.models(tmp_path, frame, study)
     assert list(found["trial"]) == ["b8s0", "b4s0"]
     best = found.iloc[0]
     assert best["robust_accuracy"] == pytest.approx(0.6)
