@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from analysis import finalists, pareto
 from analysis.claims.judge import Judgement
 from analysis.figures.drawing import BLUE, GREEN, GREY, ORANGE, subplots
+from analysis.intervals import MIN_SEEDS
 from study.store.manifest import Manifest
 
 KINDS = {"dense": GREY, "low rank": BLUE, "mask": ORANGE, "trade-off": "#8d4fa8", "removal": GREEN}
@@ -66,10 +67,12 @@ def fronts(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]
         if len(rerun):
             _models(ax, rerun, x["name"], y["name"])
         scale(ax, x, y)
-        seeds = f"test images, means over {n} seeds, bars: 95 % intervals" if n > 1 else "test images, one seed"
+        bars = ", bars: 95 % intervals" if n >= MIN_SEEDS else ""
+        seeds = f"test images, means over {n} seeds{bars}" if n > 1 else "test images, one seed"
         count = int(rerun["front"].sum()) if len(rerun) else 0
         ax.set_title(f"{count} non-dominated models ({seeds}; crosses: dominated)" if n else "No finalist is finished")
-        ax.legend(fontsize=7.5, ncols=2)
+        if len(single) or len(rerun):
+            ax.legend(fontsize=7.5, ncols=2)
     return fig
 
 
@@ -131,9 +134,9 @@ def progress(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgemen
         right.text(0.5, 0.5, f"attainment is drawn for {why}", ha="center", color=GREY)
         return fig
     y, x = finalists.objectives(study)
-    for share, color in ((1 / len(sets), GREEN), (0.5, BLUE), (1.0, ORANGE)):
-        corners = pareto.attainment(sets, ways, share)[:, ::-1]
-        count = int(np.ceil(share * len(sets) - 1e-9))
+    counts = {1: GREEN, -(-len(sets) // 2): BLUE, len(sets): ORANGE}
+    for count, color in counts.items():
+        corners = pareto.attainment(sets, ways, count / len(sets))[:, ::-1]
         words = "all seeds" if count == len(sets) else f"{count} of {len(sets)} seeds"
         staircase(right, corners, ways[::-1], color=color, lw=1.5, marker="o", ms=2.5, label=f"attained at {words}")
     scale(right, x, y)
@@ -152,6 +155,11 @@ def parallel(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgemen
     """Parallel coordinates: knobs, then objectives; the front in colour by its first objective, the rest grey."""
     table = _with_the_others(frame, study)
     names = [o["name"] for o in finalists.objectives(study)]
+    if not len(table):
+        fig, grid = subplots(1, 1, 1.5)
+        grid[0, 0].set_axis_off()
+        grid[0, 0].text(0.5, 0.5, "no point has its numbers yet", ha="center", color=GREY)
+        return fig
     columns = [*finalists.knobs_moved(table, study), *names]
     most = max(1, table["rank"].max())
     shown = table.assign(bits=table["bits"].replace(0, 32), rank=table["rank"].replace(0, 2 * most))  # off is the top
@@ -184,7 +192,8 @@ def parallel(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgemen
 def _with_the_others(frame: pd.DataFrame, study: Manifest) -> pd.DataFrame:
     """The finalists, and every other point as the search saw it: axes, objectives and `front`."""
     table, others = finalists.points(frame, study), finalists.evaluations(frame, study).assign(front=False)
-    columns = [*study.axes_off, *(o["name"] for o in finalists.objectives(study)), "front"]
+    numbers = [o["name"] for o in finalists.objectives(study)]
+    columns, others = [*study.axes_off, *numbers, "front"], others.dropna(subset=numbers)
     if not len(table):
         return others[columns]
     known = set(table[[*study.axes_off]].itertuples(index=False, name=None))
