@@ -3,7 +3,6 @@
 import io
 import re
 import shutil
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -80,7 +79,8 @@ def test_rows_are_read_with_their_attacks():
     ("kind", "told"),
     [
         ("grid", ["Spearman's rho 0.60", "Spearman's rho 1.00", "Spearman's rho 0.40", "REGIME NOT REACHED Neuron"]),
-        ("search", ["2 non-dominated models", f"{MASKED}  robust_accuracy 0.11 (n = 2", "stored_bytes 4524; lam 0.749",
+        ("search", ["This search selected by the test images", "2 non-dominated models",
+                    f"{MASKED}  robust_accuracy 0.11 (n = 2", "stored_bytes 4524; lam 0.749",
                     "a2288fdaa74faf13  robust_accuracy 0.06 (n = 2", "stored_bytes 286; alpha 0.00449"]),
     ],
 )  # fmt: skip
@@ -96,19 +96,28 @@ def test_they_report_what_they_reported(kind, told, old, here):
     assert "6 of 6 trials done, 0 failed, 0 left; nothing is running" in status.stdout
 
 
-@pytest.mark.parametrize("kind", ["grid", "search"])
-def test_the_same_command_finds_nothing_left_to_run(kind, old, here):
-    before = content(old / kind / "trials")
-    done = here(*command(kind, SAME), cwd=old)
+def test_the_same_command_finds_nothing_left_to_run(old, here):
+    before = content(old / "grid" / "trials")
+    done = here(*command("grid", SAME), cwd=old)
     assert done.returncode == 0, done.stderr
     assert "Nothing left to run." in done.stderr
-    assert content(old / kind / "trials") == before
-    assert not (old / kind / "damaged").exists()
+    assert content(old / "grid" / "trials") == before
+    assert not (old / "grid" / "damaged").exists()
 
 
-@pytest.mark.parametrize(("kind", "lost", "least"), [("grid", BASELINE, 9), ("search", MASKED, 8)])
-def test_they_are_gone_on_with_and_extended(kind, lost, least, old, here):
+@pytest.mark.parametrize("extent", [SAME, MORE])
+def test_an_old_search_is_not_gone_on_with_for_it_selected_by_test_images(extent, old, here):
+    before = content(old / "search")
+    for more in ([], ["--resume"]):
+        done = here(*command("search", extent), *more, cwd=old)
+        assert done.returncode == 2
+        assert "holds a search that selected by test images" in done.stderr
+    assert content(old / "search") == before
+
+
+def test_a_grid_is_gone_on_with_and_extended(old, here):
     """One table lacks, as after an interruption, and more is asked for: what is there stays, byte for byte."""
+    kind, lost, least = "grid", BASELINE, 9
     (old / kind / "trials" / f"{lost}.parquet").unlink()
     before = content(old / kind)
     refused = here(*command(kind, MORE), cwd=old)
@@ -126,9 +135,6 @@ def test_they_are_gone_on_with_and_extended(kind, lost, least, old, here):
     again, once = numbers(frame, lost), numbers(first, lost)
     assert again.keys() == once.keys(), "old rows and new ones have the same names"
     assert all(abs(again[key] - once[key]) < 2 * SHARE for key in once if key[0] == "robust_accuracy"), "another CPU"
-    if kind == "search":
-        journal = Path("search.journal")
-        assert now[journal].startswith(before[journal]), "Optuna's view goes on, it does not begin anew"
 
 
 @pytest.mark.parametrize(("kind", "trial", "robust"), [("grid", BASELINE, "art-apgd"), ("search", MASKED, "")])

@@ -17,6 +17,7 @@ from study.sweep.plan.request import Request, make_plan
 from study.sweep.search.warm_start import points
 from tests.helpers import ROOT
 
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 OWN = 1000
 TINY = ["pareto_search", "--preset", "smoke", "--in-process", "--set", "sampler=random", "--set", "evaluations=5",
         "--set", "finalists=2", "--set", "width=16", "--set", "floor=0"]  # fmt: skip
