@@ -28,7 +28,10 @@ def check(search: Search, model: str, settings: Mapping[str, Any], seeds: Sequen
             f"leave it out, or give another --set search_seed"
         )
     if search["final_attack"] != "none":
-        refusals.check_attack(model, {**settings, **_asked(search)})
+        try:
+            refusals.check_attack(model, {**settings, **_asked(search)})
+        except UsageError as error:
+            raise UsageError(str(error).replace("--set attack:", "--set final_attack:")) from None
 
 
 def _asked(search: Search) -> dict[str, Any]:
@@ -95,5 +98,5 @@ def second_attack(search: Search, settings: Mapping[str, Any]) -> Robustness | N
         attack=attack,
         checks=False,
         queries=search["final_queries"] if attack == "autoattack" else 0,
-        **revisions(asked),
+        **revisions({**settings, **asked}),
     )
