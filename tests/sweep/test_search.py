@@ -25,6 +25,7 @@ from optuna.trial import TrialState
 from search_spaces.pareto_search import STUDY
 from study.spec.domains import Choice, LogUniform, Uniform, asked
 from study.spec.expand import axes_of, fit
+from study.spec.identity import fingerprint
 from study.spec.knobs import AXES
 from study.spec.objectives import dominates
 from study.spec.studies import Search
@@ -577,3 +578,11 @@ def test_narrowed_knobs_are_all_that_is_tried(tmp_path, here):
     assert done.returncode == 0
     assert "compression low_rank, none; rank 2 to 16 (log)" in done.stdout
     assert "bits 0;" in done.stdout
+
+
+def test_every_point_of_the_benchmarks_grid_is_a_trial_of_its_own_and_is_tabulated():
+    from benchmarks import pareto
+
+    points = list(pareto.grid())
+    assert len({fingerprint(pareto.trial_of(chosen)) for chosen in points}) == len(points)
+    assert {pareto.key_of(chosen) for chosen in points} == set(pareto.read())
