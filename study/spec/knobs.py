@@ -73,7 +73,7 @@ KNOBS: dict[str, Knob] = {
     "test_size": Knob(int, 0, low=0, high=MOST, families=NETS, help="test images; 0 = all"),
     "validation": Knob(float, 0.0, low=0, high=0.5, families=NETS,
                        help="share of the training images kept for validation"),
-    "validation_seed": Knob(int, None, low=0, high=MOST, families=NETS, words={"own": None},
+    "validation_seed": Knob(int, None, low=0, high=MOST, families=NETS, words={"own": None}, only_with=("validation",),
                             help="draws the same validation images for all seeds, in no test split; own: each trial's"),
     "binary": Knob(int, 0, low=0, high=1, families=NETS,
                    help="1: two classes, the lower half of the labels and the upper"),
