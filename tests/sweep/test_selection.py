@@ -1,6 +1,7 @@
 """What selects never sees what reports: seeds, images, nets; what finalists are measured by; searches of before."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -33,6 +34,11 @@ def trial(found, seed, **axes):
     return job_of(found, point)
 
 
+def unnumbered(names):
+    """Names of attacks without their revisions."""
+    return [re.sub(r"@\d+$", "", name) for name in names]
+
+
 def asked(folder):
     """(seed, axes) of every point of a folder's search."""
     found = json.loads((folder / layout.STUDY).read_text())
@@ -57,18 +63,16 @@ def test_a_search_measures_validation_images_and_its_finalists_test_images_by_mo
     assert (own.weights, final.weights) == (False, True)
     first, second, other = final.trial.measures[1:4]
     assert (first.attack, first.splits, first.audit_queries, first.checks) == ("apgd", ("test",), 1000, True)
-    assert second == Robustness(norm="linf", eps=(16 / 255,), iterations=50, backend="native", attack="autoattack",
-                                checks=False, queries=1000)  # fmt: skip
+    assert (second.norm, second.eps, second.iterations, second.queries) == ("linf", (16 / 255,), 50, 1000)
+    assert (second.backend, second.attack, second.checks, second.gap_eps) == ("native", "autoattack", False, ())
     assert (other.norm, other.splits, other.audit_queries) == ("l2", ("test",), 0)
     assert own.trial.stages == final.trial.stages, "the seed alone differs"
     assert final.estimated_seconds > 2 * own.estimated_seconds
 
 
 def test_finalists_are_attacked_as_was_asked():
-    assert selection.attacks(STUDY.presets["laptop"].search, plan().settings) == [
-        "native/apgd", "native/autoattack", "native/square"
-    ]  # fmt: skip
     for typed, names in (
+        ({}, ["native/apgd", "native/autoattack", "native/square"]),
         ({"final_attack": "none"}, ["native/apgd", "native/square"]),
         ({"final_attack": "none", "final_queries": 0}, ["native/apgd"]),
         ({"final_queries": 0}, ["native/apgd", "native/autoattack"]),
@@ -77,7 +81,7 @@ def test_finalists_are_attacked_as_was_asked():
         ({"attack_backend": "art"}, ["art/apgd", "native/autoattack", "native/square"]),
     ):
         found = plan(**typed)
-        assert selection.attacks(found.preset.search, found.settings) == names
+        assert unnumbered(selection.attacks(found.preset.search, found.settings)) == names
         measures = [m for m in trial(found, 0).trial.measures if isinstance(m, Robustness) and m.norm == "linf"]
         assert len(measures) + any(m.audit_queries > 0 for m in measures) == len(names)
         assert sum(m.checks for m in measures) == 1
@@ -118,9 +122,8 @@ def test_tables_of_a_search_hold_no_attack_on_test_images_and_those_of_finalists
     final = robust[robust["seed"] != OWN]
     assert set(final["split"]) == {"test"}
     per_trial = final.groupby("trial")["attack"].agg(set)
-    assert all(found == {"native/apgd", "native/autoattack", "native/square"} for found in per_trial)
-    values = final.pivot(index="trial", columns="attack", values="value")
-    assert (values.min(axis=1) <= values["native/apgd"]).all()
+    for found in per_trial:
+        assert sorted(unnumbered(found)) == ["native/apgd", "native/autoattack", "native/square"]
     assert (frame[frame["measure"] == "zero_gradient_share"].groupby("trial").size() == 2).all(), "once a norm"
 
 
@@ -157,7 +160,7 @@ def test_other_final_attacks_are_run_on_the_same_finalists(finished, tmp_path, h
     done = here(*words, "--resume", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert asked(folder) == asked(finished)
-    assert "attacked on test images by native/apgd." in done.stdout
+    assert re.search(r"attacked on test images by native/apgd(@\d+)?\.", done.stdout)
     assert "robust_accuracy/native-autoattack" not in (folder / layout.FRONT).read_text()
 
 
