@@ -13,7 +13,7 @@ import jinja2
 import pandas as pd
 
 from analysis import figures as pictures
-from analysis import sections, trust
+from analysis import optimism, sections, trust
 from analysis.attempt import attempt
 from analysis.claims import CLAIMS, Claim, find
 from analysis.claims.checks import check_arms, check_terms
@@ -49,6 +49,7 @@ class Summary:
     claims: list[dict[str, Any]]
     front: list[dict[str, Any]] = field(default_factory=list)
     undrawn: list[str] = field(default_factory=list)
+    chosen: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """The verdicts as lines."""
@@ -60,7 +61,8 @@ class Summary:
         lines += [f"  {sentence}" for sentence in self.undrawn]
         if self.front:
             lines.append(f"  {len(self.front)} non-dominated models (front.csv):")
-            lines += [f"    {p['trial']}  {p['text']}; {p['knobs']}" for p in self.front]
+            lines += ["; ".join([f"    {p['trial']}  {p['text']}", p["knobs"], *p["marks"]]) for p in self.front]
+        lines += [f"  {sentence}" for sentence in self.chosen]
         return "\n".join(lines)
 
 
@@ -160,6 +162,7 @@ def write(
         [sections.verdict(j) for j in judgements],
         sections.front(folder, whole, study, address, data_dir),
         [picture["undrawn"] for picture in shown if picture["undrawn"]],
+        optimism.sentences(whole, study) if study.search else [],
     )
     environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", ""), autoescape=True)
     html = environment.get_template("report.html.j2").render(

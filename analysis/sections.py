@@ -4,9 +4,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from analysis import pareto
+from analysis import finalists
 from analysis.claims.evidence import STATISTICS
 from analysis.claims.judge import Judgement, against_baseline, correlations, start
 from analysis.figures import drawing
@@ -79,7 +80,7 @@ def front(folder: Path, frame: pd.DataFrame, study: Manifest, address: str, data
     """The models of a search's front, which is written to front.csv; nothing for a sweep of a grid."""
     if not study.search:
         return []
-    table = pareto.models(folder, frame, study, address, data_dir)
+    table = finalists.models(folder, frame, study, address, data_dir)
     results.replace(folder / layout.FRONT, table.to_csv(index=False).encode())
     return [_model(row, study) for _, row in table.iterrows()]
 
@@ -90,13 +91,19 @@ def _model(row: pd.Series, study: Manifest) -> dict[str, Any]:
     moved = [f"{a} {v if isinstance(v, str) else f'{v:.3g}'}" for a, v in row.items() if a in off and v != off[a]]
     numbers = {
         o["name"]: Interval(row[o["name"]], row[f"{o['name']}_low"], row[f"{o['name']}_high"], int(row["n"]))
-        for o in pareto.objectives(study)
+        for o in finalists.objectives(study)
     }
+    images = [a for a in row.index if isinstance(a, str) and "/" in a and not np.isnan(row[a])]
+    marks = ([f"floor {row['floor']}"] if row["floor"] == "not shown" else []) + (
+        [row["missing"]] if row["missing"] else []
+    )
     return {
         "trial": row["trial"],
         "knobs": ", ".join(moved) or "everything off",
         "weights": row["weights"],
         "text": ", ".join(f"{name} {_number(name, found)}" for name, found in numbers.items()),
+        "beside": {name: float(row[name]) for name in images},
+        "marks": marks,
         "objectives": {
             name: {"value": i.value, "low": _finite(i.low), "high": _finite(i.high), "n": i.n}
             for name, i in numbers.items()

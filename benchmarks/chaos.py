@@ -254,7 +254,7 @@ def over_in_optuna(folder: Path) -> tuple[float, float]:
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / "search.journal")))
     trials = optuna.load_study(study_name=found.sweep, storage=storage).trials
     names = [t.user_attrs.get("trial") for t in trials if t.state == optuna.trial.TrialState.COMPLETE]
-    points = [p.trial for p in found.points if p.seed == found.seeds[0]]
+    points = [p.trial for p in found.points if p.seed == found.search["search_seed"]]
     once = sum(names.count(p) == 1 for p in points) / max(1, len(points))
     return sum(t.state.is_finished() for t in trials) / max(1, len(trials)), once
 

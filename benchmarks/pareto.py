@@ -58,7 +58,7 @@ KNOBS: Mapping[str, Domain] = {
 }
 POINT = {
     "model": "fcn", "width": 64, "depth": 2, "epochs": 15, "train_eps": 16 / 255, "train_steps": 5,
-    "data": "digits", "data_digest": "", "data_dir": "", "model_digest": "", "seed": 0,
+    "data": "digits", "data_digest": "", "data_dir": "", "model_digest": "", "sources": {}, "seed": 0,
 }  # fmt: skip
 MEASURES = (Accuracy(), Robustness(norm="linf", eps=(16 / 255,), backend="native"), Cost())
 COLUMNS = (*KNOBS, "robust_accuracy", "clean_accuracy", "stored_bytes")

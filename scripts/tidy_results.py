@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis import pareto
+from analysis import finalists
 from study.store import layout, manifest, results
 
 CURVES = ("train_", "validation_")
@@ -42,7 +42,7 @@ def keep(source: Path, target: Path) -> None:
     shutil.copyfile(source / layout.STUDY, target / layout.STUDY)
     if study.search:
         address = f"results/{study.name}-{study.preset}"
-        pareto.models(source, frame, study, address).to_csv(target / "front.csv", index=False)
+        finalists.models(source, frame, study, address).to_csv(target / "front.csv", index=False)
     for picture in target.glob("*.png"):
         shutil.copyfile(source / "figures" / picture.name, picture)
 

@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from analysis import pareto
+from analysis import finalists, pareto
 from analysis.claims.judge import Judgement
 from analysis.figures.drawing import BLUE, GREEN, GREY, ORANGE, subplots
+from analysis.intervals import MIN_SEEDS
 from study.store.manifest import Manifest
 
 KINDS = {"dense": GREY, "low rank": BLUE, "mask": ORANGE, "trade-off": "#8d4fa8", "removal": GREEN}
@@ -47,33 +48,42 @@ def staircase(ax: Axes, corners: np.ndarray, maximise: Sequence[bool], **style: 
 
 
 def fronts(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
-    """Every point at the first seed, the re-run ones as means with intervals, and the front, pair by pair."""
-    table, single = pareto.points(frame, study), pareto.evaluations(frame, study)
-    single = single[single["seed"] == study.seeds[0]]
-    n = int(table["n"].max())
-    rerun = table[(table["n"] == n) & table["acceptable"]]
-    pairs = list(itertools.combinations(pareto.objectives(study), 2))
+    """Every point as the search saw it, the finalists as means with intervals, and the front, pair by pair."""
+    single = finalists.evaluations(frame, study)
+    rerun = _acceptable(finalists.points(frame, study))
+    n = int(rerun["n"].max()) if len(rerun) else 0
+    tried = "validation images, the search's seed" if finalists.is_apart(study) else "first seed"
+    pairs = list(itertools.combinations(finalists.objectives(study), 2))
     fig, grid = subplots(len(pairs), 1, 4.6)
     for (y, x), ax in zip(pairs, grid[:, 0], strict=True):
         for weak, edge in ((False, "#bdbdbd"), (True, "#dedede")):
             some = single[single["acceptable"] != weak]
             below = f", clean accuracy below {study.search['floor']:g}" if weak else ""
             ax.scatter(some[x["name"]], some[y["name"]], s=10, facecolors="none" if weak else edge, edgecolors=edge,
-                       label=f"first seed{below}" if len(some) else None)  # fmt: skip
-        if len(pairs) == 1:
+                       label=f"{tried}{below}" if len(some) else None)  # fmt: skip
+        if len(pairs) == 1 and len(rerun):
             corners = rerun.loc[rerun["front"], [x["name"], y["name"]]].to_numpy()
             staircase(ax, corners, [x["maximise"], y["maximise"]], color="#333333", lw=0.9, alpha=0.6)
-        _models(ax, rerun, x["name"], y["name"])
+        if len(rerun):
+            _models(ax, rerun, x["name"], y["name"])
         scale(ax, x, y)
-        seeds = f"means over {n} seeds, bars: 95 % intervals" if n > 1 else "one seed"
-        ax.set_title(f"{int(rerun['front'].sum())} non-dominated models ({seeds}; crosses: dominated)")
-        ax.legend(fontsize=7.5, ncols=2)
+        bars = ", bars: 95 % intervals" if n >= MIN_SEEDS else ""
+        seeds = f"test images, means over {n} seeds{bars}" if n > 1 else "test images, one seed"
+        count = int(rerun["front"].sum()) if len(rerun) else 0
+        ax.set_title(f"{count} non-dominated models ({seeds}; crosses: dominated)" if n else "No finalist is finished")
+        if len(single) or len(rerun):
+            ax.legend(fontsize=7.5, ncols=2)
     return fig
+
+
+def _acceptable(table: pd.DataFrame) -> pd.DataFrame:
+    """The finalists that keep the floor in the mean."""
+    return table[table["acceptable"].astype(bool)] if len(table) else table
 
 
 def _models(ax: Axes, table: pd.DataFrame, x: str, y: str) -> None:
     """Points as means with intervals: colour by what compressed them, shape by bits, crosses for the dominated."""
-    kinds = np.array([pareto.kind(row) for _, row in table.iterrows()], dtype=object)
+    kinds = np.array([finalists.kind(row) for _, row in table.iterrows()], dtype=object)
     on = table["front"].to_numpy(dtype=bool)
     for name, color in KINDS.items():
         some = table[(kinds == name) & on]
@@ -85,8 +95,14 @@ def _models(ax: Axes, table: pd.DataFrame, x: str, y: str) -> None:
         for bits, marker in BITS.items():
             part = some[some["bits"] == bits]
             ax.scatter(part[x], part[y], s=36, marker=marker, color=color, edgecolors="white", lw=0.5, zorder=3)
+        for _, row in some[some["missing"] != ""].iterrows():
+            ax.annotate(f"n = {row['n']}", (row[x], row[y]), xytext=(5, -9), textcoords="offset points", fontsize=6.5)
         if (kinds == name).any():
             ax.scatter([], [], s=36, color=color, label=name)
+    unsure = table[on & (table["floor"] == "not shown").to_numpy()]
+    if len(unsure):
+        ax.scatter(unsure[x], unsure[y], s=110, facecolors="none", edgecolors="#b03030", lw=1,
+                   label="not shown to keep the floor")  # fmt: skip
     for bits, marker in BITS.items():
         if (table["bits"][on] == bits).any():
             ax.scatter([], [], s=36, marker=marker, color="#444444", label=f"{bits} bit" if bits else "float32")
@@ -94,36 +110,37 @@ def _models(ax: Axes, table: pd.DataFrame, x: str, y: str) -> None:
 
 def progress(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """Hypervolume against evaluations, and (for two objectives) attainment over seeds."""
-    table, ways = pareto.evaluations(frame, study), pareto.directions(study)
-    names = [o["name"] for o in pareto.objectives(study)]
+    ways, names = finalists.directions(study), [o["name"] for o in finalists.objectives(study)]
     fig, grid = subplots(1, 2, 3.8, right=0.96)
     left, right = grid[0]
-    single = table[(table["seed"] == study.seeds[0])].dropna(subset=names)
-    values = log_costs(single[names], names)
-    at = pareto.reference(values, ways)
-    values[~single["acceptable"].to_numpy()] = np.nan
-    left.plot(range(1, len(values) + 1), pareto.history(values, at, ways), color=BLUE, lw=1.6, drawstyle="steps-post")
-    left.set_xlabel("evaluations (first seed)")
+    single = finalists.evaluations(frame, study).dropna(subset=names)
+    if len(single):
+        values = log_costs(single[names], names)
+        at = pareto.reference(values, ways)
+        values[~single["acceptable"].to_numpy()] = np.nan
+        grown = pareto.history(values, at, ways)
+        left.plot(range(1, len(values) + 1), grown, color=BLUE, lw=1.6, drawstyle="steps-post")
+    left.set_xlabel("evaluations (as the search saw them)")
     left.set_ylabel("hypervolume (costs in powers of ten)")
     left.set_title(f"Progress of the search: {study.search['sampler']}")
     left.set_ylim(bottom=0)
-    rerun = pareto.points(frame, study)
-    trials = " ".join(rerun.loc[(rerun["n"] == rerun["n"].max()) & rerun["acceptable"], "trials"]).split()
-    part = table.loc[[t for t in trials if t in table.index]].dropna(subset=names)
+    rerun = _acceptable(finalists.points(frame, study))
+    trials = " ".join(rerun["trials"]).split() if len(rerun) else []
+    part = finalists.finals(frame, study).loc[trials]
     sets = [group[names].to_numpy() for _, group in part.groupby("seed")]
     if len(names) != 2 or len(sets) < 2:
         right.set_axis_off()
         why = "two objectives" if len(names) != 2 else "two seeds or more"
         right.text(0.5, 0.5, f"attainment is drawn for {why}", ha="center", color=GREY)
         return fig
-    y, x = pareto.objectives(study)
-    for share, color in ((1 / len(sets), GREEN), (0.5, BLUE), (1.0, ORANGE)):
-        corners = pareto.attainment(sets, ways, share)[:, ::-1]
-        count = int(np.ceil(share * len(sets) - 1e-9))
+    y, x = finalists.objectives(study)
+    counts = {1: GREEN, -(-len(sets) // 2): BLUE, len(sets): ORANGE}
+    for count, color in counts.items():
+        corners = pareto.attainment(sets, ways, count / len(sets))[:, ::-1]
         words = "all seeds" if count == len(sets) else f"{count} of {len(sets)} seeds"
         staircase(right, corners, ways[::-1], color=color, lw=1.5, marker="o", ms=2.5, label=f"attained at {words}")
     scale(right, x, y)
-    right.set_title("Attainment over seeds of the re-run points")
+    right.set_title("Attainment over seeds of the finalists")
     right.legend(fontsize=7.5)
     return fig
 
@@ -136,9 +153,14 @@ def log_costs(values: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
 
 def parallel(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """Parallel coordinates: knobs, then objectives; the front in colour by its first objective, the rest grey."""
-    table = pareto.points(frame, study)
-    names = [o["name"] for o in pareto.objectives(study)]
-    columns = [*pareto.knobs_moved(table, study), *names]
+    table = _with_the_others(frame, study)
+    names = [o["name"] for o in finalists.objectives(study)]
+    if not len(table):
+        fig, grid = subplots(1, 1, 1.5)
+        grid[0, 0].set_axis_off()
+        grid[0, 0].text(0.5, 0.5, "no point has its numbers yet", ha="center", color=GREY)
+        return fig
+    columns = [*finalists.knobs_moved(table, study), *names]
     most = max(1, table["rank"].max())
     shown = table.assign(bits=table["bits"].replace(0, 32), rank=table["rank"].replace(0, 2 * most))  # off is the top
     words = {("bits", 32): "float", ("rank", 2 * most): "full"}
@@ -162,9 +184,21 @@ def parallel(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgemen
     ax.set_xticks(range(len(columns)), [c.replace("_", "\n") for c in columns], fontsize=8)
     ax.set_yticks([])
     ax.grid(visible=False)
-    ax.set_title(f"What the front is made of (colour: {names[0].replace('_', ' ')}; grey: dominated or one seed)")
+    ax.set_title(f"What the front is made of (colour: {names[0].replace('_', ' ')}; grey: all others)")
     fig.colorbar(matplotlib.cm.ScalarMappable(norm, colors), ax=ax, pad=0.05, fraction=0.03)
     return fig
+
+
+def _with_the_others(frame: pd.DataFrame, study: Manifest) -> pd.DataFrame:
+    """The finalists, and every other point as the search saw it: axes, objectives and `front`."""
+    table, others = finalists.points(frame, study), finalists.evaluations(frame, study).assign(front=False)
+    numbers = [o["name"] for o in finalists.objectives(study)]
+    columns, others = [*study.axes_off, *numbers, "front"], others.dropna(subset=numbers)
+    if not len(table):
+        return others[columns]
+    known = set(table[[*study.axes_off]].itertuples(index=False, name=None))
+    new = [axes not in known for axes in others[[*study.axes_off]].itertuples(index=False, name=None)]
+    return pd.concat([table.loc[table["n"] > 0, columns], others.loc[new, columns]])
 
 
 def _word(value: Any) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 NORMS = {"linf": math.inf, "l2": 2.0}
 ROUNDING = 1e-6  # what float32 may add to a distance
@@ -182,7 +183,8 @@ def plain(value: Tensor) -> Tensor:
 def frozen(model: nn.Module) -> Iterator[None]:
     """The model in eval mode without parameter gradients; modes, flags and gradients are put back as found.
 
-    Gradients to images are there whatever the caller has switched off (no_grad, inference_mode).
+    Gradients to images are there whatever the caller has switched off (no_grad, inference_mode). Masked and quantized
+    weights do not change meanwhile and are computed once, not at every pass.
     """
     modes = {module: module.training for module in model.modules()}
     flags = {p: p.requires_grad for p in model.parameters()}
@@ -191,7 +193,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
         model.eval()
         for p in flags:
             p.requires_grad_(False)
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), parametrize.cached():
             yield
     finally:
         for module, mode in modes.items():

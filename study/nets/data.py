@@ -150,49 +150,67 @@ def _draw(y: np.ndarray, size: int, seed: int) -> tuple[Any, Any]:
     return tuple(train_test_split(index, train_size=size, stratify=y, random_state=seed % 2**32))
 
 
+def _parts(
+    config: Load, y: np.ndarray, test_y: np.ndarray | None, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The images that training and validation share, training, validation, test: indices of the labels y, the last of
+    test_y where the data set has a canonical split. ValueError for a size that the data has not."""
+    stream, index = seed_for(seed, "split"), np.arange(len(y))
+    tested = 0 if test_y is not None else round(len(y) / 5) if config.data != "digits" else 360
+    aside, left = index[:0], index
+    if config.validation > 0 and config.validation_seed is not None:
+        size = round(config.validation * (config.train_size or len(y) - tested))
+        aside, left = _draw(y, size, seed_for(config.validation_seed, "validation"))
+    train, test, labels = left, index[:0], y
+    if test_y is None:
+        drawn, rest = _draw(y[left], tested, stream)
+        test, train = left[drawn], left[rest]
+    else:
+        test, labels = np.arange(len(test_y)), test_y
+    have = {"train_size": len(train) + len(aside), "test_size": len(test)}
+    for name, size in (("train_size", config.train_size), ("test_size", config.test_size)):
+        if size > have[name]:
+            raise ValueError(f"{name} {size} is more than the {have[name]} images there are")
+    if 0 < config.test_size < len(test):
+        test = test[_draw(labels[test], config.test_size, stream)[0]]
+    if config.train_size and (size := config.train_size - len(aside)) < len(train):
+        train = train[_draw(y[train], size, stream)[0]]
+    if len(aside) or not config.validation:
+        return train, train, aside, test
+    validation, rest = _draw(y[train], round(config.validation * len(train)), stream)
+    return train, train[rest], train[validation], test
+
+
 def load(config: Load, seed: int) -> Dataset:
     """The data of one seed: canonical split, or a stratified fifth as test; sizes and validation as configured.
 
-    ValueError for a size that the data has not.
+    With a validation_seed the validation images are set aside first, the same for every seed, and the rest is split as
+    it would be without them. ValueError for a size that the data has not.
     """
     x, y, test_x, test_y = arrays(config.data, config.root, config.digest)
     if config.binary:
         half = (int(y.max()) + 1) // 2
         y, test_y = (y >= half).astype(np.int64), None if test_y is None else (test_y >= half).astype(np.int64)
-    stream = seed_for(seed, "split")
-    train = test = None
-    if test_x is None or test_y is None:
-        test, train = _draw(y, round(len(y) / 5) if config.data != "digits" else 360, stream)
-        test_x, y, test_y = x, y[train], y[test]
-    for name, size, have in (("train_size", config.train_size, len(y)), ("test_size", config.test_size, len(test_y))):
-        if size > have:
-            raise ValueError(f"{name} {size} is more than the {have} images there are")
-    if 0 < config.test_size < len(test_y):
-        keep = _draw(test_y, config.test_size, stream)[0]
-        test, test_y = keep if test is None else test[keep], test_y[keep]
-    if 0 < config.train_size < len(y):
-        keep = _draw(y, config.train_size, stream)[0]
-        train, y = keep if train is None else train[keep], y[keep]
-    validation, rest = np.arange(0), np.arange(len(y))
-    if config.validation > 0:
-        validation, rest = _draw(y, round(config.validation * len(y)), stream)
+    both, train, validation, test = _parts(config, y, test_y, seed)
 
-    def split(images: np.ndarray, labels: np.ndarray, rows: np.ndarray | None) -> Split:
-        whole = rows is None or (len(rows) == len(images) and bool((np.diff(rows) > 0).all()))
-        index = None if whole or rows is None else torch.from_numpy(rows)
-        return Split(pixels=torch.from_numpy(images), y=torch.from_numpy(labels).long(), rows=index)
-
-    def of_train(part: np.ndarray) -> Split:
-        return split(x, y[part], part if train is None else train[part])
+    def split(images: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> Split:
+        index = None if _is_whole(rows, images) else torch.from_numpy(rows)
+        return Split(pixels=torch.from_numpy(images), y=torch.from_numpy(labels[rows]).long(), rows=index)
 
     info = datasets.DATASETS.get(config.data)
-    mean, std = (info.mean, info.std) if info else _statistics(x, train)
+    mean, std = (info.mean, info.std) if info else _statistics(x, None if _is_whole(both, x) else both)
+    tested, labels = (x, y) if test_x is None or test_y is None else (test_x, test_y)
     return Dataset(
         name=datasets.label(config.data),
-        train=of_train(rest),
-        validation=of_train(validation),
-        test=split(test_x, test_y, test),
-        classes=int(max(y.max(), test_y.max())) + 1,
+        train=split(x, y, train),
+        validation=split(x, y, validation),
+        test=split(tested, labels, test),
+        classes=int(max(y.max(), labels.max())) + 1,
         mean=mean,
         std=std,
     )
+
+
+def _is_whole(rows: np.ndarray, images: np.ndarray) -> bool:
+    """Whether rows are all images, in order."""
+    return len(rows) == len(images) and bool((np.diff(rows) > 0).all())

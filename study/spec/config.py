@@ -12,6 +12,8 @@ class Load:
 
     `binary` makes two classes of the lower and the upper half of the labels (0-4 against 5-9; paper A, B.4).
     A trial's own data have no `name`; other data of the same trial do, and stages and measures choose them with `on`.
+    `validation_seed` draws the validation images, and before the test images: trials of all seeds then have the same
+    ones, and no image that selects is in any test split. None: the trial's own seed draws them, from what is left.
     """
 
     name: str = ""
@@ -21,6 +23,7 @@ class Load:
     test_size: int = 0
     validation: float = 0.0
     binary: bool = False
+    validation_seed: int | None = None
     root: str = field(default="", metadata={"identity": False})
 
 
@@ -152,8 +155,8 @@ class Robustness:
     encoder's output moves at the worst points (paper A, B.4). `splits` among test and validation; `on` names the data
     where they are not the trial's own. Without `checks` the rows of the checks for gradient masking are left out: of
     two attacks in one norm one has them. A net whose output depends on chance is attacked as its mean over `eot` draws
-    (0: refused). The revisions are those of the attacks used (spec.attack_names.KEPT): part of what a trial is, while
-    its rows name what really made them.
+    (0: refused). `queries` are those of Square within native AutoAttack (0: its default). The revisions are those of
+    the attacks used (spec.attack_names.KEPT): part of what a trial is, while its rows name what really made them.
     """
 
     norm: str
@@ -175,6 +178,7 @@ class Robustness:
     on: str = ""
     checks: bool = True
     eot: int = 0
+    queries: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,20 +10,21 @@ from study.spec.attack_names import configured, revisions
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """A measure of the net as a whole; `judged` takes it at the judged l_inf budget."""
+    """A measure of the net as a whole; `images`: it is taken on a split; `judged`: at the judged l_inf budget."""
 
     maximise: bool
     measure: str = ""
-    split: str | None = None
+    images: bool = False
     judged: bool = False
 
 
+SELECTING = "validation"  # the split that a search reads; its front is reported on test
 NONE = ("layer", "kept", "k", "draw", "on", "step")  # coordinates that the row of an objective does not have
 
 # Seconds are not the same from run to run: a front over them is one machine's.
 OBJECTIVES: dict[str, Objective] = {
-    "robust_accuracy": Objective(maximise=True, split="test", judged=True),
-    "clean_accuracy": Objective(maximise=True, split="test"),
+    "robust_accuracy": Objective(maximise=True, images=True, judged=True),
+    "clean_accuracy": Objective(maximise=True, images=True),
     "parameters": Objective(maximise=False),
     "macs": Objective(maximise=False),
     "stored_bytes": Objective(maximise=False),
@@ -34,19 +35,13 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 def selector(name: str, settings: Mapping[str, Any], held: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """An objective as study.json keeps it: its direction and the coordinates of its row; attacks are of revisions that
-    are at most those `held`."""
+    """An objective as study.json keeps it: its direction and the coordinates of its row, on the images that select;
+    attacks are of revisions that are at most those `held`."""
     wanted = OBJECTIVES[name]
+    split = SELECTING if wanted.images else None
     at = {"norm": "linf", "eps": settings["judged_linf"]} if wanted.judged else {"norm": None, "eps": None}
     at |= {"attack": configured(settings, revisions(settings, held)) if wanted.judged else None}
-    return {"name": name, "maximise": wanted.maximise, "measure": wanted.measure or name, "split": wanted.split} | at
-
-
-def named(
-    wanted: Mapping[str, Any], settings: Mapping[str, Any], held: Mapping[str, int] | None = None
-) -> dict[str, Any]:
-    """A selector of a study.json with its attack; one from before it was named there means that of the folder."""
-    return {"attack": configured(settings, revisions(settings, held)) if wanted["norm"] else None} | dict(wanted)
+    return {"name": name, "maximise": wanted.maximise, "measure": wanted.measure or name, "split": split} | at
 
 
 def value(rows: Iterable[Mapping[str, Any]], wanted: Mapping[str, Any]) -> float:

@@ -86,4 +86,6 @@ def headline(report: dict[str, Any]) -> str:
     robust = [f"{k.partition('/')[2]} {v:.3f}" for k, v in report.items() if k.startswith("robust_accuracy/")]
     if "clean_accuracy" not in report:
         return str(report.get("cause", ""))
-    return f"clean {report['clean_accuracy']:.3f}, robust {' '.join(robust)}"
+    chosen = report.get("clean_accuracy/validation")
+    by = f" validation {chosen:.3f}" if chosen is not None else ""
+    return f"clean {report['clean_accuracy']:.3f}{by}, robust {' '.join(robust)}"

@@ -243,6 +243,7 @@ def finish(
             "seconds": round(report.seconds, 1),
             "claims": summary.claims,
             "front": summary.front,
+            "chosen": summary.chosen,
             "tracking_uri": without_secrets(uri),
         }
         print(json.dumps(record, indent=1))

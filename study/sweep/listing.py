@@ -10,7 +10,7 @@ from study.spec.domains import Choice, Domain, LogUniform
 from study.spec.expand import moving
 from study.spec.names import reproduced
 from study.spec.values import shown
-from study.sweep.plan import costs
+from study.sweep.plan import costs, selection
 from study.sweep.plan.catalogue import find_study, study_names
 from study.sweep.plan.plan import Plan
 from study.sweep.plan.request import Request, make_plan
@@ -106,8 +106,14 @@ def show_plan(
         out.print(f"  search {search.family}: {knobs}", markup=False)
         out.print(
             f"  {' against '.join(search['objectives'])}, clean accuracy from {search['floor']:g}; "
-            f"{search['evaluations']} evaluations by {search['sampler']} (seed {search['sampler_seed']}), "
-            f"then the front at every seed",
+            f"{search['evaluations']} evaluations by {search['sampler']} (seed {search['sampler_seed']}) at seed "
+            f"{search['search_seed']} on validation images",
+            markup=False,
+        )
+        attacks = ", ".join(selection.attacks(search, plan.settings))
+        out.print(
+            f"  then {min(search['finalists'], search['evaluations'])} finalists or some more, trained anew at every "
+            f"seed and attacked on test images by {attacks}",
             markup=False,
         )
     left = "" if pending is None or pending == f["trials"] else f", {pending} of them left"

@@ -1,5 +1,6 @@
 """What is looked at before anything is started or written."""
 
+import logging
 import socket
 import tempfile
 
@@ -9,6 +10,8 @@ from study.store.places import S3Path
 from study.sweep.plan.job import Job
 from study.sweep.plan.plan import Plan, job_of
 from study.sweep.worker.monitor import gpu_count
+
+log = logging.getLogger(__name__)
 
 
 def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
@@ -53,19 +56,22 @@ def _check_search(plan: Plan, search: Search) -> None:
 
         storage_of(search.storage, plan.folder)
     if search.warm_start:
-        from study.sweep.search.asking import warm_points
+        from study.sweep.search import warm_start
 
         for output in search.warm_start:
-            warm_points(output, plan)
+            if not any(numbers for _, numbers in warm_start.points(output, plan).values()):
+                log.warning("%s has no numbers on the images that select here: its points are asked first, "
+                            "in any order, and not believed", output)  # fmt: skip
 
 
 def first(plan: Plan) -> Job:
     """A job of the plan to look at; a search that has none yet is asked for the one with every axis off."""
     if plan.jobs:
         return next(iter(plan.jobs.values()))
-    assert plan.preset.search is not None
-    family = plan.preset.search.family
-    return job_of(plan, Point(family=family, arms=(), seed=plan.seeds[0], axes=plan.axes_off, settings=plan.settings))
+    search = plan.preset.search
+    assert search is not None
+    seed, off = search["search_seed"], plan.axes_off
+    return job_of(plan, Point(family=search.family, arms=(), seed=seed, axes=off, settings=plan.settings))
 
 
 def check_reachable(address: str) -> None:

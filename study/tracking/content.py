@@ -105,8 +105,18 @@ def _search_note(search: Mapping[str, Any]) -> str:
     knobs = "; ".join(f"{name} {', '.join(map(shown, found))}" for name, found in values.items())
     return (
         f"**search** ({search['family']}): {aims}{floor}; {search['evaluations']} evaluations by {search['sampler']} "
-        f"(seed {search['sampler_seed']}) at the first seed, then the front's points at every seed. Knobs: {knobs}. "
-        "The front's nets are logged as models."
+        f"(seed {search['sampler_seed']}){_chosen(search)}. Knobs: {knobs}. The front's nets are logged as models."
+    )
+
+
+def _chosen(search: Mapping[str, Any]) -> str:
+    """How a search chose; in folders from before it had a seed of its own, by what it reports."""
+    if "search_seed" not in search:
+        return " at the first seed, then the front's points at every seed"
+    attacks = ", ".join(search["final_attacks"])
+    return (
+        f" at seed {search['search_seed']} on validation images, then finalists trained anew at every seed of the "
+        f"front and attacked on test images by {attacks}: the lowest robust accuracy counts"
     )
 
 

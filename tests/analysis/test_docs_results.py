@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 
-from analysis import pareto
+from analysis import finalists
 from analysis.claims import judge
 from study.store import results
 from study.store.manifest import load
@@ -122,7 +122,7 @@ def test_the_paired_differences_are_those_of_the_table():
 @here("pareto_search")
 def test_the_front_is_that_of_its_table():
     frame, study = kept("pareto_search")
-    front = pareto.models(FOLDER / "pareto_search", frame, study)
+    front = finalists.models(FOLDER / "pareto_search", frame, study)
     printed = pd.read_csv(FOLDER / "pareto_search" / "front.csv", float_precision="round_trip")
     numbers = [c for c in printed.columns if c not in ("weights", "command")]  # these name files that are not kept
     pd.testing.assert_frame_equal(front[numbers].reset_index(drop=True), printed[numbers], check_dtype=False)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import pareto
+from analysis import finalists, pareto
 from study.spec import objectives
 from study.spec.knobs import AXES
 from study.store.manifest import Manifest, PointRecord
@@ -59,14 +59,24 @@ def test_attainment_by_hand():
     assert pareto.attainment([-a, -b], (False, False), 1.0).tolist() == [[-2, -1], [-1, -2]]
 
 
-def test_attainment_agrees_with_counting():
+def test_an_attainment_of_nothing_is_empty_and_sets_without_points_count():
+    nothing, one = np.full((3, 2), np.nan), np.array([[1.0, 2.0]])
+    for sets in ([nothing], [nothing, np.zeros((0, 2))], []):
+        for share in (0.1, 1.0):
+            assert pareto.attainment(sets, BOTH, share).shape == (0, 2)
+    assert pareto.attainment([nothing, one], BOTH, 0.5).tolist() == [[1, 2]]
+    assert pareto.attainment([nothing, one], BOTH, 1.0).shape == (0, 2), "half of the sets attain nothing"
+
+
+@pytest.mark.parametrize("n", [1, 3, 5, 7, 12])
+def test_attainment_agrees_with_counting(n):
     random = np.random.default_rng(0)
-    sets = [random.random((6, 2)) for _ in range(5)]
-    for share in (0.2, 0.6, 1.0):
+    sets = [random.random((6, 2)) for _ in range(n)]
+    for share in [level / n for level in range(1, n + 1)]:
         corners = pareto.attainment(sets, (True, False), share)
         for x, y in random.random((200, 2)):
             reached = sum(any(p[0] >= x and p[1] <= y for p in points) for points in sets)
-            assert any(c[0] >= x and c[1] <= y for c in corners) == (reached >= round(5 * share))
+            assert any(c[0] >= x and c[1] <= y for c in corners) == (reached >= round(n * share))
 
 
 def test_the_searchs_layers_agree_with_peeling_fronts():
@@ -140,7 +150,7 @@ def test_the_front_is_that_of_the_means_over_all_seeds_and_keeps_the_floor(tmp_p
     )
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "b8s0.safetensors").write_bytes(b"")
-    found = pareto.models(tmp_path, frame, study)
+    found = finalists.models(tmp_path, frame, study)
     assert list(found["trial"]) == ["b8s0", "b4s0"]
     best = found.iloc[0]
     assert best["robust_accuracy"] == pytest.approx(0.6)

@@ -1,5 +1,7 @@
 """Compression: rows really removed, masks that stay on, levels known on paper, gradients that reach the input."""
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
@@ -245,3 +247,26 @@ def test_convolutions_can_be_masked_and_quantized():
     small = quantize(mask_weights(net, 0.5, "magnitude", 0), 4, [DATA.train.x[:8]])
     assert small.eval()(DATA.test.x[:2]).shape == (2, 10)
     assert {bits_of(layer) for layer in nets.weighted(small).values()} == {4}
+
+
+@pytest.mark.parametrize("bits", [4, 1])
+def test_an_attack_computes_compressed_weights_once_and_finds_the_same(bits, monkeypatch):
+    small = quantize(mask_weights(train(new_net()), 0.5, "magnitude", 0), bits, IMAGES)
+    plain, calls = WeightQuantizer.forward, []
+    monkeypatch.setattr(WeightQuantizer, "forward", lambda self, W: calls.append(self) or plain(self, W))
+
+    def attacked():
+        calls.clear()
+        return pgd(small, DATA.test.x, DATA.test.y, 0.1, "linf", iterations=10,
+                   generator=torch.Generator().manual_seed(0))  # fmt: skip
+
+    once = attacked()
+    assert len(calls) == len(nets.weighted(small)), "once a layer"
+    monkeypatch.setattr("study.attacks.ball.parametrize.cached", contextlib.nullcontext)
+    anew = attacked()
+    assert len(calls) > 10 * len(nets.weighted(small))
+    assert torch.equal(once.worst, anew.worst)
+    assert torch.equal(once.robust, anew.robust)
+    before = small(DATA.test.x)
+    train(small, epochs=1)
+    assert not torch.equal(small(DATA.test.x), before), "what was computed once is not kept"

@@ -140,3 +140,32 @@ def test_a_users_function(tmp_path, monkeypatch):
         load(Load(data="mine_data:bright"), 0)
     with pytest.raises(UsageError, match="must return"):
         sources.digest("mine_data:short", "")
+
+
+def test_validation_images_set_aside_are_the_same_at_every_seed_and_in_no_test_or_training_split():
+    def images(split):
+        return {part.numpy().tobytes() for part in split.x}
+
+    one, *others = (load(Load(validation=0.2, validation_seed=7), seed) for seed in (0, 1, 2))
+    assert (len(one.train), len(one.validation), len(one.test)) == (1150, 287, 360)
+    for d in others:
+        assert torch.equal(d.validation.x, one.validation.x)
+        assert not images(one.validation) & (images(d.test) | images(d.train))
+        assert images(d.test) != images(one.test)
+    drawn = load(Load(train_size=200, test_size=50, validation=0.1, validation_seed=7), 3)
+    assert (len(drawn.train), len(drawn.validation), len(drawn.test)) == (180, 20, 50)
+    assert images(load(Load(validation=0.2, validation_seed=8), 0).validation) != images(one.validation)
+    own = [load(Load(validation=0.2), seed) for seed in (0, 1)]
+    assert images(own[0].validation) & images(own[1].test), "without it, what selects at one seed is tested at another"
+
+
+def test_validation_images_set_aside_come_from_training_where_the_test_split_is_canonical(monkeypatch):
+    x = np.arange(400, dtype=np.float32).reshape(400, 1, 1, 1) / 400
+    y = np.arange(400) % 4
+    monkeypatch.setattr("study.nets.data.arrays", lambda *_: (x[:300], y[:300], x[300:], y[300:]))
+    a, b = (load(Load(data="user:none", train_size=200, validation=0.25, validation_seed=0), seed) for seed in (0, 1))
+    assert torch.equal(a.validation.x, b.validation.x)
+    assert not torch.equal(a.train.x, b.train.x)
+    for d in (a, b):
+        assert (len(d.train), len(d.validation), len(d.test)) == (150, 50, 100)
+        assert len({float(v) for part in (d.train, d.validation, d.test) for v in part.x.flatten()}) == 300

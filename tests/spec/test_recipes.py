@@ -102,7 +102,7 @@ ACTIVE = {
     "finetune_milestones": (1,), "plant_rows": 0.5, "ascended_norm": "l2",
 }  # fmt: skip
 SGD = {"optimizer": "sgd", "patience": 3, "finetune_optimizer": "sgd", "finetune_patience": 3}
-CONTEXTS = ({}, ACTIVE, ACTIVE | {"keep_prob": 1.0, "lam": 0.5}, ACTIVE | SGD)
+CONTEXTS = ({"validation": 0.2}, ACTIVE, ACTIVE | {"keep_prob": 1.0, "lam": 0.5}, ACTIVE | SGD)
 BEFORE = {"recipe", "finetune_recipe"}  # resolved before a family sees the point
 
 

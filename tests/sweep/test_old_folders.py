@@ -79,7 +79,8 @@ def test_rows_are_read_with_their_attacks():
     ("kind", "told"),
     [
         ("grid", ["Spearman's rho 0.60", "Spearman's rho 1.00", "Spearman's rho 0.40", "REGIME NOT REACHED Neuron"]),
-        ("search", ["2 non-dominated models", f"{MASKED}  robust_accuracy 0.11 (n = 2", "stored_bytes 4524; lam 0.749",
+        ("search", ["This search selected by the test images", "2 non-dominated models",
+                    f"{MASKED}  robust_accuracy 0.11 (n = 2", "stored_bytes 4524; lam 0.749",
                     "a2288fdaa74faf13  robust_accuracy 0.06 (n = 2", "stored_bytes 286; alpha 0.00449"]),
     ],
 )  # fmt: skip
@@ -95,14 +96,13 @@ def test_they_report_what_they_reported(kind, told, old, here):
     assert "6 of 6 trials done, 0 failed, 0 left; nothing is running" in status.stdout
 
 
-@pytest.mark.parametrize("kind", ["grid", "search"])
-def test_the_same_command_finds_nothing_left_to_run(kind, old, here):
-    before = content(old / kind / "trials")
-    done = here(*command(kind, SAME), cwd=old)
+def test_the_same_command_finds_nothing_left_to_run(old, here):
+    before = content(old / "grid" / "trials")
+    done = here(*command("grid", SAME), cwd=old)
     assert done.returncode == 0, done.stderr
     assert "Nothing left to run." in done.stderr
-    assert content(old / kind / "trials") == before
-    assert not (old / kind / "damaged").exists()
+    assert content(old / "grid" / "trials") == before
+    assert not (old / "grid" / "damaged").exists()
 
 
 WROTE = {
@@ -111,13 +111,13 @@ WROTE = {
 }
 
 
-@pytest.mark.parametrize(("kind", "lost"), [("grid", BASELINE), ("search", MASKED)])
 @pytest.mark.parametrize("missing", [False, True], ids=["more is asked for", "one is missing"])
-def test_they_are_not_gone_on_with_by_other_attacks(kind, lost, missing, old, here):
-    """Their attacks are of an earlier revision: new rows beside the old ones would be numbers of two kinds. The message
+def test_a_grid_is_not_gone_on_with_by_other_attacks(missing, old, here):
+    """Its attacks are of an earlier revision: new rows beside the old ones would be numbers of two kinds. The message
     says so and what to do; every byte stays, and the folder still reports."""
+    kind = "grid"
     if missing:
-        (old / kind / "trials" / f"{lost}.parquet").unlink()
+        (old / kind / "trials" / f"{BASELINE}.parquet").unlink()
     before = content(old / kind)
     for resume in ([], ["--resume"], ["--retry-failed"]):
         refused = here(*command(kind, SAME if missing else MORE), *resume, cwd=old)
@@ -126,6 +126,17 @@ def test_they_are_not_gone_on_with_by_other_attacks(kind, lost, missing, old, he
         assert "For more choose another --output" in refused.stderr
     assert content(old / kind) == before
     assert here("report", kind, cwd=old).returncode == 0
+
+
+@pytest.mark.parametrize("extent", [SAME, MORE])
+def test_an_old_search_is_not_gone_on_with_for_it_selected_by_test_images(extent, old, here):
+    before = content(old / "search")
+    for more in ([], ["--resume"]):
+        done = here(*command("search", extent), *more, cwd=old)
+        assert done.returncode == 2
+        assert "holds a search that selected by test images" in done.stderr
+    assert content(old / "search") == before
+    assert here("report", "search", cwd=old).returncode == 0
 
 
 @pytest.mark.parametrize(("kind", "trial"), [("grid", BASELINE), ("search", MASKED)])

@@ -25,6 +25,7 @@ from optuna.trial import TrialState
 from search_spaces.pareto_search import STUDY
 from study.spec.domains import Choice, LogUniform, Uniform, asked
 from study.spec.expand import axes_of, fit
+from study.spec.identity import fingerprint
 from study.spec.knobs import AXES
 from study.spec.objectives import dominates
 from study.spec.studies import Search
@@ -37,6 +38,7 @@ from tests.helpers import launch
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 KNOBS = STUDY.presets["laptop"].search.knobs
+OWN = 1000  # the seed that a search trains at
 TINY = ["pareto_search", "--preset", "smoke", "--set", "sampler=random", "--set", "evaluations=5", "--set",
         "finalists=2", "--set", "width=16", "--set", "floor=0"]  # fmt: skip
 
@@ -248,17 +250,19 @@ def test_a_failed_append_is_taken_back(tmp_path, monkeypatch):
 # Whole searches
 
 
-def test_a_search_tries_what_was_asked_and_reruns_the_front_at_every_seed(finished):
+def test_a_search_tries_what_was_asked_and_trains_its_finalists_anew_at_every_seed(finished):
     folder, done = finished
     found = json.loads((folder / "study.json").read_text())
     points = found["points"]
     assert found["complete"]
-    assert sum(p["seed"] == 0 for p in points) == 5
+    assert sum(p["seed"] == OWN for p in points) == 5
     front = list(csv.DictReader((folder / "front.csv").open()))
     assert front
     assert {row["n"] for row in front} == {"2"}
-    again = [json.dumps(p["axes"]) for p in points if p["seed"] == 1]
-    assert len(again) == len(set(again)) >= 2
+    anew = {seed: [json.dumps(p["axes"]) for p in points if p["seed"] == seed] for seed in (0, 1)}
+    assert anew[0] == anew[1]
+    assert len(anew[0]) == len(set(anew[0])) >= 2
+    assert {p["seed"] for p in points} == {OWN, 0, 1}
     assert "random (seed 0)" in done.stderr
     assert f"{len(front)} non-dominated models" in done.stdout
     assert "<h2>The front:" in (folder / "report.html").read_text()
@@ -267,6 +271,8 @@ def test_a_search_tries_what_was_asked_and_reruns_the_front_at_every_seed(finish
     assert {row["trial"] for row in front} == models_in_mlflow(found["sweep"])
     (note,) = [r.data.tags["mlflow.note.content"] for r in runs_in_mlflow(found["sweep"], "sweep")]
     assert "robust_accuracy (more is better) against stored_bytes (less is better); 5 evaluations by random" in note
+    assert "at seed 1000 on validation images, then finalists trained anew" in note
+    assert re.search(r"native/apgd\S*, native/autoattack\S*, native/square\S*: the lowest robust accuracy counts", note)
     assert "adversarial_ratio 0, 0.5" in note
     trials = stored(folder)
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 5
@@ -306,7 +312,7 @@ def test_finished_searches_are_left_alone_and_larger_ones_go_on(finished, tmp_pa
     after = digests(folder)
     assert before.items() <= after.items()
     points = json.loads((folder / "study.json").read_text())["points"]
-    assert sum(p["seed"] == 0 for p in points) == 7
+    assert sum(p["seed"] == OWN for p in points) == 7
     assert len(stored(folder)) == 7
 
 
@@ -377,13 +383,13 @@ def test_a_killed_search_goes_on_with_nothing_running_and_nothing_twice(tmp_path
     names = [p["trial"] for p in points]
     assert names[: len(asked_for)] == asked_for, "what was under way is finished, not forgotten"
     assert len(names) == len(set(names))
-    assert sum(p["seed"] == 0 for p in points) == 5
+    assert sum(p["seed"] == OWN for p in points) == 5
     assert set(digests(folder)) == set(names)
     assert kept.items() <= digests(folder).items()
     trials = stored(folder)
     assert TrialState.RUNNING not in {t.state for t in trials}
     complete = [t.user_attrs["trial"] for t in trials if t.state is TrialState.COMPLETE]
-    assert sorted(complete) == sorted(p["trial"] for p in points if p["seed"] == 0)
+    assert sorted(complete) == sorted(p["trial"] for p in points if p["seed"] == OWN)
 
 
 @pytest.mark.slow
@@ -540,6 +546,10 @@ BAD = [
     (["--set", "evaluatons=5"], "did you mean evaluations?"),
     (["--set", "evaluations=0"], "whole numbers from 1"),
     (["--set", "floor=2"], "numbers from 0 to 1"),
+    (["--set", "validation=0"], "a search selects by validation images and reports on test images"),
+    (["--set", "search_seed=1"], "--seeds: 1 is the search's own seed"),
+    (["--seeds", "5,1000"], "--seeds: 1000 is the search's own seed"),
+    (["--set", "final_attack=apgdd"], "is not accepted; give one of autoattack"),
     (["--set", "bits=3"], "is not accepted"),
     (["--set", "compression=mesk"], "did you mean mask?"),
     (["--warm-start", "nowhere"], "not a folder of results"),
@@ -568,3 +578,11 @@ def test_narrowed_knobs_are_all_that_is_tried(tmp_path, here):
     assert done.returncode == 0
     assert "compression low_rank, none; rank 2 to 16 (log)" in done.stdout
     assert "bits 0;" in done.stdout
+
+
+def test_every_point_of_the_benchmarks_grid_is_a_trial_of_its_own_and_is_tabulated():
+    from benchmarks import pareto
+
+    points = list(pareto.grid())
+    assert len({fingerprint(pareto.trial_of(chosen)) for chosen in points}) == len(points)
+    assert {pareto.key_of(chosen) for chosen in points} == set(pareto.read())

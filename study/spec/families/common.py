@@ -30,6 +30,7 @@ def load_and_build(point: Mapping[str, Any]) -> tuple[Stage, ...]:
             train_size=point["train_size"],
             test_size=point["test_size"],
             validation=point["validation"],
+            validation_seed=point["validation_seed"] if point["validation"] else None,
             binary=bool(point["binary"]),
         ),
         Build(model=point["model"], width=point["width"], depth=point["depth"], source=point["model_digest"]),

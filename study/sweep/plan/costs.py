@@ -33,6 +33,7 @@ GPU_SHARES = {
     ("*", "*"): 1.0,  # a user's model: nothing is known of it; --gpus-per-trial says better
 }
 WIDE = 4096
+LEFT = 0.4  # of the passes over all images: AutoAttack lets those go that fall; measured on digits
 BYTES_PER_TRIAL = 45_000
 INPUTS = {"digits": 64, "mnist": 784, "fashion_mnist": 784}
 OTHER_IMAGES = (50_000, 10_000)
@@ -68,6 +69,18 @@ def trial_seconds(data: str, model: str, settings: Mapping[str, Any], gpu: bool)
     passes = budgets * settings["attack_iterations"] * settings["attack_restarts"] * 2 + 2 * settings["gap_iterations"]
     attacking = passes * (s["pass"] + test * madds * 3 * s["pass_flop"])
     return s["trial"] + training + attacking
+
+
+def attack_seconds(
+    data: str, model: str, settings: Mapping[str, Any], gpu: bool, iterations: int, queries: int
+) -> float:
+    """Estimated seconds of one AutoAttack of so many iterations (AutoPGD, and two attacks on nine targets each) and of
+    so many queries of Square, on the test images."""
+    s = SECONDS["gpu" if gpu else "cpu"]
+    test = settings["test_size"] or (DATASETS[data].images if data in DATASETS else OTHER_IMAGES)[1]
+    madds = multiplications(model, data, settings["width"], settings["depth"])
+    passes = LEFT * (2 * 19 * iterations + queries)
+    return passes * (s["pass"] + test * madds * 3 * s["pass_flop"])
 
 
 def past_ratio(results: Path, device: str, most: int = 60) -> tuple[float, int]:

@@ -65,6 +65,7 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
             raise UsageError(f"--output {folder} is not empty and holds no results of a study; choose another folder")
         return plan, None
     results.refuse_newer(folder)
+    search_record.refuse_other(plan, found)
     plan = _at_its_revisions(_at_its_settings(plan, found), found)
     defaults = {
         k: list(v) if isinstance(v, tuple) else v for k, v in settings_for(Preset(arms=(), seeds=()), "").items()

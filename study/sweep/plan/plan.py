@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,16 @@ from typing import Any
 import study
 from study.spec import datasets
 from study.spec.attack_names import revisions
-from study.spec.domains import Choice, Domain
+from study.spec.domains import Choice
 from study.spec.errors import UsageError
 from study.spec.expand import axes_of, axes_off, expand, knob_values
 from study.spec.families import FAMILIES
 from study.spec.identity import base_key
 from study.spec.knobs import KNOBS
-from study.spec.studies import Point, Preset, Study
+from study.spec.studies import Point, Preset, Search, Study
 from study.spec.values import shown
 from study.store.places import Place
-from study.sweep.plan import costs, refusals
+from study.sweep.plan import costs, refusals, selection
 from study.sweep.plan.job import Job, seconds_from_environment
 
 
@@ -62,8 +62,7 @@ class Plan:
         search = self.preset.search
         if search is None:
             return len(self.jobs)
-        rerun = min(search["finalists"], search["evaluations"]) * (len(self.seeds) - 1)
-        return max(len(self.jobs), search["evaluations"] + rerun)
+        return max(len(self.jobs), search["evaluations"] + least_finals(search, self.seeds))
 
     @property
     def axes_off(self) -> dict[str, Any]:
@@ -99,7 +98,7 @@ def with_jobs(plan: Plan) -> Plan:
     for name, job in jobs.items():
         if bases[key := base_key(job.trial)] > 1:
             jobs[name] = dataclasses.replace(job, base=key)
-    raws = _guesses(plan, search.knobs) if search else [job.estimated_seconds for job in jobs.values()]
+    raws = _guesses(plan, search) if search else [job.estimated_seconds for job in jobs.values()]
     return dataclasses.replace(
         plan,
         points=tuple(points),
@@ -132,16 +131,35 @@ def _seconds(plan: Plan, axes: Mapping[str, Any]) -> float:
     return costs.trial_seconds(plan.data, plan.model, {**plan.settings, **axes}, plan.gpus_per_trial > 0)
 
 
-def _guesses(plan: Plan, knobs: Mapping[str, Domain]) -> list[float]:
-    """Seconds of trials at the ends of every knob, the others off: what a search may cost, before it asks."""
+def least_finals(search: Search, seeds: Sequence[int]) -> int:
+    """Trials of finalists, one per seed of the front; whole layers of points may be some more."""
+    return min(search["finalists"], search["evaluations"]) * len(seeds)
+
+
+def _guesses(plan: Plan, search: Search) -> list[float]:
+    """Seconds of trials at the ends of every knob, the others off, and what the finalists' attacks add to each in the
+    mean: what a search may cost, before it asks."""
     ends = [
-        (n, v) for n, d in knobs.items() if n in KNOBS for v in (d.values if isinstance(d, Choice) else (d.low, d.high))
+        (n, v)
+        for n, d in search.knobs.items()
+        if n in KNOBS
+        for v in (d.values if isinstance(d, Choice) else (d.low, d.high))
     ]
-    return [_seconds(plan, axes_of({name: value}, plan.axes_off)) for name, value in ends]
+    finals = least_finals(search, plan.seeds)
+    more = finals / (finals + search["evaluations"]) * _final_seconds(plan, search)
+    return [_seconds(plan, axes_of({name: value}, plan.axes_off)) + more for name, value in ends]
+
+
+def _final_seconds(plan: Plan, search: Search) -> float:
+    """Seconds that a finalist's further attacks take."""
+    second = selection.second_attack(search, plan.settings)
+    queries = search["final_queries"] * (1 + (second is not None and second.attack == "autoattack"))
+    iterations = second.iterations if second else 0
+    return costs.attack_seconds(plan.data, plan.model, plan.settings, plan.gpus_per_trial > 0, iterations, queries)
 
 
 def job_of(plan: Plan, point: Point) -> Job:
-    """The job of one point of a plan. A search keeps the weights of its models."""
+    """The job of one point of a plan. A search keeps the weights of the models that its front may hold."""
     shared = {
         "data": datasets.label(plan.data),
         "data_digest": plan.data_digest,
@@ -155,6 +173,10 @@ def job_of(plan: Plan, point: Point) -> Job:
     if plan.data:
         refusals.check_point(plan.data, plan.model, values)
     trial = FAMILIES[point.family]({**values, **shared, "seed": point.seed})
+    search, seconds = plan.preset.search, _seconds(plan, values)
+    if search:
+        trial = selection.measured(trial, search, plan.settings)
+        seconds += _final_seconds(plan, search) if point.seed != search["search_seed"] else 0.0
     return Job(
         study=plan.study.name,
         family=point.family,
@@ -167,10 +189,10 @@ def job_of(plan: Plan, point: Point) -> Job:
         gpu_fraction=plan.gpus_per_trial,
         commit=git_commit(),
         search_path=str(Path.cwd()),
-        estimated_seconds=_seconds(plan, values),
+        estimated_seconds=seconds,
         checkpoint_seconds=seconds_from_environment("STUDY_CHECKPOINT_SECONDS", Job.checkpoint_seconds),
-        base=base_key(trial) if plan.preset.search else "",
-        weights=plan.preset.search is not None,
+        base=base_key(trial) if search else "",
+        weights=search is not None and point.seed != search["search_seed"],
     )
 
 

@@ -9,7 +9,7 @@ from study.spec.errors import UsageError, closest
 from study.spec.expand import with_overrides
 from study.spec.studies import Preset
 from study.store import mirror, places
-from study.sweep.plan import costs, refusals
+from study.sweep.plan import costs, refusals, selection
 from study.sweep.plan.catalogue import find_study
 from study.sweep.plan.plan import Plan, with_jobs
 
@@ -56,6 +56,9 @@ def make_plan(request: Request, *, need_data: bool = True, need_warm_start: bool
         families = [arm.family for arm in preset.arms] + ([preset.search.family] if preset.search else [])
         shares = [costs.gpu_share(family, model, settings["width"]) for family in families]
         gpus = max(shares) if preset.gpus_per_trial else 0.0
+    seeds = request.seeds or preset.seeds
+    if preset.search:
+        selection.check(preset.search, model, settings, seeds)
     place = places.at(request.output or f"results/{study.name}-{request.preset}")
     plan = Plan(
         study=study,
@@ -63,7 +66,7 @@ def make_plan(request: Request, *, need_data: bool = True, need_warm_start: bool
         preset_name=request.preset,
         preset=preset,
         settings=settings,
-        seeds=request.seeds or preset.seeds,
+        seeds=seeds,
         data=data,
         data_dir=str(Path(request.data_dir).resolve()),
         data_digest=refusals.data_digest(data, request.data_dir, need_data) if data else "",

@@ -4,17 +4,20 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
+from study.spec.errors import UsageError
 from study.spec.identity import plain
 from study.spec.knobs import SEARCH
-from study.spec.objectives import named, selector
+from study.spec.objectives import selector
 from study.store.manifest import Manifest, PointRecord
+from study.sweep.plan import selection
 
 if TYPE_CHECKING:
     from study.sweep.plan.plan import Plan
 
 
 def record(plan: "Plan") -> dict[str, Any]:
-    """A search as study.json keeps it: knobs, resolved objectives, and every option."""
+    """A search as study.json keeps it: knobs, every option, the objectives that it selects by, and the attacks on
+    finalists by the names of their rows."""
     search = plan.preset.search
     assert search is not None
     knobs = {
@@ -23,6 +26,7 @@ def record(plan: "Plan") -> dict[str, Any]:
     }
     out = {name: plain(search[name]) for name in SEARCH} | {"family": search.family, "knobs": knobs}
     out["objectives"] = [selector(name, plan.settings, plan.revisions) for name in search["objectives"]]
+    out["final_attacks"] = selection.attacks(search, plan.settings)
     return json.loads(json.dumps(out | {"warm_start": list(search.warm_start)}))
 
 
@@ -42,10 +46,24 @@ def part(plan: "Plan", complete: bool) -> dict[str, Any]:
     return {"search": record(plan), "points": points, "complete": complete}
 
 
+def refuse_other(plan: "Plan", found: Manifest) -> None:
+    """UsageError for a folder whose search selected otherwise than the plan's would: what it chose stands as it is."""
+    if plan.preset.search is None or not found.search:
+        return
+    there, here = found.search.get("search_seed"), plan.preset.search["search_seed"]
+    if there is None:
+        raise UsageError(
+            f"{plan.place} holds a search that selected by test images, as versions did before this one; report reads "
+            f"it as it is. Search anew in another --output; --warm-start {plan.place} asks for its points first"
+        )
+    if there != here:
+        raise UsageError(
+            f"{plan.place} was searched at seed {there}, asked for is {here}; give --set search_seed={there}"
+        )
+
+
 def complete(plan: "Plan", found: Manifest) -> bool:
     """Whether a folder holds this plan to its end; always so of a grid whose trials are all there."""
     if plan.preset.search is None:
         return True
-    there = {"objectives": [], **found.search}
-    there["objectives"] = [named(o, plan.settings, plan.revisions) for o in there["objectives"]]
-    return found.complete and there == record(plan)
+    return found.complete and found.search == record(plan)

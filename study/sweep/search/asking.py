@@ -1,7 +1,7 @@
-"""A search as a source of jobs: points at the first seed, then the front's points at every seed.
+"""A search as a source of jobs: points at its own seed, then the finalists, trained anew at every seed of the front.
 
-What was tried, what is finished and what is on the front is read from the plan and the published tables; Optuna's view
-only proposes.
+Points are asked, told and chosen by validation images at the search's own seed alone. What was tried, what is finished
+and what is chosen is read from the plan and the published tables; Optuna's view only proposes.
 """
 
 import math
@@ -9,26 +9,23 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from study.spec import objectives
 from study.spec.domains import Value
-from study.spec.errors import UsageError
 from study.spec.expand import axes_of, fit, settled
 from study.spec.identity import digest_of, seed_for
 from study.spec.studies import Point
-from study.store import layout, mirror, results
-from study.store.manifest import read_manifest
+from study.store import layout, results
 from study.sweep.plan import search_record
 from study.sweep.plan.job import Job
-from study.sweep.plan.plan import Plan, job_of
+from study.sweep.plan.plan import Plan, job_of, least_finals
 from study.sweep.search import view as search
+from study.sweep.search import warm_start
 from study.sweep.worker.weights import name_of
 
 # A net just below the floor says where good ones lie: the sampler is told a floor so much lower (what that is worth:
 # docs/pareto.md). The front keeps to the floor itself.
 NEAR_MISS = 0.1
-WarmPoint = tuple[dict[str, Value], tuple[float, ...], float]  # chosen knobs, mean objectives, mean clean accuracy
 
 
 class Asking:
@@ -41,7 +38,7 @@ class Asking:
         self.wanted = record["objectives"]
         self.jobs: dict[str, Job] = dict(plan.jobs)
         self.over = False
-        self._first = plan.seeds[0]
+        self._own = self.search["search_seed"]
         self._waiting = deque(pending.values())
         self._out: dict[str, int | None] = {}
         self._values: dict[str, tuple[float, ...]] = {}
@@ -50,8 +47,6 @@ class Asking:
         self._exhausted = False
         self._earlier: deque[dict[str, Value]] = deque()
         meaning = {k: record[k] for k in ("knobs", "objectives", "floor", "warm_start")}
-        # The attack is the folder's own, as the settings are: without its name journals of 0.1.0 are gone on with.
-        meaning["objectives"] = [{k: v for k, v in o.items() if k != "attack"} for o in self.wanted]
         self.view = search.open_view(
             self.search, plan.folder, name=name, maximise=[o["maximise"] for o in self.wanted],
             key=digest_of(meaning)[:16], tried=len(self.jobs),
@@ -61,12 +56,15 @@ class Asking:
     @property
     def total(self) -> int:
         """Trials that this run will hand out; a guess as long as the front is not known."""
-        tried = sum(job.trial.seed == self._first for job in self.jobs.values())
-        rerun = self.search["finalists"] * (len(self.plan.seeds) - 1) - (len(self.jobs) - tried)
-        return max(0, self.search["evaluations"] - tried) + len(self._waiting) + max(0, rerun)
+        rerun = least_finals(self.search, self.plan.seeds) - (len(self.jobs) - self._tried)
+        return max(0, self.search["evaluations"] - self._tried) + len(self._waiting) + max(0, rerun)
+
+    @property
+    def _tried(self) -> int:
+        return sum(job.trial.seed == self._own for job in self.jobs.values())
 
     def next(self) -> Job | None:
-        """What an earlier run left undone, a new point, or a seed of a point on the front."""
+        """What an earlier run left undone, a new point, or a seed of a finalist."""
         job = self._waiting.popleft() if self._waiting else self._ask()
         if job is None and not self._out:
             self._waiting.extend(self._finals())
@@ -80,9 +78,9 @@ class Asking:
         return job
 
     def told(self, job: Job) -> None:
-        """Tell Optuna what a point of the first seed gave; a failure where an objective is no finite number."""
+        """Tell Optuna what a point gave at the search's own seed; a failure where an objective is no finite number."""
         ticket = self._out.pop(job.fingerprint)
-        if job.trial.seed != self._first:
+        if job.trial.seed != self._own:
             return
         self._read(job)
         values, slack = self._values.get(job.fingerprint), self._floor(job)
@@ -92,7 +90,8 @@ class Asking:
             self.view.tell(ticket, values, slack)
 
     def finalists(self) -> list[str]:
-        """The points to be run at every seed: whole non-dominated layers of the acceptable ones, the front first."""
+        """The points to be trained anew at the front's seeds: whole non-dominated layers of the acceptable ones, the
+        best first."""
         points = {n: v for n, v in self._values.items() if self._slack[n] >= 0} or self._values
         chosen: list[str] = []
         for layer in objectives.layers(points, [o["maximise"] for o in self.wanted]):
@@ -121,12 +120,11 @@ class Asking:
         return job
 
     def _ask(self) -> Job | None:
-        tried = sum(job.trial.seed == self._first for job in self.jobs.values())
-        if self._exhausted or tried >= self.search["evaluations"]:
+        if self._exhausted or self._tried >= self.search["evaluations"]:
             return None
 
         def known(chosen: Mapping[str, Value]) -> bool:
-            return self._job(self._axes(chosen), self._first).fingerprint in self.jobs
+            return self._job(self._axes(chosen), self._own).fingerprint in self.jobs
 
         while self._earlier and known(self._earlier[0]):
             self._earlier.popleft()
@@ -137,7 +135,7 @@ class Asking:
         else:
             self._exhausted = True
             return None
-        job = self._add(self._axes(chosen), self._first)
+        job = self._add(self._axes(chosen), self._own)
         assert job is not None
         self.view.name(ticket, job.fingerprint)
         self._out[job.fingerprint] = ticket
@@ -177,22 +175,30 @@ class Asking:
         """Make the view hold what the tables hold, earlier sweeps included."""
         known = self.view.names()
         for job in over:
-            if job.trial.seed == self._first:
+            if job.trial.seed == self._own:
                 self._read(job)
                 if job.fingerprint not in known:
                     chosen = fit(self.search.knobs, job.axes, self.plan.axes_off) or {}
                     self.view.add(job.fingerprint, chosen, self._values.get(job.fingerprint), self._floor(job))
-        warm: dict[str, WarmPoint] = {}
+        self._warm(known)
+
+    def _warm(self, known: set[str]) -> None:
+        """Tell the view what earlier sweeps measured as this search does, and ask for their points first."""
+        points: dict[str, tuple[tuple[float, ...], float]] = {}
+        warm: dict[str, warm_start.WarmPoint] = {}
         for output in self.search.warm_start:
-            found = warm_points(output, self.plan)
-            for name, (chosen, values, clean) in found.items():
+            warm |= (found := warm_start.points(output, self.plan))
+            for name, (chosen, numbers) in found.items():
+                if numbers is None:
+                    continue
+                points[name] = (numbers[0], numbers[1] - self.search["floor"])
                 if name not in known:
-                    slack = self._constraint(clean - self.search["floor"])
-                    self.view.add(name, chosen, values, slack, warm_start=output)
-            warm |= found
-        points = {name: (values, clean - self.search["floor"]) for name, (_, values, clean) in warm.items()}
-        first = asked_first(points, [o["maximise"] for o in self.wanted], self.search["evaluations"])
-        self._earlier.extend(warm[name][0] for name in first)
+                    self.view.add(name, chosen, numbers[0], self._constraint(points[name][1]), warm_start=output)
+        evaluations = self.search["evaluations"]
+        first = asked_first(points, [o["maximise"] for o in self.wanted], evaluations)
+        others = sorted(name for name in warm if name not in points)
+        random.Random(seed_for(self.search["sampler_seed"], "proposals")).shuffle(others)
+        self._earlier.extend(warm[name][0] for name in [*first, *others][: evaluations // 3])
 
 
 def asked_first(
@@ -203,38 +209,3 @@ def asked_first(
     more of their kind (docs/pareto.md)."""
     good = {name: values for name, (values, slack) in points.items() if slack >= 0}
     return next(iter(objectives.layers(good, maximise)), [])[: evaluations // 3]
-
-
-def warm_points(output: str, plan: Plan) -> dict[str, WarmPoint]:
-    """The points of an earlier sweep that the search's knobs reach: chosen knobs, mean objectives, mean clean accuracy.
-
-    An output in S3 is read in its copy. UsageError for another data set or model, and where no finished trial has the
-    axes and the rows that are sought.
-    """
-    sought = plan.preset.search
-    assert sought is not None
-    folder = mirror.local(output)
-    found = read_manifest(folder)
-    assert found is not None
-    for name in ("data_digest", "model", "model_digest"):
-        if (has := getattr(found, name)) != (here := plan.configuration()[name]):
-            raise UsageError(f"--warm-start {output}: its {name} is {has!r}, the search's is {here!r}")
-    wanted = [*search_record.record(plan)["objectives"], objectives.selector("clean_accuracy", plan.settings)]
-    finished, there = results.scan(folder), found.settings
-    groups: dict[str, tuple[dict[str, Value], list[list[float]]]] = {}
-    for trial in finished.values():
-        axes: dict[str, Any] = {name: trial.rows[0].get(name, there.get(name)) for name in plan.axes_off}
-        numbers = [objectives.value(trial.rows, one) for one in wanted]
-        chosen = fit(sought.knobs, axes, plan.axes_off)
-        if chosen is not None and trial.rows[0]["status"] == "ok" and all(map(math.isfinite, numbers)):
-            groups.setdefault(digest_of([output, axes])[:16], (chosen, []))[1].append(numbers)
-    if not groups:
-        raise UsageError(
-            f"--warm-start {output}: none of its {len(finished)} finished trials has axes that the knobs reach and "
-            f"rows of {', '.join(sought['objectives'])} at the judged budget, by the same attack"
-        )
-    out = {}
-    for name, (chosen, rows) in groups.items():
-        *values, clean = (sum(column) / len(column) for column in zip(*rows, strict=True))
-        out[name] = (chosen, tuple(values), clean)
-    return out

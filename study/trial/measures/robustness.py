@@ -27,9 +27,10 @@ def attack_of(config: Robustness) -> Callable[..., Result]:
 
     ValueError for `certify` with anything but the native apgd.
     """
+    asked = {"queries": config.queries} if config.queries and config.backend == "native" else {}
     known: dict[str, tuple[str, dict[str, Any]]] = {
         "apgd_dlr": ("apgd", {"loss": "dlr"}),
-        "autoattack": ("autoattack", {"version": "standard"}),
+        "autoattack": ("autoattack", {"version": "standard"} | asked),
         "autoattack_pair": ("autoattack", {"version": "pair"}),
     }
     name, options = known.get(config.attack, (config.attack, {}))
