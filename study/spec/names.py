@@ -65,8 +65,8 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "spread_nu": ("spread of the largest row norms", "from 0"),
     "spread_sigma": ("spread of the largest singular values", "from 0"),
     "frobenius_norm": ("Frobenius norm of a hidden layer", "from 0"),
-    "operator_norm": ("operator norm of a layer (dense: largest row l1 norm, largest singular value; a convolution's on "
-                      "the images that it meets, linf exact, l2 estimated from below)", "from 0"),
+    "operator_norm": ("operator norm of a layer (dense: largest row l1 norm, largest singular value; convolution, on "
+                      "the images that it meets: linf exact, l2 estimated from below)", "from 0"),
     "operator_norm_certified": ("upper bound of a layer's l2 operator norm, from the Fourier transform", "from 0"),
     "operator_norm_matricised": ("the same norms of the kernel as a matrix, no operator's in l2", "from 0"),
     "operator_norm_bound": ("its upper bound from compressibility (Theorem 3.1)", "from 0"),

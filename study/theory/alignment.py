@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from study.theory import spectra
-from study.theory.checks import checked_k, checked_matrix
+from study.theory.checks import checked_k, checked_matrix, checked_p
 from study.theory.compressibility import largest_rows, row_l1
+from study.theory.scaling import unit
 
 MOST_PATTERNS = 2**20
 CHUNK_ENTRIES = 2**21
@@ -56,7 +57,8 @@ def row_side(W: Tensor, nu: Tensor, k: int) -> Side:
     ([1], 4.0, 0.5)
     """
     top = largest_rows(nu, k)
-    ordered = nu.sort(descending=True).values
+    W, power = unit(W)  # only ratios are taken of what a side holds
+    ordered = nu.sort(descending=True).values / power
     return Side(W[top], W[top], top, float(ordered[0]), _rest(ordered, k))
 
 
@@ -79,7 +81,7 @@ def side(W: Tensor, k: int, p: float) -> Side:
     >>> side(torch.tensor([[9.0, 0.0], [0.0, 1.0]]), 1, math.inf).scale
     9.0
     """
-    return row_side(W, row_l1(W), k) if p == math.inf else spectral_side(spectra.factors(W, k))
+    return row_side(W, row_l1(W), k) if checked_p(p) == math.inf else spectral_side(spectra.factors(W, k))
 
 
 def checked_pair(W2: Tensor, W1: Tensor, k2: int, k1: int, p: float) -> tuple[Tensor, Tensor]:
@@ -87,8 +89,7 @@ def checked_pair(W2: Tensor, W1: Tensor, k2: int, k1: int, p: float) -> tuple[Te
     W2, W1 = checked_matrix("W2", W2), checked_matrix("W1", W1)
     if W2.shape[1] != W1.shape[0]:
         raise ValueError(f"W2 must take what W1 gives: shapes {tuple(W2.shape)} after {tuple(W1.shape)}")
-    if p not in (2, math.inf):
-        raise ValueError(f"p must be 2 or inf, got {p!r}")
+    checked_p(p)
     for name, k, W in (("k2", k2, W2), ("k1", k1, W1)):
         checked_k(name, k, 1, W.shape[0] if p == math.inf else min(W.shape))
     return W2, W1
@@ -114,7 +115,7 @@ def norms(M: Tensor, p: float) -> Tensor:
     >>> norms(torch.tensor([[[1.0, -2.0]], [[0.0, 4.0]]]), math.inf).tolist()
     [3.0, 4.0]
     """
-    return M.abs().sum(-1).amax(-1) if p == math.inf else torch.linalg.matrix_norm(M, ord=2)
+    return M.abs().sum(-1).amax(-1) if checked_p(p) == math.inf else torch.linalg.matrix_norm(M, ord=2)
 
 
 def main_term(later: Side, earlier: Side, p: float, method: str = "upper") -> Bound:
@@ -124,6 +125,7 @@ def main_term(later: Side, earlier: Side, p: float, method: str = "upper") -> Bo
     >>> main_term(side(W2, 1, math.inf), side(W1, 2, math.inf), math.inf)
     Bound(value=0.5, certified=True, method='upper')
     """
+    checked_p(p)
     if method not in METHODS:
         raise ValueError(f"method must be exact, upper or greedy, got {method!r}")
     certified = method != "greedy"

@@ -12,6 +12,7 @@ from study.theory.alignment import Bound, Side
 from study.theory.checks import checked_matrix
 from study.theory.compressibility import dominant_k, eps_q, row_l1, spread
 from study.theory.lipschitz import compose
+from study.theory.scaling import product
 
 
 class LayerBounds(NamedTuple):
@@ -123,8 +124,8 @@ def net_bounds(Ws: Sequence[Tensor], share: float = 0.1, method: str = "upper") 
     two = tuple(alignment.aligned_sides(b, a, 2, method) for a, b in itertools.pairwise(two_sides))
     return NetBounds(
         layers=layers,
-        linf_product=math.prod(v.linf_norm for v in layers),
-        l2_product=math.prod(v.l2_norm for v in layers),
+        linf_product=product(v.linf_norm for v in layers),
+        l2_product=product(v.l2_norm for v in layers),
         linf_alignment=inf,
         l2_alignment=two,
         linf_lipschitz=compose([v.linf_upper for v in layers], inf, math.inf, method),

@@ -27,7 +27,7 @@ def unit(W: Tensor, safe: float = SAFE) -> tuple[Tensor, float]:
 
 
 def frobenius(W: Tensor) -> float:
-    """||W||_F without overflow or underflow of the squares.
+    """||W||_F, or the l_2 norm of a vector, without overflow or underflow of the squares.
 
     >>> frobenius(torch.tensor([[3.0, 4.0]], dtype=torch.float64) * 2.0**600) / 2.0**600
     5.0
