@@ -11,10 +11,10 @@ from study.theory.scaling import unit
 EVERY = 5
 
 
-def norm_2_below(c: Convolution, most: int = 100, tol: float = 1e-5) -> float:
+def norm_2_below(c: Convolution, most: int = 100, tol: float = 1e-4) -> float:
     """The l_2 operator norm from below: ||T x|| / ||x|| at the x that the iteration ends with.
 
-    At most `most` steps, fewer where five of them gain less than `tol` of the value. The iteration runs in float32, the
+    At most `most` steps, fewer where five of them gain less than the share `tol`. The iteration runs in float32, the
     ratio is taken in float64. An estimate, never above the norm, and as a rule within a thousandth of it.
 
     >>> from study.theory.operators import convolution
