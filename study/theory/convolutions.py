@@ -17,7 +17,7 @@ def conv_norm_2_upper(kernel: Tensor) -> float:
 
     kernel (out, in, kh, kw); any image size, circular or zero padding. The matricised sigma_1 itself is NOT an upper
     bound (erratum 12: the 3 x 3 kernel of ones has sigma_1 = 3 and operator norm 9). For l_inf the matricised norm is
-    exact: its largest row l_1 norm.
+    exact, its largest row l_1 norm, where some output sees the whole kernel.
 
     >>> conv_norm_2_upper(torch.ones(1, 1, 3, 3))  # sqrt(9) * 3
     9.0

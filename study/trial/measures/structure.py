@@ -22,7 +22,7 @@ def structure(state: State, config: Structure) -> list[Row]:
     """
     matrices = {"matrix": state.matrix} if state.matrix is not None else {}
     matrices |= weight_matrices(state.net) if state.net is not None else {}
-    images = convolutions(state.net, state.on().shape) if state.net is not None and state.data is not None else {}
+    images = convolutions(state.net, state.data.shape) if state.net is not None and state.data is not None else {}
     whole = encoder_bounds(state.net, config.share, search=True) if state.net is not None else None
     found = whole.layers if whole else [layer_bounds(W.detach().cpu(), config.share) for W in matrices.values()]
     rows = []
