@@ -226,7 +226,8 @@ def evaluate(
         out.print(f"  {name} {value:g}{spread}", markup=False)
     how = "trained again" if found.trained else "from the saved weights"
     differing = f"; different: {', '.join(found.different[:8])}" if found.different else ""
-    out.print(f"{'equal' if found.equal else 'different'}: {found.rows} rows {how}{differing}", markup=False)
+    added = f"; {found.added} rows of measures that the table's version did not know" if found.added else ""
+    out.print(f"{'equal' if found.equal else 'different'}: {found.rows} rows {how}{differing}{added}", markup=False)
     return OK if found.equal else UNEXPECTED
 
 

@@ -77,7 +77,20 @@ def anatomy(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement
         center.set_title(f"local sensitivity: ρ = {judgement.statistic.text()}\n{judgement.verdict}")
     center.set_xlabel("maximal local sensitivity (l2)")
     center.set_ylabel("mean local sensitivity (l2)")
-    curve(right, table, per_trial(frame, "alignment", layer="mean", norm="l2"), "rank", GREEN, "alignment (bound)")
+    _alignment(right, frame, table)
+    return fig
+
+
+def _alignment(right: Axes, frame: pd.DataFrame, table: pd.DataFrame) -> None:
+    """Both alignment terms over the rank, beside the product of norms; older tables have the certified one alone."""
+    names = {
+        "alignment": (GREEN, "alignment, certified bound"),
+        "alignment_greedy": (BLUE, "alignment, search (B.5)"),
+    }
+    for measure, (color, name) in names.items():
+        terms = per_trial(frame, measure, layer="mean", norm="l2")
+        if len(terms):
+            curve(right, table, terms, "rank", color, name)
     right.set_ylim(0, 1.05)
     right.set_ylabel("alignment term")
     twin = right.twinx()
@@ -88,6 +101,5 @@ def anatomy(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement
     twin.set_ylabel("product of spectral norms")
     twin.spines["right"].set_visible(True)
     handles = [h for ax in (right, twin) for h in ax.get_legend_handles_labels()[0]]
-    right.legend(handles, ["alignment (certified bound)", "product of spectral norms"], fontsize=7.5, loc="lower right")
+    right.legend(handles=handles, fontsize=7.5, loc="lower right")
     right.set_title("between and within the layers")
-    return fig

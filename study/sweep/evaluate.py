@@ -23,10 +23,14 @@ IDENTITY = ("measure", "attack", "layer", "norm", "eps", "kept", "k", "draw", "o
 @dataclass
 class Comparison:
     """What was measured again: rows compared, those that differ, and whether the net was trained again for it; the
-    numbers worth showing by flat name, and over how many images those are taken that are shares of images."""
+    numbers worth showing by flat name, and over how many images those are taken that are shares of images.
+
+    `added` counts rows of measures that the table has none of, since an older version did not know them.
+    """
 
     trained: bool
     rows: int = 0
+    added: int = 0
     different: list[str] = field(default_factory=list)
     values: dict[str, float] = field(default_factory=dict)
     images: dict[str, int] = field(default_factory=dict)
@@ -139,6 +143,9 @@ def _compare(found: Comparison, there: list[dict[str, Any]], here: list[dict[str
         return {json.dumps(key): r["value"] for key, r in zip(at, chosen, strict=True)}
 
     old, new = table(there), table(here)
+    known = {json.loads(key)[0] for key in old}
+    later = {key for key in new if json.loads(key)[0] not in known}
+    found.added, new = len(later), {key: value for key, value in new.items() if key not in later}
     for key in sorted(old.keys() | new.keys()):
         a, b = old.get(key, math.inf), new.get(key, -math.inf)
         found.rows += 1

@@ -1,12 +1,11 @@
 """Gradient ascent on an operator norm at fixed Frobenius norm (paper A, appendix B.3, Figure 9)."""
 
-import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from study.theory.compressibility import checked_matrix
+from study.theory.checks import checked_matrix, checked_p
 
 
 def ascend(W: Tensor, p: float, steps: int, step_size: float) -> Iterator[Tensor]:
@@ -23,8 +22,7 @@ def ascend(W: Tensor, p: float, steps: int, step_size: float) -> Iterator[Tensor
     (7.071, 5.0)
     """
     W = checked_matrix("W", W).clone()
-    if p not in (2, math.inf):
-        raise ValueError(f"p must be 2 or inf, got {p!r}")
+    checked_p(p)
     if not step_size > 0:
         raise ValueError(f"step_size must be above 0, got {step_size!r}")
     scale = torch.linalg.norm(W)

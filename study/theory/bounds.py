@@ -12,6 +12,7 @@ from study.theory.alignment import Bound, Side
 from study.theory.checks import checked_matrix
 from study.theory.compressibility import dominant_k, eps_q, row_l1, spread
 from study.theory.lipschitz import compose
+from study.theory.scaling import product
 
 
 class LayerBounds(NamedTuple):
@@ -40,7 +41,11 @@ class LayerBounds(NamedTuple):
 
 
 class NetBounds(NamedTuple):
-    """A net's layers; the products of their norms; a capped alignment term per pair of layers; Theorem 3.2's bounds."""
+    """A net's layers; the products of their norms; a capped alignment term per pair of layers; Theorem 3.2's bounds.
+
+    `linf_search` and `l2_search` are main terms as paper A computes them, found by a search and not certified; empty
+    where none was asked for.
+    """
 
     layers: tuple[LayerBounds, ...]
     linf_product: float
@@ -50,6 +55,8 @@ class NetBounds(NamedTuple):
     linf_lipschitz: Bound
     linf_lipschitz_tight: Bound
     l2_lipschitz: Bound
+    linf_search: tuple[Bound, ...] = ()
+    l2_search: tuple[Bound, ...] = ()
 
 
 def layer_bounds(W: Tensor, share: float = 0.1) -> LayerBounds:
@@ -97,12 +104,13 @@ def _layer_and_sides(W: Tensor, share: float) -> tuple[LayerBounds, Side, Side]:
     return layer, alignment.row_side(W, nu, layer.k_nu), alignment.spectral_side(kept)
 
 
-def net_bounds(Ws: Sequence[Tensor], share: float = 0.1, method: str = "upper") -> NetBounds:
+def net_bounds(Ws: Sequence[Tensor], share: float = 0.1, method: str = "upper", *, search: bool = False) -> NetBounds:
     """Statistics of every layer of a net and the bounds of its l_inf and l_2 Lipschitz constants (paper A, Thm 3.2).
 
     Ws holds matrices (n_l, n_{l-1}), first layer first, ReLU between them; every layer at its own k_nu and k_sigma.
-    `method` is the alignment terms' (`exact` refuses wide layers, `greedy` is not certified). A conv net's flattened
-    kernels do not chain and are no operators either: use `layer_bounds` and `study.theory.convolutions` for them.
+    `method` is the alignment terms' (`exact` refuses wide layers, `greedy` is not certified); `search` asks for the
+    greedy main terms beside them. A conv net's flattened kernels do not chain and are no operators either: use
+    `layer_bounds` and `study.theory.operators` for them.
     Raises ValueError for no layers, shapes that do not chain, a share outside (0, 1] or a matrix that is not finite.
 
     >>> import torch
@@ -123,11 +131,17 @@ def net_bounds(Ws: Sequence[Tensor], share: float = 0.1, method: str = "upper") 
     two = tuple(alignment.aligned_sides(b, a, 2, method) for a, b in itertools.pairwise(two_sides))
     return NetBounds(
         layers=layers,
-        linf_product=math.prod(v.linf_norm for v in layers),
-        l2_product=math.prod(v.l2_norm for v in layers),
+        linf_product=product(v.linf_norm for v in layers),
+        l2_product=product(v.l2_norm for v in layers),
         linf_alignment=inf,
         l2_alignment=two,
         linf_lipschitz=compose([v.linf_upper for v in layers], inf, math.inf, method),
         linf_lipschitz_tight=compose([v.linf_upper_tight for v in layers], inf, math.inf, method),
         l2_lipschitz=compose([v.l2_upper for v in layers], two, 2, method),
+        linf_search=_searched(inf_sides, math.inf) if search else (),
+        l2_search=_searched(two_sides, 2) if search else (),
     )
+
+
+def _searched(sides: Sequence[Side], p: float) -> tuple[Bound, ...]:
+    return tuple(alignment.main_term(b, a, p, "greedy") for a, b in itertools.pairwise(sides))

@@ -1,5 +1,7 @@
 """Arguments held against their valid range: the value as it is computed with, or ValueError that names it."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -32,3 +34,17 @@ def checked_k(name: str, k: int, low: int, high: int) -> int:
     if isinstance(k, bool) or not isinstance(k, int) or not low <= k <= high:
         raise ValueError(f"{name} must be a whole number from {low} to {high}, got {k!r}")
     return k
+
+
+def checked_kernel(kernel: Tensor) -> Tensor:
+    """`kernel` as float64, or ValueError when it is not a finite, non-empty (out, in, kh, kw)."""
+    if kernel.ndim != 4 or kernel.numel() == 0 or not finite(kernel):
+        raise ValueError(f"kernel must be finite, of shape (out, in, kh, kw), got shape {tuple(kernel.shape)}")
+    return kernel.detach().to(torch.float64)
+
+
+def checked_p(p: float) -> float:
+    """`p`, or ValueError when it is not 2 or inf: the norms that the theorems speak of."""
+    if isinstance(p, bool) or p not in (2, math.inf):
+        raise ValueError(f"p must be 2 or inf, got {p!r}")
+    return p

@@ -86,17 +86,16 @@ def pq_index(v: Tensor, p: float, q: float) -> float:
     if float(v.max()) == 0.0:
         raise ValueError("v must not be the zero vector")
     v = v / v.max()
-    d = v.numel()
-    top = float(v.pow(p).sum()) ** (1 / p) * d ** (-1 / p)
-    below = 1.0 if math.isinf(q) else float(v.pow(q).sum()) ** (1 / q) * d ** (-1 / q)
+    top = float(v.pow(p).mean()) ** (1 / p)
+    below = 1.0 if math.isinf(q) else float(v.pow(q).mean()) ** (1 / q)
     return 1.0 - top / below
 
 
 def pq_lower_bound(p: float, q: float, k: int, d: int, eps: float, form: str = "general") -> float:
     """Lower bound of the PQ index of a (q, k, eps)-compressible vector of length d (paper A, Proposition B.2).
 
-    `paper`: 1 - (k/d)^phi - (1 - k/d)^phi eps with phi = 1/p - 1/q, from Minkowski's inequality: p >= 1 only
-    (erratum 10: at p = .5, q = 1, k = 1, theta = (.8, .2) it claims .3 where the index is .1).
+    `paper`: 1 - eps - (k/d)^phi with phi = 1/p - 1/q (Equation 67), by Minkowski's inequality: p >= 1 only (erratum 10:
+    at p = .5, q = 1, k = 1, theta = (.8, .2) it claims .3 where the index is .1).
     `general`, any 0 < p < q < inf: 1 - [((k/d)^phi (1 - eps^q)^(1/q))^p + ((1 - k/d)^phi eps)^p]^(1/p).
     0 <= eps <= 1, k in 0..d. Vacuous (negative) for large eps.
 
@@ -113,7 +112,7 @@ def pq_lower_bound(p: float, q: float, k: int, d: int, eps: float, form: str = "
     if form == "paper":
         if p < 1:
             raise ValueError(f"the paper's form needs p >= 1, got {p!r}; use form='general'")
-        return 1.0 - head - tail
+        return 1.0 - eps - head
     if form != "general":
         raise ValueError(f"form must be paper or general, got {form!r}")
     return float(1.0 - ((head * (1 - eps**q) ** (1 / q)) ** p + tail**p) ** (1 / p))

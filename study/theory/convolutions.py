@@ -1,18 +1,15 @@
-"""Operator norms of stride-1 convolutions; the matricised kernel's own norm is not one of them in l_2 (erratum 12)."""
+"""Operator norms of plain stride-1 kernels; the matricised kernel's own is not one of them in l_2 (erratum 12).
+
+`study.theory.operators` has any layer's convolution, on images of the size that it meets.
+"""
 
 import math
 
 import torch
 from torch import Tensor
 
-from study.theory.checks import checked_k
+from study.theory.checks import checked_k, checked_kernel
 from study.theory.operator_norms import op_norm
-
-
-def _checked_kernel(kernel: Tensor) -> Tensor:
-    if kernel.ndim != 4 or kernel.numel() == 0 or not bool(torch.isfinite(kernel).all()):
-        raise ValueError(f"kernel must be finite, of shape (out, in, kh, kw), got shape {tuple(kernel.shape)}")
-    return kernel.detach().to(torch.float64)
 
 
 def conv_norm_2_upper(kernel: Tensor) -> float:
@@ -20,12 +17,12 @@ def conv_norm_2_upper(kernel: Tensor) -> float:
 
     kernel (out, in, kh, kw); any image size, circular or zero padding. The matricised sigma_1 itself is NOT an upper
     bound (erratum 12: the 3 x 3 kernel of ones has sigma_1 = 3 and operator norm 9). For l_inf the matricised norm is
-    exact: its largest row l_1 norm.
+    exact, its largest row l_1 norm, where some output sees the whole kernel.
 
     >>> conv_norm_2_upper(torch.ones(1, 1, 3, 3))  # sqrt(9) * 3
     9.0
     """
-    kernel = _checked_kernel(kernel)
+    kernel = checked_kernel(kernel)
     return math.sqrt(kernel.shape[2] * kernel.shape[3]) * op_norm(kernel.flatten(1), 2)
 
 
@@ -39,7 +36,7 @@ def conv_norm_2_circular(kernel: Tensor, size: int) -> float:
     >>> conv_norm_2_circular(torch.ones(1, 1, 3, 3), 5)  # a constant image is multiplied by 9
     9.0
     """
-    kernel = _checked_kernel(kernel)
+    kernel = checked_kernel(kernel)
     checked_k("size", size, max(kernel.shape[2:]), 2**16)
     transfer = torch.fft.fft2(kernel, s=(size, size)).permute(2, 3, 0, 1)
     return float(torch.linalg.matrix_norm(transfer, ord=2).max())
@@ -54,6 +51,6 @@ def conv_norm_2_zero_upper(kernel: Tensor, size: int) -> float:
     >>> conv_norm_2_zero_upper(torch.ones(1, 1, 3, 3), 5)
     9.0
     """
-    kernel = _checked_kernel(kernel)
+    kernel = checked_kernel(kernel)
     checked_k("size", size, 1, 2**16)
     return conv_norm_2_circular(kernel, size + max(kernel.shape[2:]) - 1)

@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 
 from study.theory.alignment import Bound, aligned_sides, checked_pair, norms, patterns, side
-from study.theory.checks import checked_matrix, checked_vector
+from study.theory.checks import checked_matrix, checked_p, checked_vector
 from study.theory.operator_norms import op_norm, opnorm_2_upper, opnorm_inf_upper
+from study.theory.scaling import product, unit
+
+SLACK = 4 * torch.finfo(torch.float64).eps  # of a norm, per entry: differences, squares, sum, root
 
 
 def sopt(a: Sequence[float]) -> tuple[float, tuple[int, ...]]:
@@ -53,6 +56,7 @@ def lipschitz_upper(
     """
     if len(Ws) == 0 or len(ks) != len(Ws) or (krs is not None and len(krs) != len(Ws)):
         raise ValueError(f"ks and krs must have one entry per layer, got {len(ks)} for {len(Ws)} layers")
+    checked_p(p)
     rows = krs or [None] * len(Ws)
     if p == math.inf:
         layers = [opnorm_inf_upper(W, k, r, tight) for W, k, r in zip(Ws, ks, rows, strict=True)]
@@ -78,8 +82,8 @@ def compose(layers: Sequence[float], terms: Sequence[Bound], p: float, method: s
     if any(math.isinf(v) for v in layers):
         return Bound(math.inf, True, method)
     values = [t.value for t in terms]
-    factor = sopt(values)[0] if p == math.inf else math.prod(values)
-    return Bound(math.prod(layers) * factor, certified, method)
+    factor = sopt(values)[0] if checked_p(p) == math.inf else math.prod(values)
+    return Bound(product([*layers, factor]), certified, method)
 
 
 def product_of_norms(Ws: Sequence[Tensor], p: float) -> float:
@@ -88,7 +92,8 @@ def product_of_norms(Ws: Sequence[Tensor], p: float) -> float:
     >>> product_of_norms([torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0, 1.0]])], math.inf)
     2.0
     """
-    return math.prod(op_norm(W, p) for W in Ws)
+    checked_p(p)
+    return product(op_norm(W, p) for W in Ws)
 
 
 def pattern_max(Ws: Sequence[Tensor], p: float) -> float:
@@ -100,17 +105,17 @@ def pattern_max(Ws: Sequence[Tensor], p: float) -> float:
     >>> pattern_max([torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0, 1.0]])], math.inf)  # the net is |x|
     1.0
     """
-    if p not in (2, math.inf):
-        raise ValueError(f"p must be 2 or inf, got {p!r}")
-    mats = [checked_matrix(f"Ws[{i}]", W) for i, W in enumerate(Ws)]
+    checked_p(p)
+    units = [unit(checked_matrix(f"Ws[{i}]", W)) for i, W in enumerate(Ws)]
+    mats, scale = [W for W, _ in units], product(s for _, s in units)
     hidden = [W.shape[0] for W in mats[:-1]]
     best = 0.0
     for D in patterns(sum(hidden), mats[0].shape[1] * max(W.shape[0] for W in mats)):
-        product = mats[0].T.expand(len(D), -1, -1)  # transposed, so that a layer is one matrix product for all patterns
+        through = mats[0].T.expand(len(D), -1, -1)  # transposed, so that a layer is one matrix product for all patterns
         for W, d in zip(mats[1:], D.split(hidden, dim=1), strict=True):
-            product = (product * d[:, None, :]) @ W.T
-        best = max(best, _largest_norm(product.mT, p, best))
-    return best
+            through = (through * d[:, None, :]) @ W.T
+        best = max(best, _largest_norm(through.mT, p, best))
+    return best * scale
 
 
 def _largest_norm(M: Tensor, p: float, floor: float) -> float:
@@ -124,33 +129,56 @@ def _largest_norm(M: Tensor, p: float, floor: float) -> float:
 def lipschitz_lower(Ws: Sequence[Tensor], X: Tensor, p: float, how: str = "jacobian") -> float:
     """Empirical lower bound of the l_p Lipschitz constant of x -> relu(W_L relu(... W_1 x)) on inputs X (N, n_0).
 
-    `jacobian`: largest operator norm of the Jacobian at a point of X; `secant`: largest ratio over pairs of points.
+    `jacobian`: largest operator norm of the Jacobian at a point of X; `secant`: largest ratio over pairs of points,
+    from exact differences and less what float64 may have added to them, so that it is never above the constant.
 
     >>> absolute = [torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0, 1.0]])]
     >>> lipschitz_lower(absolute, torch.tensor([[1.0], [3.0]]), math.inf)
     1.0
-    >>> lipschitz_lower(absolute, torch.tensor([[1.0], [-3.0]]), math.inf, "secant")  # (3 - 1) / (1 + 3)
+    >>> round(lipschitz_lower(absolute, torch.tensor([[1.0], [-3.0]]), math.inf, "secant"), 12)  # (3 - 1) / (1 + 3)
     0.5
     """
-    X = checked_matrix("X", X)
-    mats = [checked_matrix(f"Ws[{i}]", W) for i, W in enumerate(Ws)]
+    checked_p(p)
+    X, _ = unit(checked_matrix("X", X))
+    units = [unit(checked_matrix(f"Ws[{i}]", W)) for i, W in enumerate(Ws)]
+    mats, scale = [W for W, _ in units], product(s for _, s in units)
     if how not in ("jacobian", "secant"):
         raise ValueError(f"how must be jacobian or secant, got {how!r}")
+    if how == "secant":
+        return scale * _largest_secant(mats, X, p)
     Z, patterns = X, []
     for W in mats:
         Z = Z @ W.T
         patterns.append((Z > 0).to(torch.float64))
         Z = Z.clamp_min(0)
-    if how == "secant":
-        far = torch.cdist(X, X, p=p)
-        ratios = torch.where(far > 0, torch.cdist(Z, Z, p=p) / far.clamp_min(1e-300), 0.0)
-        return float(ratios.max())
     best = 0.0
     for i in range(len(X)):
         J = torch.eye(X.shape[1], dtype=torch.float64)
         for W, D in zip(mats, patterns, strict=True):
             J = D[i, :, None] * (W @ J)
         best = max(best, op_norm(J, p))
+    return scale * best
+
+
+def _largest_secant(mats: Sequence[Tensor], X: Tensor, p: float) -> float:
+    """Largest ||z - z'|| / ||x - x'|| over pairs of rows of X, each output less its bound of round-off.
+
+    An inner product of n terms errs by at most (n + 1) u sum |w||z|, and what a layer is given errs already.
+    """
+    Z, error = X, torch.zeros_like(X)
+    for W in mats:
+        u = (W.shape[1] + 2) * torch.finfo(torch.float64).eps
+        error = error @ W.abs().T * (1 + u) + u * (Z.abs() @ W.abs().T)
+        Z = (Z @ W.T).clamp_min(0)
+    order = 2 if p == 2 else math.inf
+    loss = torch.linalg.vector_norm(error, ord=order, dim=1)
+    best = 0.0
+    for i in range(len(X) - 1):
+        moved = torch.linalg.vector_norm(Z[i + 1 :] - Z[i], ord=order, dim=1)
+        far = torch.linalg.vector_norm(X[i + 1 :] - X[i], ord=order, dim=1)
+        sure = moved * (1 - SLACK * Z.shape[1]) - loss[i] - loss[i + 1 :]
+        ratios = (sure / far / (1 + SLACK * X.shape[1]))[far > 0]
+        best = max(best, float(ratios.max())) if len(ratios) else best
     return best
 
 
@@ -166,8 +194,7 @@ def adv_risk_bound(clean: float, delta: float, lipschitz: float, head: Tensor, p
     2.25
     """
     c = checked_vector("head", head)
-    if p not in (2, math.inf):
-        raise ValueError(f"p must be 2 or inf, got {p!r}")
+    checked_p(p)
     if not (delta >= 0 and lipschitz >= 0):
         raise ValueError(f"delta and lipschitz must be at least 0, got {delta!r} and {lipschitz!r}")
     norm = float(torch.linalg.vector_norm(c, ord=1 if p == math.inf else 2))

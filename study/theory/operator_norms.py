@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from study.theory.checks import checked_k, checked_matrix
+from study.theory.checks import checked_k, checked_matrix, checked_p
 from study.theory.compressibility import eps_q, row_l1, singular_values, spread
+from study.theory.scaling import frobenius
 
 ROWS_AT_ONCE = 128
 
@@ -24,11 +25,7 @@ def op_norm(W: Tensor, p: float) -> float:
     >>> op_norm(torch.ones(1, 4), math.inf), round(op_norm(torch.ones(1, 4), 2), 9)
     (4.0, 2.0)
     """
-    if p == 2:
-        return float(singular_values(W)[0])
-    if p == math.inf:
-        return float(row_l1(W).max())
-    raise ValueError(f"p must be 2 or inf, got {p!r}")
+    return float(singular_values(W)[0] if checked_p(p) == 2 else row_l1(W).max())
 
 
 def frobenius_norm(W: Tensor) -> float:
@@ -37,7 +34,7 @@ def frobenius_norm(W: Tensor) -> float:
     >>> frobenius_norm(torch.tensor([[0.0, 4.0], [3.0, 0.0]]))
     5.0
     """
-    return float(torch.linalg.norm(checked_matrix("W", W)))
+    return frobenius(checked_matrix("W", W))
 
 
 def numerical_rank(v: Tensor) -> int:
@@ -138,7 +135,7 @@ def spectral_upper(sigma: Tensor, k_sigma: int) -> float:
     """
     checked_k("k_sigma", k_sigma, 1, len(sigma))
     factor = _structure_factor(sigma, k_sigma)
-    return math.inf if math.isinf(factor) else factor * math.sqrt(len(sigma)) * float(torch.linalg.norm(sigma))
+    return math.inf if math.isinf(factor) else factor * math.sqrt(len(sigma)) * frobenius(sigma)
 
 
 def opnorm_2_upper(W: Tensor, k_sigma: int) -> float:
@@ -203,7 +200,7 @@ def spectral_lower(sigma: Tensor, k_sigma: int) -> float:
     r = len(sigma)
     checked_k("k_sigma", k_sigma, 1, r)
     e = eps_q(sigma, 1, k_sigma)
-    return math.sqrt(max(0.0, 1.0 - r * e * e) / k_sigma) * float(torch.linalg.norm(sigma))
+    return math.sqrt(max(0.0, 1.0 - r * e * e) / k_sigma) * frobenius(sigma)
 
 
 def opnorm_2_lower(W: Tensor, k_sigma: int) -> float:

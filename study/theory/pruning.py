@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from study.theory.checks import checked_matrix
+from study.theory.scaling import product, unit
 
 Probability = float | Tensor
 
@@ -47,10 +48,11 @@ def gamma_bound(Ws: Sequence[Tensor], Ps: Sequence[Probability], eps: float = 1.
     """
     if not eps >= 0:
         raise ValueError(f"eps must be at least 0, got {eps!r}")
-    out = float(eps)
+    factors = [float(eps)]
     for W, P in _pairs(Ws, Ps):
-        out *= math.sqrt(float((P * W.square()).sum() if tight else P.max() * W.square().sum()))
-    return out
+        W, scale = unit(W)
+        factors.append(scale * math.sqrt(float((P * W.square()).sum() if tight else P.max() * W.square().sum())))
+    return product(factors)
 
 
 def zeta_bound(Ws: Sequence[Tensor], Ps: Sequence[Probability], x_norm: float, form: str = "sharp") -> float:
@@ -71,7 +73,8 @@ def zeta_bound(Ws: Sequence[Tensor], Ps: Sequence[Probability], x_norm: float, f
         raise ValueError(f"x_norm must be at least 0, got {x_norm!r}")
     if form not in ("paper", "sharp"):
         raise ValueError(f"form must be paper or sharp, got {form!r}")
-    pairs = _pairs(Ws, Ps)
+    scaled = [(*unit(W), P) for W, P in _pairs(Ws, Ps)]
+    pairs, scale = [(W, P) for W, _, P in scaled], product(s for _, s, _ in scaled)
     norms = [_norm_2(W) for W, _ in pairs]
     total = 0.0
     before = 1.0
@@ -83,7 +86,7 @@ def zeta_bound(Ws: Sequence[Tensor], Ps: Sequence[Probability], x_norm: float, f
         v = float((P * (1 - P) * W.square()).sum(dim=0).max())
         total += after * math.sqrt(_norm_2((1 - P) * W) ** 2 + v) * before
         before *= math.sqrt(_norm_2(P * W) ** 2 + v)
-    return x_norm * total
+    return x_norm * total * scale
 
 
 def _heads(Q: Sequence[Tensor], K: Sequence[Tensor], V: Sequence[Tensor]) -> int:

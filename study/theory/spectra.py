@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from study.theory.scaling import unit
+
 SMALL = 256  # up to here a direct decomposition takes milliseconds
 BLOCKS = 8
 RESOLVED = 1e-6  # of the largest value; a Gram matrix still tells values above it from zero
@@ -55,12 +57,13 @@ def values(W: Tensor) -> Tensor:
     >>> values(torch.tensor([[0.0, 2.0], [-3.0, 0.0]], dtype=torch.float64)).round(decimals=9).tolist()
     [3.0, 2.0]
     """
+    W, scale = unit(W)
     wide = W if W.shape[0] <= W.shape[1] else W.T
     if wide.shape[0] > SMALL:
         s = _roots(torch.linalg.eigvalsh(lower_gram(wide), UPLO="L"))
         if s is not None:
-            return s
-    return torch.linalg.svdvals(W)
+            return s * scale
+    return torch.linalg.svdvals(W) * scale
 
 
 def factors(W: Tensor, k: int) -> Factors:
@@ -74,11 +77,12 @@ def factors(W: Tensor, k: int) -> Factors:
     if W.shape[0] > W.shape[1]:
         V, s, Uh = factors(W.T, k)
         return Factors(Uh.T, s, V.T)
+    W, scale = unit(W)
     if W.shape[0] > SMALL:
         eigenvalues, vectors = torch.linalg.eigh(lower_gram(W), UPLO="L")
         roots = _roots(eigenvalues)
         if roots is not None:
             U = vectors[:, len(roots) - k :].flip(1)
-            return Factors(U, roots, (U / roots[:k]).T @ W)
+            return Factors(U, roots * scale, (U / roots[:k]).T @ W)
     U, s, Vh = torch.linalg.svd(W, full_matrices=False)
-    return Factors(U[:, :k], s, Vh[:k])
+    return Factors(U[:, :k], s * scale, Vh[:k])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from study.theory.checks import checked_matrix
+from study.theory.scaling import product, unit
 
 
 class Constants(NamedTuple):
@@ -40,11 +41,14 @@ def constants(Ws: Sequence[Tensor], x_norm: float) -> Constants:
     (5.0, 1.25, 8.0)
     """
     mats = [checked_matrix(f"Ws[{i}]", W) for i, W in enumerate(Ws)]
-    fro = [float(torch.linalg.norm(W)) for W in mats]
-    two = [float(torch.linalg.matrix_norm(W, ord=2)) for W in mats]
+    units = [unit(W) for W in mats]
+    fro = [float(torch.linalg.norm(W)) for W, _ in units]
+    two = [float(torch.linalg.matrix_norm(W, ord=2)) for W, _ in units]
+    scale = product(s for _, s in units)
     if not mats or min(two) == 0:
         raise ValueError("Ws must hold at least one matrix, none of them zero")
-    return Constants(math.prod(fro), tuple(f / t for f, t in zip(fro, two, strict=True)), x_norm * math.prod(two))
+    b = tuple(f / t for f, t in zip(fro, two, strict=True))
+    return Constants(scale * math.prod(fro), b, x_norm * math.prod(two) * scale)
 
 
 def evaluate(k: Constants, p: Sequence[float]) -> Point:

@@ -95,7 +95,8 @@ def test_erratum_10_the_papers_bound_needs_p_of_at_least_one():
     theta = torch.tensor([0.8, 0.2])
     eps = comp.eps_q(theta, 1, 1)
     phi = 1 / 0.5 - 1 / 1
-    printed = 1 - 0.5**phi - 0.5**phi * eps
+    printed = 1 - eps - 0.5**phi
+    assert printed == pytest.approx(0.3)
     assert printed > comp.pq_index(theta, 0.5, 1)
     assert comp.pq_lower_bound(0.5, 1, 1, 2, eps) <= comp.pq_index(theta, 0.5, 1) + 1e-12
     with pytest.raises(ValueError, match="needs p >= 1"):
@@ -115,6 +116,11 @@ def test_pq_lower_bounds_hold(v, pq, data):
     if p >= 1:
         paper = comp.pq_lower_bound(p, q, k, len(v), eps, "paper")
         assert paper <= index + 1e-6
+
+
+def test_the_papers_bound_is_equation_67():
+    assert comp.pq_lower_bound(1, 2, 4, 16, 0.25, "paper") == 1 - 0.25 - math.sqrt(4 / 16)
+    assert comp.pq_lower_bound(1, 2, 4, 16, 0.25) > comp.pq_lower_bound(1, 2, 4, 16, 0.25, "paper")
 
 
 def test_compressed_matrices():

@@ -96,7 +96,8 @@ def test_bounds_of_the_whole_net_stand_beside_those_of_its_layers():
                 found[m, layer, norm] for m in ("operator_norm_lower", "operator_norm", "operator_norm_bound")
             )
             assert low <= exact * (1 + 1e-9) <= high * (1 + 2e-9)
-        assert 0 < found["alignment", "layer2*layer1", norm] <= 1
+        assert 0 < found["alignment_greedy", "layer2*layer1", norm] <= found["alignment", "layer2*layer1", norm] <= 1
+        assert found["alignment_greedy", "mean", norm] == found["alignment_greedy", "layer2*layer1", norm]
         assert found["lipschitz_bound", None, norm] <= found["operator_norm_bound", "product", norm] * (1 + 1e-9)
 
 
