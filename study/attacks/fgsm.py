@@ -21,8 +21,8 @@ def fgsm(
     batch_size: int = 0,
     generator: torch.Generator,
 ) -> Result:
-    """x + eps sign(g) (l_inf) or x + eps g / ||g||_2 (l_2), g the gradient of the cross-entropy at x, of logits scaled to
-    a margin of SOFT there: no constant factor of theirs counts.
+    """x + eps sign(g) (l_inf) or x + eps g / ||g||_2 (l_2), g the gradient of the cross-entropy at x, of logits scaled
+    to a margin of SOFT there: no constant factor of theirs counts.
 
     x (N, C, H, W) in [0, 1], y (N,), eps in pixel units. With `random_start` the gradient is taken at a random point
     of the ball and the step is 1.25 eps, projected (Wong, Rice and Kolter 2020). The generator is drawn from only
