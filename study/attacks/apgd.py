@@ -1,17 +1,19 @@
 """AutoPGD: gradient ascent whose step sizes adapt sample by sample (Croce and Hein 2020)."""
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
 from study.attacks import ball, certificate, draws, losses, standins
 from study.attacks.ball import Result
 from study.attacks.climb import Plan, climb
-from study.attacks.losses import Loss
 from study.attacks.record import Record
 from study.attacks.standins import StandIn
 
 BATCH = {"cpu": 256, "cuda": 4096}  # a processor's caches hold the one; a GPU waits for the other
 PRECISIONS = ("fp32", "bf16", "auto")
+AIMED = 3
 
 
 def apgd(
@@ -43,8 +45,9 @@ def apgd(
     is the clean point. `precision` "bf16" (goal "robust" only) climbs on a bfloat16 copy of the net in all restarts but
     the last, or in one restart more where there is one: its hits are checked, and its survivors climbed, in float32.
     "auto" does so where the processor has bfloat16 units.
-    On a net whose activations are on few levels each restart is a climb on each of the net's stand-ins
-    (study.attacks.standins), and with the loss ce and goal "robust" also on DLR: six climbs. Raises ValueError naming the argument that is out of range,
+    On a net whose activations are on few levels each restart climbs both of the net's stand-ins
+    (study.attacks.standins), and with the loss ce and goal "robust" then both on targeted DLR for the AIMED most likely
+    wrong classes: eight climbs. Raises ValueError naming the argument that is out of range,
     TypeError for a net that certificates do not handle.
     """
     ball.check(x, y, eps, norm)
@@ -55,33 +58,32 @@ def apgd(
     if not retire and (certify or precision != "fp32"):
         raise ValueError(f"certify and {precision} serve masks, not losses: goal must be robust, got {goal!r}")
     climbed = losses.targeted_dlr if targets else losses.untargeted(loss)
-    mixed = retire and not targets and loss == "ce"
     with ball.frozen(model):
         record = Record(model, x, y, batch_size)
         record.batch = batch_size or min(record.batch, BATCH["cuda" if x.is_cuda else "cpu"])
         proven = certificate.safe(model, x, y, eps, norm) if certify else torch.zeros_like(record.robust)
-        for stand_in, own in _climbs(model, x, precision, restarts, climbed, mixed) if eps > 0 else ():
-            plan = Plan(float(eps), norm, iterations, own, retire, stand_in.net, stand_in.trust)
-            for target in losses.likely_targets(record.clean, y, targets) if targets else (None,):
+        aims = losses.likely_targets(record.clean, y, targets) if targets else [None]
+        for legs in _legs(model, x, precision, restarts) if eps > 0 else ():
+            wanted = [(climbed, aim) for aim in aims]
+            if len(legs) > 1 and retire and loss == "ce" and not targets:
+                wanted += [(losses.targeted_dlr, aim) for aim in losses.likely_targets(record.clean, y, AIMED)]
+            for (own, aim), leg in itertools.product(wanted, legs):
+                plan = Plan(float(eps), norm, iterations, own, retire, leg.net, leg.trust)
                 parts = record.parts((record.robust & ~proven).nonzero()[:, 0] if retire else None)
                 for index, edge in zip(parts, draws.edges(x, parts, eps, norm, generator), strict=True):
-                    climb(record, index, x[index] + edge, plan, None if target is None else target[index])
+                    climb(record, index, x[index] + edge, plan, None if aim is None else aim[index])
     return record.result()
 
 
-def _climbs(
-    model: nn.Module, x: Tensor, precision: str, restarts: int, loss: Loss, mixed: bool
-) -> list[tuple[StandIn, Loss]]:
-    """The nets and losses of all climbs, in order. The judging net itself, or stand-ins for it, have the last ones."""
-    coarse = standins.of(model)
-    if coarse:
-        order = [loss, losses.dlr, loss] if mixed else [loss]
-        # the first pass goes over both on the loss itself, the others have the rest of the order
-        pairs = [(s, one) for one in order for s in coarse]
-        return pairs * restarts
-    itself = [(StandIn(None, "all"), loss)]
+def _legs(model: nn.Module, x: Tensor, precision: str, restarts: int) -> list[tuple[StandIn, ...]]:
+    """The nets that each restart climbs on: stand-ins where the judging net needs them, else itself (in the last
+    restart always)."""
+    if coarse := standins.of(model):
+        return [coarse] * restarts
+    itself: list[tuple[StandIn, ...]] = [(StandIn(None, "all"),)]
     if precision == "bf16" or (precision == "auto" and has_bf16_units(x.device)):
-        return [(standins.rounded(model), loss)] * max(1, restarts - 1) + itself
+        cheap: list[tuple[StandIn, ...]] = [(standins.rounded(model),)]
+        return cheap * max(1, restarts - 1) + itself
     return itself * restarts
 
 

@@ -17,6 +17,7 @@ RHO = 0.75  # a step size is kept while more than this share of its steps raised
 # nets (digits and MNIST, 9 kinds, both norms, 200 images, 20 iterations) against targeted DLR with 9 targets and 50
 # iterations: .8 points more images robust, 1.1 with margins of 3 and 12, 1.2 with 10 and 20, 1.5 with 20 throughout.
 MARGIN, HARD, SOFT = 5.0, 2.0, 0.4
+TIE = 1e-5  # of the loss: a net of few levels gives many points the same logits, and rounding is no rise
 CROWD = 16  # fallen samples leave the batch once they are one in CROWD: leaving copies the whole state
 
 
@@ -25,7 +26,7 @@ class Plan:
     """What a climb is told: the ball, the loss, whether fooled samples retire, and the net to climb on.
 
     `net` is None for the judging net itself. Else it is a stand-in, and `trust` says what its logits are worth: "all",
-    they are the judging net's own; "hits", the judging net looks at points that fool the stand-in; "none", at every point.
+    they are the judging net's own; "hits", the judging net looks at points that fool the stand-in; "none", at all.
     """
 
     eps: float
@@ -89,13 +90,13 @@ def climb(record: Record, index: Tensor, start: Tensor, plan: Plan, target: Tens
         state.before, state.point = state.point, _move(state, plan, MOMENTUM if k > 1 else 1.0)
         before = state.value
         logits = _look(record, state, plan, gradient=k < plan.iterations)
-        state.rises += state.value > before
+        state.rises += state.value > before + TIE
         _keep_best(state, logits)
         _judge(record, state, logits, plan)
         if k in marks:
             _reconsider(state, k - last)
             if last < SOFT * plan.iterations <= k:
-                _harden(state, record, plan.loss)
+                _harden(state, record, plan)
             last = k
     if plan.retire:
         # the fallen have had their say: how long one stayed here depends on its neighbours in the batch
@@ -112,6 +113,8 @@ def _begin(record: Record, index: Tensor, start: Tensor, plan: Plan, target: Ten
     none = torch.zeros(len(x), device=x.device)
     soft = plan.loss is log_odds  # the others do not depend on the logits' scale
     temperature = ball.temperature(record.clean[index], MARGIN) if soft else torch.ones_like(none)
+    if not plan.retire:
+        temperature.clamp_min_(1.0)
     state = _State(
         index=index,
         x=x,
@@ -172,7 +175,7 @@ def _look(record: Record, state: _State, plan: Plan, gradient: bool) -> Tensor:
 
 
 def _keep_best(state: _State, logits: Tensor) -> None:
-    better = state.value > state.best_value
+    better = state.value > state.best_value + TIE
     for best, now in (
         (state.best, state.point),
         (state.best_gradient, state.gradient),
@@ -207,12 +210,15 @@ def _shed(state: _State, always: bool) -> Tensor:
     return state.index
 
 
-def _harden(state: _State, record: Record, loss: Loss) -> None:
-    """Lower the temperature for the rest of the climb, which goes on from the best point and its loss as it now is."""
-    if loss is not log_odds:
+def _harden(state: _State, record: Record, plan: Plan) -> None:
+    """Lower the temperature for the rest of the climb, which goes on from the best point and its loss as it now is.
+
+    Where losses are wanted, not masks, it ends at the logits as they are: the loss has the scale that the net gives it.
+    """
+    if plan.loss is not log_odds:
         return
-    state.temperature = state.temperature / HARD
-    state.best_value = loss(state.best_logits / state.temperature, record.y[state.index], None)
+    state.temperature = state.temperature / HARD if plan.retire else torch.ones_like(state.temperature)
+    state.best_value = plan.loss(state.best_logits / state.temperature, record.y[state.index], None)
     state.mark, state.value = state.best_value.clone(), state.best_value.clone()
     state.point, state.gradient = state.best.clone(), state.best_gradient.clone()
 
@@ -220,7 +226,7 @@ def _harden(state: _State, record: Record, loss: Loss) -> None:
 def _reconsider(state: _State, steps: int) -> None:
     """Halve the step size, and go back to the best point, where too few of the last `steps` steps raised the loss, or
     where the best loss has not moved since a checkpoint that kept the step size."""
-    halve = (state.rises < RHO * steps) | (~state.halved & (state.best_value == state.mark))
+    halve = (state.rises < RHO * steps) | (~state.halved & (state.best_value <= state.mark + TIE))
     state.step = torch.where(ball.per_sample(halve, state.step), state.step / 2, state.step)
     ball.put(state.point, state.best, halve)
     ball.put(state.gradient, state.best_gradient, halve)

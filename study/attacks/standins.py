@@ -7,7 +7,7 @@ also passes beyond the last level, by LEAK. `unrounded` clips activations and do
 is flat. This is backward pass differentiable approximation (Athalye, Carlini and Wagner 2018, section 4.1) with two
 approximations. Digits and MNIST nets at 1 and 2 bits (18 cells, 20 iterations), images more robust than under targeted
 DLR (9 targets, 50 iterations), AutoPGD and Square together: one climb on the straight-through gradient 9.6 points, on
-`leaky` 9.1, on `unrounded` 8.9, on both 5.4, three times both with DLR in the second 1.8.
+`leaky` 9.1, on `unrounded` 8.9, on both 5.4; all eight climbs of AutoPGD (22 cells) .9, and at most 5.5.
 """
 
 import copy
@@ -36,7 +36,8 @@ class _Leaky(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, quantizer: InputQuantizer) -> Tensor:
         low, high = quantizer.range()
         ctx.save_for_backward((x < low) | (x > high))
-        return quantizer(x)
+        out: Tensor = quantizer(x)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -50,7 +51,8 @@ class _LeakyQuantizer(nn.Module):
         self.quantizer = quantizer
 
     def forward(self, x: Tensor) -> Tensor:
-        return _Leaky.apply(x, self.quantizer)
+        out: Tensor = _Leaky.apply(x, self.quantizer)
+        return out
 
 
 class _Clip(nn.Module):
@@ -88,7 +90,8 @@ class _Bfloat16(nn.Module):
         self.net = net.to(torch.bfloat16)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(x.bfloat16()).float()
+        out: Tensor = self.net(x.bfloat16()).float()
+        return out
 
 
 def rounded(model: nn.Module) -> StandIn:

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from study.attacks import ball
 from study.attacks.apgd import apgd, has_bf16_units
-from study.attacks.climb import MARGIN, SOFT, checkpoints
+from study.attacks.climb import HARD, MARGIN, SOFT, checkpoints
 from tests.attack_cases import digits, stream
 
 
@@ -30,12 +30,12 @@ def dlr(z, y):
 def twin(net, x, y, eps, norm, iterations, generator, loss="ce", margin=math.inf):
     """Algorithm 1 on one sample (1, C, H, W): whether no iterate fooled the net.
 
-    Until the first checkpoint from SOFT of the iterations on, the cross-entropy is that of logits divided by so much
-    that the clean point's margin is at most `margin`.
+    The cross-entropy is that of logits divided by so much that the clean point's margin is `margin`, and from the first
+    checkpoint from SOFT of the iterations on HARD times that. Infinite: of the logits as they are.
     """
     fooled = False
     ordered = net(x)[0].detach().sort(descending=True).values
-    temperature = max(1.0, float(ordered[0] - ordered[1]) / margin)
+    temperature = 1.0 if margin == math.inf else float(ordered[0] - ordered[1]) / margin
 
     def f(point):
         nonlocal fooled
@@ -78,9 +78,9 @@ def twin(net, x, y, eps, norm, iterations, generator, loss="ce", margin=math.inf
             if condition_1 or condition_2:
                 eta /= 2
                 xs[k + 1], values[k + 1], directions[k + 1] = x_max, f_max, d_max
-            if W[j - 1] < SOFT * N <= W[j] and loss == "ce" and temperature > 1:
-                temperature = 1.0
-                f_max = cross_entropy(net(x_max).double(), y[None]).item()
+            if W[j - 1] < SOFT * N <= W[j] and loss == "ce" and margin < math.inf:
+                temperature /= HARD
+                f_max = cross_entropy(net(x_max).double() / temperature, y[None]).item()
                 xs[k + 1], values[k + 1], directions[k + 1] = x_max, f_max, d_max
                 best_at[k] = f_max
     return not fooled

@@ -1,0 +1,122 @@
+"""Nets of few levels: what is climbed in their place, and that it finds what their own gradient misses."""
+
+import copy
+
+import pytest
+import torch
+
+from study.attacks import losses, standins
+from study.attacks.apgd import apgd
+from study.attacks.square import square
+from study.nets.compression.quantize import InputQuantizer, quantize
+from tests.attack_cases import digits, stream
+
+
+def quantized(bits):
+    net, x, y = digits()
+    return quantize(net, bits, [x]), x, y
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_the_leaky_one_is_the_net_itself_and_the_net_is_left_alone(bits):
+    net, x, _ = quantized(bits)
+    before = copy.deepcopy(net.state_dict())
+    leaky, unrounded = standins.of(net)
+    assert (leaky.trust, unrounded.trust) == ("all", "none")
+    assert torch.equal(leaky.net(x), net(x))
+    assert not torch.equal(unrounded.net(x), net(x))
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    kinds = {type(m.input_quantizer) for m in net.modules() if hasattr(m, "input_quantizer")}
+    assert kinds == {InputQuantizer}
+
+
+def test_a_quantizer_leaks_beyond_its_levels_and_a_clip_does_not_round():
+    quantizer = InputQuantizer(2, 0.0, 3.0)  # levels 0, 1, 2, 3
+    x = torch.tensor([-1.0, 0.4, 2.6, 5.0], requires_grad=True)
+    out = standins._LeakyQuantizer(quantizer)(x)
+    assert out.tolist() == [0, 0, 3, 3]
+    (gradient,) = torch.autograd.grad(out.sum(), x)
+    leak = standins.LEAK
+    assert torch.allclose(gradient, torch.tensor([leak, 1.0, 1.0, leak]))
+    assert torch.allclose(standins._Clip(quantizer)(x), torch.tensor([0, 0.4, 2.6, 3]))
+
+
+def test_only_few_levels_need_stand_ins():
+    net, _, _ = digits()
+    assert standins.of(net) == ()
+    assert standins.of(quantized(8)[0]) == ()
+    assert all(len(standins.of(quantized(bits)[0])) == 2 for bits in (4, 2, 1))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_what_a_stand_in_finds_is_judged_by_the_net(norm):
+    """An unrounded net sees adversarial points that the real one does not mind: they count for nothing."""
+    net, x, y = quantized(2)
+    eps = 0.06 if norm == "linf" else 0.4
+    found = apgd(net, x, y, eps, norm, iterations=10, generator=stream())
+    assert torch.equal(net(found.first).argmax(1) == y, found.robust)
+    assert 0.05 < float(found.robust.double().mean()) < 0.95
+    # survivors: the clean point; four climbs on the leaky net; four on the unrounded one, each point looked at twice
+    assert set(found.forward[found.robust].tolist()) == {1 + 4 * 11 + 4 * 2 * 11}
+    worst = apgd(net, x, y, eps, norm, iterations=10, goal="loss", generator=stream())
+    loss = torch.nn.functional.cross_entropy(net(worst.worst), y, reduction="none")
+    assert torch.allclose(loss, worst.loss, atol=1e-4)
+    assert set(worst.forward.tolist()) == {1 + 11 + 2 * 11}
+
+
+def test_few_levels_do_not_hide_from_the_default_attack():
+    """Targeted DLR with nine targets and Square after it gain at most 4 points in the mean of four cells (120 images);
+    one climb along the straight-through gradient leaves more of them in each."""
+    gains = []
+    for bits in (1, 2):
+        net, x, y = quantized(bits)
+        for norm, eps in (("linf", 0.06), ("l2", 0.4)):
+            found = apgd(net, x, y, eps, norm, iterations=20, generator=stream())
+            aimed = apgd(net, x, y, eps, norm, iterations=20, targets=9, generator=stream(1)).robust
+            asked = square(net, x, y, eps, norm, queries=300, generator=stream(2)).robust
+            share = float(found.robust.double().mean())
+            gains.append(share - float((found.robust & aimed & asked).double().mean()))
+            assert share < _straight_through(net, x, y, eps, norm)
+    assert sum(gains) / len(gains) <= 0.04
+    assert max(gains) <= 0.06
+
+
+def _straight_through(net, x, y, eps, norm):
+    """Robust accuracy by one climb on the net's own gradient: what AutoPGD was before."""
+    hidden = torch.nn.Sequential()
+    hidden.forward = net.forward  # no module inside shows its quantizers
+    return float(apgd(hidden, x, y, eps, norm, iterations=20, generator=stream()).robust.double().mean())
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_scale_of_the_logits_is_of_no_account(norm):
+    net, x, y = digits()
+
+    class Scaled(torch.nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, points):
+            return self.factor * net(points)
+
+    eps = 0.1 if norm == "linf" else 0.6
+    masks = [
+        apgd(Scaled(c), x, y, eps, norm, iterations=20, loss=loss, generator=stream()).robust
+        for loss in ("ce", "dlr")
+        for c in (1.0, 1e-4, 1e-2, 1e2, 1e4)
+    ]
+    for own in (masks[:5], masks[5:]):
+        assert 0.1 < float(own[0].double().mean()) < 0.9
+        assert all(int((mask ^ own[0]).sum()) <= 1 for mask in own)
+
+
+def test_the_margin_of_the_clean_point_sets_the_temperature():
+    from study.attacks import ball
+
+    logits = torch.tensor([[3.0, 1.0, 0.0], [0.0, 1e-4, -5e-5], [2.0, 2.0, 2.0], [7.0, 7.0, -3.0]])
+    found = ball.temperature(logits, 5.0)
+    assert torch.allclose(found, torch.tensor([0.4, 2e-5, 1.0, 0.002]))
+    assert torch.allclose(ball.temperature(1e4 * logits, 5.0)[[0, 1, 3]], 1e4 * found[[0, 1, 3]])
+    value = losses.log_odds(logits[:1] / found[0], torch.tensor([0]))
+    assert torch.allclose(value, torch.tensor([torch.logsumexp(torch.tensor([-5.0, -7.5]), 0)]))
