@@ -6,6 +6,8 @@ import torch
 
 from study.attacks import ATTACKS
 from study.nets.build import build
+from study.nets.compression.mask import mask_weights
+from study.nets.compression.quantize import quantize
 from study.nets.data import load
 from study.nets.net import Net
 from study.spec.config import Build, Load, Train
@@ -35,15 +37,19 @@ def linear(classes=2, seed=0, n=60, scale=1.0):
     weight = torch.randn(classes, 36, generator=generator)
     weight -= weight.mean(1, keepdim=True)  # a flat image has equal logits: the boundaries pass among the points
     x = 0.4 + 0.2 * torch.rand(n, 1, 6, 6, generator=generator)
+    y = (x.flatten(1) @ weight.T).argmax(1)
+    return linear_net(scale * weight, (1, 6, 6)), x, y, distances(weight, x, y)
+
+
+def distances(weight, x, y):
+    """How far the points of a linear net are from the boundary, per norm, the box left out."""
     scores = x.flatten(1) @ weight.T
-    y = scores.argmax(1)
     between = weight[y][:, None] - weight[None]
     gap = (scores.gather(1, y[:, None]) - scores).scatter(1, y[:, None], torch.inf)
-    exact = {
+    return {
         "linf": (gap / between.abs().sum(2).clamp_min(1e-9)).amin(1),
         "l2": (gap / between.norm(dim=2).clamp_min(1e-9)).amin(1),
     }
-    return linear_net(scale * weight, (1, 6, 6)), x, y, exact
 
 
 @functools.cache
@@ -55,3 +61,20 @@ def digits(depth: int = 2, width: int = 64) -> tuple[Net, torch.Tensor, torch.Te
     for _ in epochs(net, data, Train(epochs=8), 0, progress):
         pass
     return net.eval(), data.test.x[:120], data.test.y[:120]
+
+
+@functools.cache
+def compressed(kind: str, seed: int = 0) -> tuple[Net, torch.Tensor, torch.Tensor]:
+    """A digits net dense, with a tenth of its weights (masked) or on few levels (2 bits), and 360 test images.
+
+    Compressed nets are trained a little more, as those of a study are.
+    """
+    data = load(Load(test_size=360), seed)
+    net = build(Build(width=64, depth=2), data.shape, 10, (data.mean, data.std), seed)
+    for how in ("", kind):
+        net = {"masked": lambda n: mask_weights(n, 0.1, "magnitude", seed),
+               "2 bits": lambda n: quantize(n, 2, [data.train.x[:500]])}.get(how, lambda n: n)(net)  # fmt: skip
+        training = Train(epochs=8 if not how else 2)
+        for _ in epochs(net, data, training, seed, start(net, training)):
+            pass
+    return net.eval(), data.test.x, data.test.y
