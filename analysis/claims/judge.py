@@ -92,11 +92,12 @@ def judge(frame: pd.DataFrame, study: Manifest, claim: Claim) -> Judgement:
     """The judgement of a claim on a table, as the only one of its report; that it cannot be asked where the study has
     no such arm, no finished trial of it, or no such measure."""
     asked = statistic_of(claim)
-    if missing := [why for rows in (claim.rows, *claim.against) if (why := lacking(frame, study, rows))]:
-        return _untaken(claim, missing[0])
     parts, axis = sides(frame, study, claim), claim.rows.axis
-    if parts.judged.empty:
-        return _untaken(claim, f"no finished trial of arm {claim.rows.arm} has both numbers that are compared")
+    if any(t.empty for t in (parts.judged, *parts.tables)):
+        missing = [why for rows in (claim.rows, *claim.against) if (why := lacking(frame, study, rows))]
+        if missing or parts.judged.empty:
+            neither = f"no finished trial of arm {claim.rows.arm} has both numbers that are compared"
+            return _untaken(claim, missing[0] if missing else neither)
     found = asked.take(parts.tables, axis, MIN_SEEDS)
     control, detected = _control(frame, study, claim)
     reasons = conditions(parts.judged, parts.base, claim, study.data)

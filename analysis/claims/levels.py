@@ -35,8 +35,9 @@ def grid(levels: np.ndarray, seeds: np.ndarray, *columns: np.ndarray) -> list[np
         np.add.at(total, (seed, place), column[kept])
     there = count > 0
     of_most = 2 * there.sum(axis=0) >= len(names)
+    complete: np.ndarray = np.all(there[:, of_most], axis=1)
     whole = np.argsort(first)
-    whole = whole[there[:, of_most].all(axis=1)[whole]]
+    whole = whole[complete[whole]]
     return [(total / np.maximum(count, 1))[np.ix_(whole, np.flatnonzero(of_most))] for total in sums]
 
 
