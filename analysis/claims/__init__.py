@@ -25,8 +25,8 @@ def find(entries: Iterable[str | Claim]) -> list[Claim]:
     for two different claims of one id."""
     found: dict[str, Claim] = {}
     for entry in entries:
-        if entry in WITHDRAWN:
-            raise UsageError(f"claim {entry!r} is withdrawn: {WITHDRAWN[str(entry)]}")
+        if isinstance(entry, str) and entry in WITHDRAWN:
+            raise UsageError(f"claim {entry!r} is withdrawn: {WITHDRAWN[entry]}")
         if isinstance(entry, str) and entry not in CLAIMS:
             raise UsageError(
                 f"claim {entry!r} is not known{closest(entry, CLAIMS)} Known: {', '.join(CLAIMS)}. A claim of a study "
