@@ -127,7 +127,7 @@ def settled(judgement: Judgement, p: float, family: int = 1) -> Judgement:
         return judgement
     side = sign(claim, found, p)
     if not side and sign(claim, found, judgement.p) and (few := too_few_levels(claim, found, family)):
-        return replace(judgement, p_holm=p, family=family, reasons=(few,))
+        return replace(judgement, verdict=NOT_REACHED, p_holm=p, family=family, reasons=(few,))
     verdict = NOT_SUPPORTED if not side else SUPPORTED if side == claim.expected else OPPOSITE
     return replace(judgement, verdict=verdict, p_holm=p, family=family)
 
