@@ -115,7 +115,7 @@ def test_a_claim_and_a_figure_of_ones_own(tmp_path):
         return Figure()
 
     folder = written(tmp_path / "out", MINE, table(falls(0.1)))
-    own = claim("difference", at={"bits": 1}, expected=-1, control=None)
+    own = claim("difference", at={"bits": 1}, expected=-1)
     summary = report.write(folder, claims=(own, "A-i-neuron"), figures=(("mine", "My own", mine), "plain"))
     first, second = summary.claims
     assert (first["id"], first["verdict"], first["statement"]) == ("mine", "supported", "It is so.")
