@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from study.spec import budgets
+from study.spec.datasets import shape
 from study.spec.domains import Choice, Domain, Value, asked, holds
 from study.spec.errors import UsageError, closest
 from study.spec.knobs import AXES, KNOBS, SEARCH, SETTINGS, WHOLE, off
@@ -57,6 +59,7 @@ def with_overrides(preset: Preset, overrides: Mapping[str, str], data: str) -> t
     settings |= _parts(typed) | typed
     replaced = set(_parts(typed)) | {p for name in PREFIXES if name in overrides for p in _any_part(name)}
     own = {name: value for name, value in said(preset, data).items() if name not in replaced} | typed
+    budgets.check(settings, shape(data))
     return replace(preset, settings=own), _checked(settings, overrides, preset)
 
 

@@ -7,8 +7,9 @@ from study.spec.config import Build, Load, Trial
 from study.spec.errors import UsageError
 
 
-def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) -> None:
-    """UsageError when the first trial's data cannot be loaded or its model cannot be built and run."""
+def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) -> tuple[int, ...]:
+    """The shape of an image; UsageError when the first trial's data cannot be loaded or its model cannot be built and
+    run."""
     wanted = [stage for stage in trial.stages if isinstance(stage, Load)]
     model = next(stage for stage in trial.stages if isinstance(stage, Build))
     try:
@@ -28,3 +29,4 @@ def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) ->
             f"--model {model.model} must return logits of shape (N, {dataset.classes}), "
             f"got {tuple(logits.shape)} for N = 2"
         )
+    return dataset.shape
