@@ -15,7 +15,7 @@ import pandas as pd
 from analysis import figures as pictures
 from analysis import sections
 from analysis.attempt import attempt
-from analysis.claims import CLAIMS, Claim, find
+from analysis.claims import CLAIMS, Claim, find, foresight
 from analysis.claims.checks import check_arms, check_terms
 from analysis.claims.judge import Judgement, judge_all, statistic_of
 from analysis.tables import slices
@@ -49,6 +49,7 @@ class Summary:
     claims: list[dict[str, Any]]
     front: list[dict[str, Any]] = field(default_factory=list)
     undrawn: list[str] = field(default_factory=list)
+    unjudged: dict[str, list[str]] = field(default_factory=dict)
 
     def text(self) -> str:
         """The verdicts as lines."""
@@ -56,8 +57,8 @@ class Summary:
         for c in self.claims:
             at = f"at {c['at']}: " if c["at"] else ""
             lines.append(f"  {c['verdict'].upper():18} {at}{c['statement']}")
-            lines.append(f"  {'':18} {c['number']}{'; ' + c['reasons'][0] if c['reasons'] else ''}")
-        lines += [f"  {sentence}" for sentence in self.undrawn]
+            lines.append(f"  {'':18} {'; '.join([c['number'], *c['reasons']])}")
+        lines += [f"  {sentence}" for sentence in [*foresight.lines(self.unjudged), *self.undrawn]]
         if self.front:
             lines.append(f"  {len(self.front)} non-dominated models (front.csv):")
             lines += [f"    {p['trial']}  {p['text']}; {p['knobs']}" for p in self.front]
@@ -160,6 +161,7 @@ def write(
         [sections.verdict(j) for j in judgements],
         sections.front(folder, whole, study, address, data_dir),
         [picture["undrawn"] for picture in shown if picture["undrawn"]],
+        foresight.unjudged(study, chosen) if judgements else {},
     )
     environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", ""), autoescape=True)
     html = environment.get_template("report.html.j2").render(

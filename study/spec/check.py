@@ -8,6 +8,7 @@ from study.spec import budgets
 from study.spec.datasets import DATASETS, shape
 from study.spec.domains import Choice, Domain
 from study.spec.errors import UsageError, closest
+from study.spec.expand import at_data, levels_of
 from study.spec.families import FAMILIES
 from study.spec.knobs import AXES, KNOBS, SEARCH, SETTINGS, WHOLE, takes
 from study.spec.names import source_name
@@ -45,8 +46,11 @@ def _preset(preset: Preset, where: str) -> None:
     taken = {name for family in families for name in takes(family)}
     for data, settings in {"": preset.settings, **preset.by_data}.items():
         at = f"{where}{f', data {data}' if data else ''}"
-        _settings(settings, taken, at, preset.settings)
-        _budgets(preset, {**preset.settings, **settings}, shape(data or preset.data), at)
+        levels = levels_of(preset, settings) if data else {}
+        for axis, values in levels.items():
+            _levels(axis, values, at)
+        _settings({n: v for n, v in settings.items() if n not in levels}, taken, at, preset.settings)
+        _budgets(at_data(preset, data) if data else preset, shape(data or preset.data), at)
     for data in preset.by_data:
         if data not in (*DATASETS, "*") and ":" not in data:
             raise UsageError(f"{where}: by_data names no data {data!r}{closest(data, DATASETS)} Or *, for all others")
@@ -68,6 +72,12 @@ def _values(name: str, values: Iterable[Any], where: str) -> None:
             raise UsageError(f"{where}: {name} {value!r} is not accepted; give {why}")
 
 
+def _levels(axis: str, values: Any, where: str) -> None:
+    if not isinstance(values, tuple) or not values or len(set(map(repr, values))) < len(values):
+        raise UsageError(f"{where}: {axis} needs some values, each once; got {values!r}")
+    _values(axis, values, where)
+
+
 def _arm(arm: Arm, where: str) -> None:
     _family(arm.family, where)
     for axis, values in arm.axes.items():
@@ -76,9 +86,7 @@ def _arm(arm: Arm, where: str) -> None:
             raise UsageError(f"{where}: {axis} is of the whole study and no axis")
         if arm.family not in KNOBS[axis].families:
             raise UsageError(f"{where}: the family {arm.family} does not take {axis}; it takes {_list(arm.family)}")
-        if not isinstance(values, tuple) or not values or len(set(map(repr, values))) < len(values):
-            raise UsageError(f"{where}: {axis} needs some values, each once; got {values!r}")
-        _values(axis, values, where)
+        _levels(axis, values, where)
     for axis in arm.about:
         _known(axis, arm.axes, f"{where}, what it is about")
 
@@ -105,8 +113,9 @@ def _settings(settings: Mapping[str, Any], taken: Iterable[str], where: str, bas
             raise UsageError(f"{where}: judged_{norm} {judged:g} is none of the budgets eps_{norm} {given}")
 
 
-def _budgets(preset: Preset, settings: Mapping[str, Any], image: tuple[int, ...], where: str) -> None:
+def _budgets(preset: Preset, image: tuple[int, ...], where: str) -> None:
     """No budget is so large that any image reaches any other; the radius of training in whichever norm it is used."""
+    settings = preset.settings
     budgets.check({name: settings[name] for name in budgets.NORM if name in settings}, image, where)
     moved: list[Mapping[str, Iterable[Any]]] = [arm.axes for arm in preset.arms]
     moved += [{name: _ends(domain) for name, domain in preset.search.knobs.items()}] if preset.search else []

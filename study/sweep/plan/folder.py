@@ -65,9 +65,7 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
         return plan, None
     results.refuse_newer(folder)
     plan = _at_its_settings(plan, found)
-    defaults = {
-        k: list(v) if isinstance(v, tuple) else v for k, v in settings_for(Preset(arms=(), seeds=()), "").items()
-    }
+    defaults = {k: list(v) if isinstance(v, tuple) else v for k, v in settings_for(Preset(arms=(), seeds=())).items()}
     settings = {k: v for k, v in found.settings.items() if k not in AXES or v != AXES[k].default}  # once a setting
     differences = _differences(found.configuration() | {"settings": defaults | settings}, plan.configuration())
     if differences:
