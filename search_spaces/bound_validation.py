@@ -12,24 +12,33 @@ no consistent pattern.
 The gap (`loss_gap`) is taken twice: at the worst point seen (attack `native/pgd`) and as the toolbox returns it
 (`art/apgd`, the random start where the attack failed). Local sensitivity is ||phi(x') - phi(x)|| / ||x' - x|| at the
 worst points of the test images (paper: 1000 of them). The paper does not say whether the Frobenius norm is held; here
-it is, as in its other low-rank nets (`--set frobenius=0` frees it). laptop: scikit-learn's digits, minutes on two
-cores. paper: MNIST, all training and 1000 test images.
+it is, as in its other low-rank nets (`--set frobenius=0` frees it).
+
+Budgets: the paper attacks nets without adversarial training at .125 and 2/255 (C.3). Two classes of MNIST are hardly
+touched there (the baseline's robust accuracy lies above .9, where no claim is judged), so the claims are judged at four
+times the published budgets, .5 and 8/255; numbers at the published ones stand in the same table of the preset `paper`,
+and `--set judged_l2=0.125 --set judged_linf=2/255` judges there.
+
+laptop: scikit-learn's digits, minutes on two cores; six of its ten ranks lie above k = 10 % of the width (30), the
+others go on to where two directions of the spectrum are left. paper: MNIST, all training and 1000 test images.
+smoke: seconds, two seeds of two ranks; it judges nothing.
 """
 
 from study.spec.studies import Arm, Preset, Study
 
 SETTINGS = {"width": 300, "depth": 2, "binary": 1, "sensitivity": 1, "attack_backend": "art"}  # for its loss gap
 FROBENIUS = {"frobenius": (1.0,)}
+SPECTRUM = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def _arms(ranks: tuple[int, ...]) -> tuple[Arm, ...]:
     return (
         Arm(name="spectral", family="low_rank", axes={"rank": ranks, **FROBENIUS}),
-        Arm(name="control_spectral", family="regularization", axes={"plant_spectrum": (0.0, 0.5, 1.0), **FROBENIUS}),
+        Arm(name="control_spectral", family="regularization", axes={"plant_spectrum": SPECTRUM, **FROBENIUS}),
     )
 
 
-RANKS = (0, 64, 32, 16, 8, 4, 2)
+RANKS = (0, 128, 96, 64, 48, 36, 16, 8, 4, 2)
 MNIST = {
     "epochs": 10,
     "train_size": 5000,
@@ -61,7 +70,7 @@ STUDY = Study(
             by_data={"*": MNIST},
         ),
         "paper": Preset(
-            arms=_arms((0, 256, 128, 64, 32, 16, 8, 4, 2)),
+            arms=_arms((0, 256, *RANKS[1:])),
             seeds=(0, 1, 2, 3, 4),
             data="mnist",
             settings=SETTINGS
@@ -70,6 +79,8 @@ STUDY = Study(
                 "epochs": 100,
                 "train_size": 0,
                 "test_size": 1000,
+                "eps_linf": (2 / 255, 8 / 255),
+                "eps_l2": (0.125, 0.5),
                 "validation": 0.05,
                 "patience": 10,
                 "attack_iterations": 100,

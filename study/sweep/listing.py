@@ -127,6 +127,8 @@ def show_plan(
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         for line in lines:
             out.print("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip(), markup=False)
+    if points and unjudged:
+        out.print()
     for sentence in foresight.lines(unjudged):
         out.print(sentence if points else f"  {sentence}", markup=False)
 

@@ -218,7 +218,7 @@ def test_list_as_json_covers_the_rows(folder, capsys):
     assert main(["--list", "--json"]) == 0
     (study,) = [s for s in json.loads(capsys.readouterr().out) if s["name"] == "compressibility_sweep"]
     assert study["covers"] == ["A2"]
-    assert study["presets"]["laptop"]["trials"] == 80
+    assert study["presets"]["laptop"]["trials"] == 110
     assert study["presets"]["paper"]["dollars"] > 0
 
 
@@ -242,7 +242,7 @@ def test_a_dry_run_needs_no_data(folder, capsys):
 
     assert main(["compressibility_sweep", "--preset", "paper", "--dry-run", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
-    assert plan["trials"] == len(plan["points"]) == 51
+    assert plan["trials"] == len(plan["points"]) == 110
     assert {"alpha", "rank", "frobenius", "seed"} <= set(plan["points"][0])
 
 
