@@ -16,10 +16,10 @@ def points(preset, settings=None):
     return expand(preset, settings or {}, preset.seeds)
 
 
-def test_laptop_trains_sixty_nets_in_its_two_arms_and_shares_the_baseline():
+def test_laptop_trains_seventy_nets_in_its_two_arms_and_shares_the_baseline():
     found = points(LAPTOP)
     arms = [p for p in found if {"neuron", "spectral"} & set(p.arms)]
-    assert len(arms) == 60
+    assert len(arms) == 70
     baselines = [p for p in found if p.axes == {n: k.default for n, k in AXES.items()}]
     assert len(baselines) == 5
     assert all(set(p.arms) == {"neuron", "spectral", "control_neuron", "control_spectral"} for p in baselines)
@@ -112,7 +112,8 @@ def test_a_grid_is_a_product():
 def test_every_preset_uses_known_names():
     for preset in STUDY.presets.values():
         assert set(preset.settings) <= set(SETTINGS)
-        assert all(set(s) <= set(SETTINGS) for s in preset.by_data.values())
+        moved = {axis for arm in preset.arms for axis in arm.axes}
+        assert all(set(s) <= set(SETTINGS) | moved for s in preset.by_data.values())
         assert all(set(arm.axes) <= set(AXES) for arm in preset.arms)
 
 
