@@ -15,9 +15,10 @@ import pandas as pd
 from analysis import figures as pictures
 from analysis import sections
 from analysis.attempt import attempt
-from analysis.claims import CLAIMS, Claim, find, foresight
+from analysis.claims import CLAIMS, WITHDRAWN, Claim, find, foresight
 from analysis.claims.checks import check_arms, check_terms
-from analysis.claims.judge import Judgement, judge_all, statistic_of
+from analysis.claims.evidence import statistic_of
+from analysis.claims.judge import Judgement, judge_all
 from analysis.tables import slices
 from study.spec.studies import Arm
 from study.store import layout, manifest, results
@@ -26,8 +27,7 @@ from study.store.manifest import ArmRecord, Manifest
 # What folders from before study.json named them show: {study: (claims, figures)}.
 BEFORE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "compressibility_sweep": (
-        ("A-i-neuron", "A-i-spectral", "A-cross-neuron", "A-cross-spectral", "A-prunability", "A-bound-neuron",
-         "A-bound-spectral"),
+        ("A-i-neuron", "A-i-spectral", "A-cross-neuron", "A-cross-spectral", "A-bound-neuron", "A-bound-spectral"),
         ("robustness", "compressibility", "bounds", "prunability"),
     ),
     "bound_validation": (
@@ -49,6 +49,7 @@ class Summary:
     claims: list[dict[str, Any]]
     front: list[dict[str, Any]] = field(default_factory=list)
     undrawn: list[str] = field(default_factory=list)
+    withdrawn: list[str] = field(default_factory=list)
     unjudged: dict[str, list[str]] = field(default_factory=dict)
 
     def text(self) -> str:
@@ -57,8 +58,9 @@ class Summary:
         for c in self.claims:
             at = f"at {c['at']}: " if c["at"] else ""
             lines.append(f"  {c['verdict'].upper():18} {at}{c['statement']}")
-            lines.append(f"  {'':18} {'; '.join([c['number'], *c['reasons']])}")
-        lines += [f"  {sentence}" for sentence in [*foresight.lines(self.unjudged), *self.undrawn]]
+            said = (c["why"] and f"because {c['why']}", c["number"], c["beside"], c["doubts"])
+            lines += [f"  {'':18} {line}" for line in said if line]
+        lines += [f"  {sentence}" for sentence in [*self.withdrawn, *foresight.lines(self.unjudged), *self.undrawn]]
         if self.front:
             lines.append(f"  {len(self.front)} non-dominated models (front.csv):")
             lines += [f"    {p['trial']}  {p['text']}; {p['knobs']}" for p in self.front]
@@ -161,6 +163,7 @@ def write(
         [sections.verdict(j) for j in judgements],
         sections.front(folder, whole, study, address, data_dir),
         [picture["undrawn"] for picture in shown if picture["undrawn"]],
+        [f"{name}: {WITHDRAWN[name]}" for name in study.claims or () if name in WITHDRAWN],
         foresight.unjudged(study, chosen) if judgements else {},
     )
     environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", ""), autoescape=True)

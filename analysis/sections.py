@@ -7,8 +7,10 @@ from typing import Any
 import pandas as pd
 
 from analysis import pareto
+from analysis.claims import words
 from analysis.claims.evidence import STATISTICS
-from analysis.claims.judge import Judgement, against_baseline, correlations, start
+from analysis.claims.judge import Judgement, against_baseline, correlations
+from analysis.claims.regime import start
 from analysis.figures import drawing
 from analysis.intervals import Interval
 from analysis.tables import slices
@@ -17,24 +19,38 @@ from study.store.manifest import Manifest
 
 
 def verdict(judgement: Judgement) -> dict[str, Any]:
-    found = judgement.statistic
+    """A judgement as plain data; p is the claim's own, p_holm that of the report."""
+    found, claim = judgement.statistic, judgement.claim
+    ends = found.ends or Interval(math.nan, math.nan, math.nan, 0)
     return {
-        "id": judgement.claim.id,
-        "source": judgement.claim.source,
+        "id": claim.id,
+        "source": claim.source,
         "at": judgement.at,
         "verdict": judgement.verdict,
-        "statistic": STATISTICS[judgement.claim.statistic].words,
+        "statistic": STATISTICS[claim.statistic].words,
         "value": _finite(found.value),
         "low": _finite(found.low),
         "high": _finite(found.high),
+        "p": _finite(judgement.p),
+        "p_holm": _finite(judgement.p_holm),
+        "family": judgement.family,
+        "threshold": claim.threshold,
+        "change": {"value": _finite(ends.value), "low": _finite(ends.low), "high": _finite(ends.high)},
+        "smallest_change": claim.change,
+        "dated": claim.dated,
         "seeds": found.n,
+        "levels": found.levels,
         "points": judgement.points,
         "control_detected": judgement.control_detected,
         "control_value": _finite(judgement.control.value),
-        "statement": judgement.claim.quote,
-        "number": judgement.number(),
+        "statement": claim.quote,
+        "number": words.number(judgement),
+        "beside": words.beside(judgement),
+        "fragile": list(judgement.fragile),
+        "doubts": words.doubts(judgement),
+        "why": words.why(judgement),
         "reasons": list(judgement.reasons),
-        "sentence": judgement.sentence(),
+        "sentence": words.sentence(judgement),
     }
 
 
@@ -150,11 +166,17 @@ def how(study: Manifest, judgements: list[Judgement]) -> list[str]:
     if not judgements:
         return []
     out = list(dict.fromkeys(STATISTICS[j.claim.statistic].explained for j in judgements))
-    rule = "A claim is supported, or opposite, where the interval lies on one side of zero"
+    out.append(
+        "A claim is supported, or opposite, where p is at most 0.05 after Holm's correction over the claims of this "
+        "report and the effect is not smaller than the smallest worth speaking of"
+    )
+    if dates := sorted({j.claim.dated for j in judgements if j.claim.dated}):
+        out[-1] += f" (set on {', '.join(dates)})"
     arms = {arm.name for arm in study.arms}
     there = [j.claim for j in judgements if j.claim.control_rows and j.claim.control_rows.arm in arms]
     controls = dict.fromkeys((c.control.name, c.control.words) for c in there if c.control)
     if not controls:
-        return [*out, f"{rule}; “not supported” is never said, for the study has no control."]
-    said = "; or ".join(f"the {name}, {words}, is detected by the same pipeline" for name, words in controls)
-    return [*out, f"{rule}; “not supported” is said only where {said}."]
+        return [f"{sentence.rstrip('.')}." for sentence in out] + ["No verdict is said, for the study has no control."]
+    said = "; or ".join(f"the {name}, {what}, is detected by the same pipeline" for name, what in controls)
+    out[-1] += f"; no verdict is said unless {said}: over seeds, at levels that pass the same filters"
+    return [f"{sentence.rstrip('.')}." for sentence in out]

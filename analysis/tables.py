@@ -18,17 +18,13 @@ def select(frame: pd.DataFrame, measure: str, **where: Any) -> pd.DataFrame:
 
     A float coordinate (eps, kept) matches within 1e-9. ValueError where a trial has two such rows: one number per net.
     """
-    chosen = (frame["measure"] == measure) & (frame["status"] == "ok") & frame["step"].isna()
-    for name in COORDINATES:
-        wanted = where.get(name)
-        column = frame[name]
-        if wanted is None:
-            chosen &= column.isna()
-        elif isinstance(wanted, float):
-            chosen &= (column - wanted).abs() < 1e-9
-        else:
-            chosen &= column == wanted
-    out = frame[chosen]
+    out = frame[frame["measure"] == measure]
+    absent = [name for name in COORDINATES if where.get(name) is None]
+    chosen = (out["status"] == "ok") & out[["step", *absent]].isna().all(axis=1)
+    for name in set(COORDINATES) - set(absent):
+        wanted, column = where[name], out[name]
+        chosen &= (column - wanted).abs() < 1e-9 if isinstance(wanted, float) else column == wanted
+    out = out[chosen]
     if twice := sorted(out.loc[out["trial"].duplicated(), "trial"].unique()):
         raise ValueError(f"trial {twice[0]} has two rows of {measure} at {where}: more coordinates must be given")
     return out

@@ -29,19 +29,21 @@ def unjudged(
     its arms only hold: a reason that holds at some only says where.
     """
     asked, parts = list(claims), slices(study)
-    out: dict[str, list[str]] = {}
     for claim in asked:
         if claim.statistic not in NEEDS:
             raise UsageError(f"claim {claim.id}: statistic must be one of {', '.join(NEEDS)}, got {claim.statistic!r}")
-        where: dict[str, list[str]] = {}
-        for at, part in parts:
-            for why in _reasons(part, claim, len(asked) * len(parts), elsewhere or {}):
-                where.setdefault(why, []).append(at)
-        if where:
-            out[claim.id] = [
-                why if len(ats) == len(parts) else f"at {' and '.join(ats)}: {why}" for why, ats in where.items()
-            ]
-    return out
+    cases = [(claim, at, part) for claim in asked for at, part in parts]
+    able = sum(not _reasons(part, claim, 1, {}) for claim, _, part in cases)  # the family that Holm will count
+    out: dict[str, dict[str, list[str]]] = {}
+    for claim, at, part in cases:
+        if _reasons(part, claim, max(1, able), {}):
+            for why in _reasons(part, claim, len(cases), elsewhere or {}):
+                out.setdefault(claim.id, {}).setdefault(why, []).append(at)
+    return {name: [_at(why, ats, len(parts)) for why, ats in found.items()] for name, found in out.items()}
+
+
+def _at(why: str, places: list[str], of: int) -> str:
+    return why if len(places) == of else f"at {' and '.join(places)}: {why}"
 
 
 def lines(found: dict[str, list[str]]) -> list[str]:

@@ -39,8 +39,19 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beside:
+    """Another number of the same nets that may follow y as well as the claim's own x does: a plainer explanation.
+
+    `x` None: the place of the level along the claim's axis, the knob itself.
+    """
+
+    name: str
+    x: Term | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Control:
-    """An effect that is known to be there, which the same statistic must detect before "not supported" may be said.
+    """An effect that is known to be there, which the same statistic must detect before any verdict may be said.
 
     What is given here replaces the claim's own rows: another arm and axis (a planted effect), or another term of the
     same trials (what the experiment itself raises). `words` tell the reader what it is.
@@ -56,7 +67,7 @@ class Control:
 
 @dataclass(frozen=True, kw_only=True)
 class Regime:
-    """What must hold before a claim is judged, five seeds apart.
+    """What must hold before a claim is judged, seeds and levels apart (analysis.claims.needs).
 
     `clean`: the baseline's clean accuracy is high enough for its data. `robust`: a norm; the baseline's robust accuracy
     under it, at the judged budget, is neither near 0 nor near 1. `structure`: the compressibility that the arm moves.
@@ -73,10 +84,16 @@ class Claim:
 
     `quote` is the paper's sentence or ours for it; `statistic` a name in analysis.claims.evidence.STATISTICS, taken
     over `rows` and, where it compares, `against`; without `against` it compares with the baseline of the same arm.
-    `expected` is the sign that the paper expects. `threshold` is the smallest effect worth speaking of, in the
-    statistic's own unit (the margin of an equivalence); none: any effect that the interval tells from no effect.
-    `baseline` is the value of the rows' axis that stands for no compression; none: the study's. `published` is the
-    paper's own coefficient; where there is one, Pearson's r is shown beside Spearman's rho.
+    `expected` is the sign that the paper expects. `threshold` is the smallest effect worth speaking of: a smaller one
+    gives no support, whatever its p value. It is in the statistic's own unit: a coefficient between 0 and 1 (spearman,
+    pearson, order), the unit of y (difference, interaction, peak), a logarithm (growth), a factor above 1 (ratio), the
+    margin of an equivalence, which needs one. `change` is the same in y's own unit for the first three: how far y must
+    change between the judged levels of the least and the largest x. None: any effect that is told from none. `dated` is
+    the day on which both were set: before the run that they judge.
+
+    `baseline` is the value of the rows' axis that stands for no compression; none: the study's. `beside` are plainer
+    explanations whose coefficient on the same nets stands next to that of x. `published` is the paper's own
+    coefficient; where there is one, Pearson's r is shown beside Spearman's rho.
     """
 
     id: str
@@ -87,9 +104,12 @@ class Claim:
     against: tuple[Rows, ...] = ()
     expected: int = 1
     threshold: float | None = None
+    change: float | None = None
+    dated: str = ""
     control: Control | None = None
     baseline: Value | None = None
     regime: Regime = Regime()
+    beside: tuple[Beside, ...] = ()
     published: float | None = None
 
     @property

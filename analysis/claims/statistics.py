@@ -1,19 +1,44 @@
-"""The statistics of claims: plain functions of arrays, each an estimate with its interval over seeds.
+"""The statistics of claims: plain functions of arrays, each an estimate with its interval over seeds and its p value.
 
-All take aligned arrays (N,) and the seed of each entry. A seed counts once: entries of one seed are averaged first, so
-that rows that stand twice change nothing; the two correlations, which are over single nets, resample whole seeds. What
-is NaN is left out; where nothing can be said the value is NaN, and below five seeds there is no interval (low and high
-NaN). The seeds are the sample; the levels of a knob are taken as they are. An interval over seeds therefore does not
-say what other levels would have shown.
+All take aligned arrays (N,) and the seed of each entry. A seed counts once: entries of one seed (and level) are
+averaged first, so that rows that stand twice change nothing. What is NaN is left out; where nothing can be said the
+value is NaN, and below `least` seeds (five) there is no interval and no p value (NaN).
+
+Where a claim names the levels that it compares, seeds alone are the sample, and Student's t says how far others would
+lie: `difference`, `equivalence`, `ratio`, `interaction`, `growth`. Where it says that something follows the levels of a
+knob (`spearman`, `pearson`, `order`, `peak`), the levels are the sample too: five seeds that repeat what six levels
+happen to do are no thirty cases. Then p is the larger of two: that of the seeds, and the exact one of the levels
+(analysis.claims.levels). The interval stays one over seeds, at these levels.
 """
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
-from analysis.intervals import Interval, cluster_bootstrap, mean_t
+from analysis.claims import levels as over_levels
+from analysis.claims.levels import grid, ranked, unit
+from analysis.intervals import MIN_SEEDS, Interval, mean_coefficient, mean_t, p_of_mean
+
+
+@dataclass(frozen=True)
+class Found(Interval):
+    """An estimate over seeds with its p value, of how many levels and nets it is, and what it is made of.
+
+    `p` is what a verdict goes by: the larger of `p_seeds` and, where the unit is the level, `p_levels`. `ends` is how
+    far y changes from the level of the least x to that of the largest, in y's own unit.
+    """
+
+    p: float = math.nan
+    p_seeds: float = math.nan
+    p_levels: float = math.nan
+    levels: int = 0
+    nets: int = 0
+    ends: Interval | None = None
+
+
+NOTHING = Found(math.nan, math.nan, math.nan, 0)
 
 
 def by_seed(values: np.ndarray, seeds: np.ndarray) -> np.ndarray:
@@ -25,147 +50,151 @@ def by_seed(values: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     return np.array([values[seeds == seed].mean() for seed in dict.fromkeys(seeds.tolist())])
 
 
-def spearman(x: np.ndarray, y: np.ndarray, seeds: np.ndarray, resamples: int = 2000) -> Interval:
-    """Spearman's rank correlation of (N,) pairs with the percentile bootstrap over seeds as clusters.
+def _paired(each: np.ndarray, least: int, confidence: float = 0.95) -> Found:
+    """The mean of one number per seed (S,)."""
+    found, p = mean_t(each, confidence, least), p_of_mean(each, least)
+    return Found(found.value, found.low, found.high, found.n, p=p, p_seeds=p)
 
-    rho = Pearson's r of the ranks, ties at their mean rank; ranks are taken anew in every resample. NaN where a side is
-    constant or fewer than three pairs are left. Pairs with a NaN are left out; infinities rank last or first. With five
-    seeds the interval is too narrow (see analysis.intervals.cluster_bootstrap), and it says nothing about other levels.
-    Source: Spearman 1904; Field and Welsh 2007 (bootstrapping clustered data).
+
+def coefficients(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Each seed's coefficient (S,) over its levels, of (S, L) unit rows."""
+    return (x * y).sum(axis=1)
+
+
+def _along(x: np.ndarray, y: np.ndarray, raw: np.ndarray, least: int, step: float) -> Found:
+    """The mean over seeds of each seed's coefficient between unit rows x and y (S, L); `raw` is y in its own unit."""
+    seeds, count = x.shape
+    if count < 3 or not seeds or not x.any():
+        return Found(math.nan, math.nan, math.nan, seeds, levels=count, nets=x.size)
+    each = coefficients(x, y)
+    found, p_seeds = mean_coefficient(each, step, least), p_of_mean(each, least)
+    p_levels = over_levels.p_of_levels(x, y)
+    place = x.mean(axis=0)
+    ends = mean_t(raw[:, place.argmax()] - raw[:, place.argmin()], least=least)
+    return Found(
+        found.value, found.low, found.high, found.n, p=float(np.maximum(p_seeds, p_levels)), p_seeds=p_seeds,
+        p_levels=p_levels, levels=count, nets=x.size, ends=ends,
+    )  # fmt: skip
+
+
+def _step(count: int) -> float:
+    """The least change of a rank correlation of L places without ties: two neighbours swapped."""
+    return 12 / (count * (count * count - 1)) if count > 1 else 0.0
+
+
+def spearman(x: np.ndarray, y: np.ndarray, levels: np.ndarray, seeds: np.ndarray, least: int = MIN_SEEDS) -> Found:
+    """Spearman's rank correlation of x and y (N,) over the levels, taken within each seed and averaged over seeds.
+
+    Ties stand at their mean rank; a seed whose x or y is constant counts 0; infinities rank last or first. NaN below
+    three levels, or where x is constant in every seed. p is the larger of that of the seeds (Student's t) and that of
+    the levels (those of y relabelled alike for all seeds against those of x). Source: Spearman 1904.
     """
-    return _correlation(x, y, seeds, resamples, stats.rankdata)
+    a, b = grid(levels, seeds, x, y)
+    return _along(unit(ranked(a)), unit(ranked(b)), b, least, _step(a.shape[1]))
 
 
-def pearson(x: np.ndarray, y: np.ndarray, seeds: np.ndarray, resamples: int = 2000) -> Interval:
-    """Pearson's r of (N,) pairs of finite numbers, with the same interval; NaN where a side is constant."""
-    return _correlation(x, y, seeds, resamples, np.asarray)
+def pearson(x: np.ndarray, y: np.ndarray, levels: np.ndarray, seeds: np.ndarray, least: int = MIN_SEEDS) -> Found:
+    """Pearson's r in the same way; a pair with an infinity is left out."""
+    finite = np.isfinite(np.asarray(x, float)) & np.isfinite(np.asarray(y, float))
+    a, b = grid(*(np.asarray(v)[finite] for v in (levels, seeds, x, y)))
+    return _along(unit(a), unit(b), b, least, 0.0)
 
 
-def _correlation(
-    x: np.ndarray, y: np.ndarray, seeds: np.ndarray, resamples: int, scale: Callable[[np.ndarray], np.ndarray]
-) -> Interval:
-    x, y, seeds = np.asarray(x, float), np.asarray(y, float), np.asarray(seeds)
-    kept = ~(np.isnan(x) | np.isnan(y))
-    x, y, seeds = x[kept], y[kept], seeds[kept]
+def order(levels: np.ndarray, y: np.ndarray, seeds: np.ndarray, least: int = MIN_SEEDS) -> Found:
+    """Monotone order: Spearman's rank correlation of y with the places of its levels (N,), 0, 1, 2, ... along the knob.
 
-    def r(index: np.ndarray) -> float:
-        a, b = scale(x[index]), scale(y[index])
-        if len(index) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
-            return math.nan
-        a, b = a - a.mean(), b - b.mean()
-        return float((a * b).sum() / math.sqrt(float((a * a).sum() * (b * b).sum())))
-
-    return cluster_bootstrap(r, seeds, resamples=resamples)
+    1 where y rises from level to level in every seed, -1 where it falls: Page's L, rescaled, judged as `spearman` is.
+    Source: Page 1963.
+    """
+    return spearman(levels, y, levels, seeds, least)
 
 
-def difference(a: np.ndarray, b: np.ndarray, seeds: np.ndarray) -> Interval:
+def difference(a: np.ndarray, b: np.ndarray, seeds: np.ndarray, least: int = MIN_SEEDS) -> Found:
     """Mean over seeds of a - b, (N,) each and paired, with Student's t interval (95 %).
 
     NaN where no pair is whole. Source: Student 1908.
     """
-    return mean_t(by_seed(np.asarray(a, float) - np.asarray(b, float), seeds))
+    return _paired(by_seed(np.asarray(a, float) - np.asarray(b, float), seeds), least)
 
 
-def equivalence(a: np.ndarray, b: np.ndarray, seeds: np.ndarray) -> Interval:
+def equivalence(a: np.ndarray, b: np.ndarray, seeds: np.ndarray, least: int = MIN_SEEDS) -> Found:
     """Mean over seeds of a - b with its 90 % t interval: a and b are equivalent at the 5 % level within a margin where
-    the whole interval lies inside (-margin, margin); see `within`.
+    the whole interval lies inside (-margin, margin); see `p_within`.
 
     Two one-sided tests of 5 % each (TOST). Source: Schuirmann 1987.
     """
-    return mean_t(by_seed(np.asarray(a, float) - np.asarray(b, float), seeds), confidence=0.90)
+    return _paired(by_seed(np.asarray(a, float) - np.asarray(b, float), seeds), least, 0.90)
 
 
-def within(found: Interval, margin: float) -> int:
-    """1 where an interval lies inside (-margin, margin), -1 where it lies outside, else 0; a NaN gives 0."""
-    if -margin < found.low and found.high < margin:
-        return 1
-    return -int(found.low >= margin or found.high <= -margin)
+def p_within(found: Interval, margin: float) -> float:
+    """The p value that `equivalence` is judged by, from its 90 % interval: of two one-sided tests that the mean lies
+    inside (-margin, margin) where it does, else that it lies outside. NaN without an interval."""
+    if math.isnan(found.low):
+        return math.nan
+    room = margin - abs(found.value)
+    error = (found.high - found.low) / 2 / float(stats.t.ppf(0.95, found.n - 1))
+    return float(stats.t.sf(abs(room) / error, found.n - 1)) if error > 0 else float(room == 0)
 
 
-def ratio(a: np.ndarray, b: np.ndarray, seeds: np.ndarray) -> Interval:
+def ratio(a: np.ndarray, b: np.ndarray, seeds: np.ndarray, least: int = MIN_SEEDS) -> Found:
     """Geometric mean over seeds of a / b, (N,) each and paired, with the t interval of its logarithm.
 
     NaN where a pair is not of two positive numbers (a ratio to 0 is no size of an effect).
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
-    found = growth(np.divide(a, b, out=np.full(a.shape, math.nan), where=b > 0), seeds)
+    found = growth(np.divide(a, b, out=np.full(a.shape, math.nan), where=b > 0), seeds, least)
     if not (a[~np.isnan(a)] > 0).all() or not (b[~np.isnan(b)] > 0).all():
-        return Interval(math.nan, math.nan, math.nan, found.n)
-    return Interval(math.exp(found.value), math.exp(found.low), math.exp(found.high), found.n)
+        return Found(math.nan, math.nan, math.nan, found.n)
+    return replace(found, value=math.exp(found.value), low=math.exp(found.low), high=math.exp(found.high))
 
 
-def growth(factor: np.ndarray, seeds: np.ndarray) -> Interval:
+def growth(factor: np.ndarray, seeds: np.ndarray, least: int = MIN_SEEDS) -> Found:
     """Mean over seeds of log(after / before), (N,) factors, with Student's t interval: above 0 where it has grown.
 
     NaN where a factor is 0 or negative.
     """
     factor = np.asarray(factor, float)
     if (factor <= 0).any():
-        return Interval(math.nan, math.nan, math.nan, len(by_seed(factor, seeds)))
-    return mean_t(by_seed(np.log(factor), seeds))
+        return Found(math.nan, math.nan, math.nan, len(by_seed(factor, seeds)))
+    return _paired(by_seed(np.log(factor), seeds), least)
 
 
-def interaction(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray, seeds: np.ndarray) -> Interval:
+def interaction(
+    a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray, seeds: np.ndarray, least: int = MIN_SEEDS
+) -> Found:
     """Difference of differences: mean over seeds of (a - b) - (c - d), (N,) each and paired, with Student's t interval.
 
     Above 0 where going from b to a does more than going from d to c. NaN where no seed has all four.
     """
     a, b, c, d = (np.asarray(v, float) for v in (a, b, c, d))
-    return mean_t(by_seed((a - b) - (c - d), seeds))
+    return _paired(by_seed((a - b) - (c - d), seeds), least)
 
 
-def _grid(levels: np.ndarray, y: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """The mean of y by seed and level, (S, L), levels in rising order; a seed that lacks a level is left out."""
-    levels, y, seeds = np.asarray(levels, float), np.asarray(y, float), np.asarray(seeds)
-    kept = ~(np.isnan(y) | np.isnan(levels))
-    levels, y, seeds = levels[kept], y[kept], seeds[kept]
-    steps = np.unique(levels)
-    rows = [[y[(seeds == s) & (levels == v)] for v in steps] for s in dict.fromkeys(seeds.tolist())]
-    whole = [[cell.mean() for cell in row] for row in rows if all(len(cell) for cell in row)]
-    return np.array(whole, float).reshape(len(whole), len(steps))
-
-
-def order(levels: np.ndarray, y: np.ndarray, seeds: np.ndarray) -> Interval:
-    """Monotone order: the mean over seeds of each seed's rank correlation of y with the place of its level.
-
-    1 where y rises from level to level in every seed, -1 where it falls. `levels` (N,) are places along the knob (0, 1,
-    2, ...). A seed whose y is constant counts 0. The interval is Student's t over seeds, and no narrower than
-    1.96 / sqrt(S (L - 1)), what chance orders of L levels in S seeds spread over: five seeds that happen to agree would
-    have none. NaN below three levels (two are a difference). It is Page's L, rescaled, for these levels; a rise that
-    other levels would not show is a rise here. Source: Page 1963.
-    """
-    grid = _grid(levels, y, seeds)
-    if grid.shape[1] < 3 or not len(grid):
-        return Interval(math.nan, math.nan, math.nan, len(grid))
-    places = np.arange(grid.shape[1]) - (grid.shape[1] - 1) / 2
-    ranks = stats.rankdata(grid, axis=1)
-    ranks -= ranks.mean(axis=1, keepdims=True)
-    size = np.sqrt((ranks**2).sum(axis=1) * (places**2).sum())
-    found = mean_t(np.divide(ranks @ places, size, out=np.zeros(len(grid)), where=size > 0))
-    reach = max(found.high - found.value, stats.norm.ppf(0.975) / math.sqrt(grid.shape[0] * (grid.shape[1] - 1)))
-    if math.isnan(found.low):
-        return found
-    return Interval(found.value, max(-1.0, found.value - reach), min(1.0, found.value + reach), found.n)
-
-
-def peak(levels: np.ndarray, y: np.ndarray, seeds: np.ndarray) -> Interval:
+def peak(levels: np.ndarray, y: np.ndarray, seeds: np.ndarray, least: int = MIN_SEEDS) -> Found:
     """An interior maximum beyond seed noise: how far the best interior level lies above the higher end.
 
     For each seed the best interior level is chosen on the other seeds' means, so that no seed is compared at a level
     that its own noise chose; the paired differences to either end are averaged over seeds, and the lesser one is the
     value. low is the lesser of the two 95 % t limits (both ends must be passed: intersection-union test), high the
-    lesser of two 97.5 % ones (either end may be the one not passed). At or below 0 without such a maximum. `levels`
-    (N,) are places along the knob. NaN below three levels or two seeds. Source: Berger 1982; the choice on the other
-    seeds is cross-fitting.
+    lesser of two 97.5 % ones (either end may be the one not passed). p is the larger of three: either end's, and the
+    exact one of the levels that their means rise and then fall (`levels.p_of_hump`: an interior level of any shape
+    would stand above both ends by chance in L - 2 of L orders). It speaks of a peak alone: 1 where there is none.
+    `levels` (N,) are places along the knob. NaN below three levels or two seeds. Source: Berger 1982; the choice on the
+    other seeds is cross-fitting.
     """
-    grid = _grid(levels, y, seeds)
-    n = len(grid)
-    if grid.shape[1] < 3 or n < 2:
-        return Interval(math.nan, math.nan, math.nan, n)
-    others = (grid.sum(axis=0) - grid) / (n - 1)
+    (table,) = grid(levels, seeds, y)
+    n, count = table.shape
+    if count < 3 or n < 2:
+        return Found(math.nan, math.nan, math.nan, n, levels=count, nets=table.size)
+    others = (table.sum(axis=0) - table) / (n - 1)
     best = 1 + others[:, 1:-1].argmax(axis=1)
-    top = grid[np.arange(n), best]
-    ends = [top - grid[:, 0], top - grid[:, -1]]
-    lows, highs = [mean_t(e) for e in ends], [mean_t(e, confidence=0.975) for e in ends]
+    top = table[np.arange(n), best]
+    ends = [top - table[:, 0], top - table[:, -1]]
+    lows, highs = [mean_t(e, least=least) for e in ends], [mean_t(e, 0.975, least) for e in ends]
     value, low = min(i.value for i in lows), float(np.min([i.low for i in lows]))
-    return Interval(value, low, float(np.min([i.high for i in highs])), n)
+    p_seeds = float(np.max([p_of_mean(e, least) for e in ends])) if value > 0 or n < least else 1.0
+    p_levels = over_levels.p_of_hump(table)
+    return Found(
+        value, low, float(np.min([i.high for i in highs])), n, p=float(np.maximum(p_seeds, p_levels)),
+        p_seeds=p_seeds, p_levels=p_levels, levels=count, nets=table.size,
+    )  # fmt: skip

@@ -80,16 +80,25 @@ def test_k_is_that_of_the_layers():
 
 
 def test_more_claims_of_one_report_need_more_levels():
-    asked = [NEURON, "A-cross-neuron", "A-prunability", "A-bound-neuron"]
-    five = unjudged(study(arm("neuron", alpha=ALPHAS[:5])), find(asked))
-    assert set(five) == set(asked)
-    assert five[NEURON] == [
+    neuron, spectral = arm("neuron", alpha=ALPHAS[:5]), arm("spectral", rank=(0, 128, 64, 32, 24))
+    three = ["A-i-neuron", "A-cross-neuron", "A-bound-neuron"]
+    four = [*three, "A-i-spectral"]
+    assert unjudged(study(neuron), find(three)) == {}, "2 of 5! orders, three times: .05"
+    found = unjudged(study(neuron, spectral), find(four))
+    assert set(found) == set(four)
+    assert found["A-i-neuron"] == [
         "arm neuron has 5 levels of alpha, 6 are needed by one of 4 claims (--set alpha= with 6 or more)"
     ]
-    assert unjudged(study(arm("neuron", alpha=ALPHAS)), find(asked)) == {}
-    held = arm("neuron", alpha=ALPHAS, frobenius=(0.0, 1.0))
-    assert unjudged(study(held), find(asked)) == {}
-    assert levels_for("spearman", 8) == 6
+    assert set(unjudged(study(neuron), find(four))) == {"A-i-spectral"}, "a claim that cannot be judged is no rival"
+    assert levels_for("spearman", 4) == levels_for("spearman", 18) == 6
+
+
+def test_every_value_of_a_held_axis_is_a_claim():
+    three = find(["A-i-neuron", "A-cross-neuron", "A-bound-neuron"])
+    assert unjudged(study(arm("neuron", alpha=ALPHAS[:5], frobenius=(1.0,))), three) == {}
+    (why, *_) = unjudged(study(arm("neuron", alpha=ALPHAS[:5], frobenius=(0.0, 1.0))), three)["A-i-neuron"]
+    assert "6 are needed by one of 6 claims" in why
+    assert unjudged(study(arm("neuron", alpha=ALPHAS, frobenius=(0.0, 1.0))), three) == {}
 
 
 def test_levels_are_enough_where_the_least_p_of_all_orders_is_small_enough():

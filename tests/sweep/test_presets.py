@@ -44,7 +44,7 @@ def test_every_claim_of_a_preset_can_be_judged(study, preset, data):
 
 @pytest.mark.parametrize(("study", "preset", "data"), CASES)
 def test_arms_that_claims_order_have_levels_to_spare(study, preset, data):
-    """Of the levels of a claim's knob one may fall past the turning point, and six are needed of seven claims."""
+    """Of the levels of a claim's knob one may fall past the turning point, and six are needed of six claims."""
     asked = plan(study, preset, data)
     arms = {arm.name: arm.axes for arm in asked.preset.arms}
     k = asked.settings["width"] / 10
@@ -95,15 +95,15 @@ def test_a_dry_run_says_what_cannot_be_judged_last_and_json_has_it(here, tmp_pat
     assert said.returncode == 0
     assert said.stdout.splitlines()[-6:] == [
         "",
-        "A-i-neuron, A-cross-neuron, A-prunability, A-bound-neuron cannot be judged, whatever the numbers:",
+        "A-i-neuron, A-cross-neuron, A-bound-neuron cannot be judged, whatever the numbers:",
         "  - 3 seeds, 5 are needed (--seeds 5)",
         "A-i-spectral, A-cross-spectral, A-bound-spectral cannot be judged, whatever the numbers:",
         "  - 3 seeds, 5 are needed (--seeds 5)",
         "  - 3 of 7 ranks of arm spectral lie above k = 200 (10 % of the width) and one at or below it counts too, "
-        "6 levels are needed by one of 7 claims (--set rank=full,1300,850,560,370,240)",
+        "6 levels are needed by one of 6 claims (--set rank=full,1300,850,560,370,240)",
     ]
     found = json.loads(here(*words, "--dry-run", "--json", cwd=tmp_path).stdout)["unjudged"]
-    assert len(found) == 7
+    assert len(found) == 6
     assert found["A-i-neuron"] == ["3 seeds, 5 are needed (--seeds 5)"]
     fixed = (*words[:3], "--set", "rank=full,1300,850,560,370,240", "--dry-run", "--json")
     assert json.loads(here(*fixed, cwd=tmp_path).stdout)["unjudged"] == {}
@@ -129,9 +129,9 @@ def test_a_run_says_at_its_end_what_could_not_be_judged_and_why(here, tmp_path):
     done = here(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for text in (done.stderr, done.stdout):
-        assert "A-i-neuron, A-cross-neuron, A-prunability, A-bound-neuron cannot be judged, whatever the num" in text
+        assert "A-i-neuron, A-cross-neuron, A-bound-neuron cannot be judged, whatever the num" in text
         assert "  - 1 seed, 5 are needed (--seeds 5)" in text
-        assert "arm neuron has 1 level of alpha, 6 are needed by one of 7 claims" in text
+        assert "arm neuron has 1 level of alpha, 6 are needed by one of 6 claims" in text
     verdict = next(line for line in done.stdout.splitlines() if "1 seeds are too few" in line)
     assert "compressibility moved by" in verdict, "all reasons, not the first"
     again = here(*words, "--json", cwd=tmp_path)

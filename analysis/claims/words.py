@@ -1,0 +1,116 @@
+"""A judgement in words: one plain sentence with its numbers, what they count, and what to doubt."""
+
+import math
+
+from analysis.claims.evidence import STATISTICS, sign
+from analysis.claims.judge import NOT_SUPPORTED, Judgement
+from analysis.claims.needs import ALPHA
+from study.spec.values import shown
+
+
+def number(judgement: Judgement) -> str:
+    """Effect, interval, what n counts, p, and the smallest effect worth speaking of."""
+    claim, found = judgement.claim, judgement.statistic
+    asked = STATISTICS[claim.statistic]
+    if not math.isfinite(found.value):
+        return f"no {asked.kind} could be taken"
+    parts = [f"{asked.words} {found.numbers()} over {counts(judgement)}{_p(judgement)}"]
+    if judgement.pearson:
+        parts.append(f"mean Pearson's r within seeds {judgement.pearson.numbers()}")
+    if claim.published is not None:
+        parts.append(f"published {claim.published:g}")
+    if found.ends is not None and claim.change is not None:
+        between = f"between the judged levels of the least and the largest {_x(judgement)}"
+        parts.append(f"{measure(judgement)} changes by {found.ends.numbers()} {between}")
+    least = [f"{v:.2g}{unit}" for v, unit in ((claim.threshold, ""), (claim.change, f" of {measure(judgement)}")) if v]
+    if least:
+        parts.append(f"smallest effect worth speaking of: {' and '.join(least)}")
+    return "; ".join(parts)
+
+
+def counts(judgement: Judgement) -> str:
+    """What the numbers are of: 5 seeds, 6 levels, 30 nets."""
+    found = judgement.statistic
+    levels = [_many(found.levels, "level")] if found.levels else []
+    few = ["too few for an interval"] if math.isnan(found.low) else []
+    return ", ".join([_many(found.n, "seed"), *levels, _many(found.nets or judgement.points, "net"), *few])
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _p(judgement: Judgement) -> str:
+    if math.isnan(judgement.p):
+        return ""
+    raised = judgement.family > 1 and not math.isnan(judgement.p_holm)
+    among = f" ({_least(judgement.p_holm)} after Holm over {judgement.family} claims)" if raised else ""
+    return f", p = {_least(judgement.p)}{among}".replace("= <", "<")
+
+
+def _least(p: float) -> str:
+    return f"{p:.2g}" if p >= 1e-4 else "<0.0001"
+
+
+def measure(judgement: Judgement) -> str:
+    """The outcome of a claim by its everyday name."""
+    name = judgement.claim.rows.y.measure
+    scale = "the logarithm of " if judgement.claim.rows.y.scale == "log" else ""
+    return scale + {"relative_robust_accuracy": "RA/SA"}.get(name, name.replace("_", " "))
+
+
+def _x(judgement: Judgement) -> str:
+    x = judgement.claim.rows.x
+    if x is None:
+        return judgement.claim.rows.axis
+    return "compressibility" if x.scale == "compressibility" else x.measure.replace("_", " ")
+
+
+def beside(judgement: Judgement) -> str:
+    """How closely plainer explanations follow the same outcome, and whether the claim's own adds to them; or nothing.
+
+    It adds where the difference of the coefficients, paired by seed, lies above 0 with its whole interval.
+    """
+    if not judgement.beside:
+        return ""
+    own = _x(judgement)
+    said = [f"{e.name} {e.found.numbers()}, {own} closer by {e.more.numbers()}" for e in judgement.beside]
+    rest = [e.name for e in judgement.beside if not e.more.low > 0]
+    found = f"Beside it, on the same nets: {'; '.join(said)}"
+    if not math.isnan(judgement.within):
+        found += f"; {own} within one level {judgement.within:.2f}"
+    verdict = f"adds nothing that is shown to {' or '.join(rest)}" if rest else "says more than each of them"
+    return f"{found}. {own[0].upper()}{own[1:]} {verdict}."
+
+
+def doubts(judgement: Judgement) -> str:
+    """What turns the verdict, in words; or nothing."""
+    if not judgement.fragile:
+        return ""
+    return f"Fragile: before Holm it would turn without {', or without '.join(judgement.fragile)}."
+
+
+def why(judgement: Judgement) -> str:
+    """Why there is no verdict, or why it is "not supported"; or nothing."""
+    if judgement.reasons:
+        return "; ".join(judgement.reasons)
+    if judgement.verdict != NOT_SUPPORTED:
+        return ""
+    claim, found = judgement.claim, judgement.statistic
+    if sign(claim, found, 0.0):
+        return "chance does as much"
+    return "the effect is too small to speak of" + ("" if judgement.p_holm <= ALPHA else ", and chance does as much")
+
+
+def sentence(judgement: Judgement) -> str:
+    """The claim and its verdict in one sentence."""
+    claim, because = judgement.claim, why(judgement)
+    at = f"At {judgement.at}: " if judgement.at else ""
+    said = f"{at}{claim.quote} {judgement.verdict.capitalize()}{f' because {because}' if because else ''}"
+    if not judgement.taken:
+        return f"{said}."
+    found = "detected" if judgement.control_detected else "not detected"
+    control = f"{claim.control.name} {found} ({judgement.control.value:.2f})" if claim.control else ""
+    levels = ", ".join(map(shown, judgement.unjudged))
+    past = f"shown and not judged: {claim.rows.axis} {levels}" if levels else ""
+    return f"{said}: {'; '.join(filter(None, [number(judgement), control, past]))}."
