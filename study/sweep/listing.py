@@ -91,10 +91,10 @@ def show_plan(
 ) -> None:
     """A plan: trials, time, disk, cost of the pending ones; with `points`, every trial; last, which claims it can never
     judge and what would change that."""
-    f, unjudged = facts(plan, workers, pending), foreseen(plan)
+    f = facts(plan, workers, pending)
     if as_json:
         rows = [{"trial": n, "family": j.family, "seed": j.trial.seed, **j.axes} for n, j in plan.jobs.items()]
-        record = {"configuration": plan.configuration(), **f, "unjudged": unjudged}
+        record = {"configuration": plan.configuration(), **f, "unjudged": foreseen(plan)}
         print(json.dumps(record | {"points": rows}, indent=1))
         return
     configuration = plan.configuration()
@@ -127,10 +127,15 @@ def show_plan(
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         for line in lines:
             out.print("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip(), markup=False)
-    if points and unjudged:
-        out.print()
-    for sentence in foresight.lines(unjudged):
-        out.print(sentence if points else f"  {sentence}", markup=False)
+        if plan.study.claims:
+            out.print()
+    show_unjudged(out, plan, none="All claims can be judged by these seeds, levels and controls." if points else "")
+
+
+def show_unjudged(out: Console, plan: Plan, none: str = "") -> None:
+    """Which claims the plan can never judge, and what would change that; `none` where it can judge all it has."""
+    for sentence in foresight.lines(foreseen(plan)) or [none] * bool(none and plan.study.claims):
+        out.print(sentence, markup=False)
 
 
 def foreseen(plan: Plan) -> dict[str, list[str]]:

@@ -107,6 +107,10 @@ def test_a_dry_run_says_what_cannot_be_judged_last_and_json_has_it(here, tmp_pat
     assert found["A-i-neuron"] == ["3 seeds, 5 are needed (--seeds 5)"]
     fixed = (*words[:3], "--set", "rank=full,1300,850,560,370,240", "--dry-run", "--json")
     assert json.loads(here(*fixed, cwd=tmp_path).stdout)["unjudged"] == {}
+    assert here(*fixed[:-1], cwd=tmp_path).stdout.endswith(
+        "All claims can be judged by these seeds, levels and controls.\n"
+    )
+    assert "judged by" not in here("compression_levels", "--dry-run", cwd=tmp_path).stdout, "it has no claims"
 
 
 def test_the_data_bring_their_own_levels_and_what_is_typed_goes_before(tmp_path):
