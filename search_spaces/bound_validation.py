@@ -31,10 +31,10 @@ FROBENIUS = {"frobenius": (1.0,)}
 SPECTRUM = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def _arms(ranks: tuple[int, ...]) -> tuple[Arm, ...]:
+def _arms(ranks: tuple[int, ...], spectrum: tuple[float, ...] = SPECTRUM) -> tuple[Arm, ...]:
     return (
         Arm(name="spectral", family="low_rank", axes={"rank": ranks, **FROBENIUS}),
-        Arm(name="control_spectral", family="regularization", axes={"plant_spectrum": SPECTRUM, **FROBENIUS}),
+        Arm(name="control_spectral", family="regularization", axes={"plant_spectrum": spectrum, **FROBENIUS}),
     )
 
 
@@ -58,7 +58,7 @@ STUDY = Study(
     claims=("A-gap-l2", "A-gap-l2-art", "A-gap-linf", "A-sensitivity", "A-norms-rise"),
     presets={
         "smoke": Preset(
-            arms=_arms((0, 8)),
+            arms=_arms((0, 8), (0.0, 0.5, 1.0)),
             seeds=(0, 1),
             settings=SETTINGS
             | {"width": 32, "epochs": 2, "test_size": 60, "attack_iterations": 5, "gap_iterations": 5},
