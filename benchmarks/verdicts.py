@@ -27,6 +27,7 @@ those levels; a peak's interval is two one-sided ones, and covers more.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -175,7 +176,7 @@ def main(
     random, count, lines = np.random.default_rng(seed), 40 if quick else tables_, []
     print(f"{'statistic':14} {'null, power or coverage':44} {'share':>7} {'Monte Carlo':>14}  {'goal, %':>12}")
     for statistic in STATISTICS:
-        for line in (*nulls(statistic, count, random), *power(statistic, count // 2, random)):
+        for line in chain(nulls(statistic, count, random), power(statistic, count // 2, random)):
             lines.append(line)
             print(line.text(), flush=True)
     for folder, name in OF_KEPT:

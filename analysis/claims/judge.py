@@ -16,7 +16,7 @@ from analysis.claims.beside import Explanation, explanations, within_levels
 from analysis.claims.evidence import p_of, p_of_seeds, places, sign, statistic_of
 from analysis.claims.fragile import fragile
 from analysis.claims.model import Claim
-from analysis.claims.needs import MIN_SEEDS
+from analysis.claims.needs import MIN_SEEDS, NEEDS
 from analysis.claims.pairs import lacking, pairs
 from analysis.claims.regime import conditions, start, too_few_levels
 from analysis.claims.sides import control_sides, sides
@@ -73,11 +73,12 @@ def _control(frame: pd.DataFrame, study: Manifest, claim: Claim) -> tuple[Found,
     return found, sign(claim, found, p_of_seeds(claim, found)) == claim.expected
 
 
-def _unsure(claim: Claim, detected: bool) -> list[str]:
-    """Why no verdict can be said without a control, or without its detection."""
+def _unsure(claim: Claim, control: Found, detected: bool) -> list[str]:
+    """Why no verdict can be said without a control, or without its detection; nothing where its seeds were too few."""
     if claim.control is None:
         return ["no control says that the same analysis would have found an effect"]
-    return [] if detected else [f"the {claim.control.name} was not detected"]
+    few = 0 < control.n < NEEDS[claim.statistic].seeds
+    return [] if detected or few else [f"the {claim.control.name} was not detected"]
 
 
 def _untaken(claim: Claim, reason: str) -> Judgement:
@@ -108,10 +109,11 @@ def judge(frame: pd.DataFrame, study: Manifest, claim: Claim) -> Judgement:
     p = p_of(claim, found)
     if not reasons and math.isnan(p):
         reasons.append(f"no {asked.kind} could be taken of {found.n} whole seeds")
+    unsure = _unsure(claim, control, detected)
     return settled(
         Judgement(
             claim=claim, verdict=NOT_REACHED, statistic=found, control=control, control_detected=detected,
-            points=len(parts.tables[0]), p=p, unjudged=parts.unjudged, reasons=(*reasons, *_unsure(claim, detected)),
+            points=len(parts.tables[0]), p=p, unjudged=parts.unjudged, reasons=(*reasons, *unsure),
             pearson=_pearson(parts.judged, axis) if claim.published is not None and claim.rows.x else None,
         ),
         p,
@@ -125,7 +127,7 @@ def settled(judgement: Judgement, p: float, family: int = 1) -> Judgement:
         return judgement
     side = sign(claim, found, p)
     if not side and sign(claim, found, judgement.p) and (few := too_few_levels(claim, found, family)):
-        return replace(judgement, p_holm=p, family=family, reasons=(few,))
+        return replace(judgement, verdict=NOT_REACHED, p_holm=p, family=family, reasons=(few,))
     verdict = NOT_SUPPORTED if not side else SUPPORTED if side == claim.expected else OPPOSITE
     return replace(judgement, verdict=verdict, p_holm=p, family=family)
 

@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.claims import CLAIMS
+from analysis.claims import CLAIMS, words
 from analysis.claims import judge as claims
-from analysis.claims.statistics import pearson, spearman
-from analysis.intervals import cluster_bootstrap, mean_t
+from analysis.intervals import mean_coefficient, mean_t, over_images, p_of_mean
 from analysis.tables import arm_trials
 from study.store import results
 from study.store.manifest import ArmRecord, Manifest
@@ -90,7 +89,7 @@ def test_verdicts_on_planted_truth(change, verdict):
     judged = claims.judge(table(**change), STUDY, NEURON)
     assert judged.verdict == verdict
     assert bool(judged.reasons) == (verdict == "regime not reached")
-    assert verdict in judged.sentence().lower()
+    assert verdict in words.sentence(judged).lower()
 
 
 def test_the_planted_control_is_detected_where_it_is_there():
@@ -102,7 +101,7 @@ def test_points_past_the_turning_point_are_shown_and_not_judged():
     judged = claims.judge(table(turn=3, eps_drop=0.15), STUDY, NEURON)
     assert judged.unjudged == (0.04,)
     assert judged.points == 20
-    assert "shown and not judged: alpha 0.04" in judged.sentence()
+    assert "shown and not judged: alpha 0.04" in words.sentence(judged)
 
 
 def test_residuals_at_round_off_are_ties():
@@ -125,7 +124,7 @@ def test_two_frobenius_norms_are_judged_apart():
     assert [j.at for j in neuron] == ["frobenius 1", "frobenius 2"]
     assert [j.points for j in neuron] == [25, 25]
     assert [j.statistic.value for j in neuron] == pytest.approx([-1.0, -1.0])
-    assert neuron[1].sentence().startswith("At frobenius 2: ")
+    assert words.sentence(neuron[1]).startswith("At frobenius 2: ")
 
 
 def ascents(growth, control, seeds=10):
@@ -151,14 +150,6 @@ def test_growth_is_judged_over_seeds(growth, control, seeds, verdict):
     assert judged.verdict == verdict
     if seeds == 10:
         assert judged.statistic.value == pytest.approx(growth, abs=0.02)
-
-
-def test_pearson_agrees_with_scipy():
-    random = np.random.default_rng(2)
-    x, y = random.standard_normal(40), random.standard_normal(40)
-    found = pearson(x, y + x, np.repeat(np.arange(5), 8))
-    assert found.value == pytest.approx(stats.pearsonr(x, y + x).statistic)
-    assert found.low <= found.value <= found.high
 
 
 def test_a_seed_that_stands_twice_is_refused():
@@ -200,35 +191,39 @@ def test_mean_t_on_paper():
     assert "too small" in mean_t([1.0, 2.0]).text()
 
 
-def test_spearman_agrees_with_scipy_ties_and_infinities_included():
+def test_a_mean_of_coefficients_on_paper():
+    """Fisher's z at the mean, its slope there, and back; the far end no more than twice as far as Student's."""
+    r = [0.5, 0.6, 0.7, 0.6, 0.6]
+    half = 2.776445 * np.std(r, ddof=1) / math.sqrt(5)
+    found = mean_coefficient(r)
+    z, reach = math.atanh(0.6), half / (1 - 0.36)
+    assert (found.value, found.low, found.high) == pytest.approx((0.6, math.tanh(z - reach), math.tanh(z + reach)))
+    assert found.value - found.low > found.high - found.value
+    spread = mean_coefficient([1, 1, 1, 1, 0.9])
+    half = 2.776445 * np.std([1, 1, 1, 1, 0.9], ddof=1) / math.sqrt(5)
+    assert (spread.low, spread.high <= 1) == (pytest.approx(0.98 - 2 * half), True)
+    same = mean_coefficient([1.0] * 5, step=0.1)
+    assert (same.low, same.high) == (pytest.approx(1 - 0.1 * (1 - 0.025**0.2)), 1.0)
+    assert math.isnan(mean_coefficient([0.5] * 4).low)
+
+
+def test_a_p_value_agrees_with_scipy_and_with_the_interval():
     random = np.random.default_rng(1)
-    x, y = random.integers(0, 6, 60).astype(float), random.standard_normal(60)
-    y[0] = math.inf
-    found = spearman(x, y, np.repeat(np.arange(6), 10))
-    assert found.value == pytest.approx(stats.spearmanr(x, y).statistic)
-    assert found.low <= found.value <= found.high
-    assert math.isnan(spearman(np.ones(10), np.arange(10.0), np.repeat(np.arange(5), 2)).value)
+    for _ in range(50):
+        x = random.standard_normal(6) + 0.8
+        found = mean_t(x)
+        assert p_of_mean(x) == pytest.approx(stats.ttest_1samp(x, 0).pvalue)
+        assert (p_of_mean(x) <= 0.05) == (found.low > 0 or found.high < 0)
+    assert (p_of_mean([2.0] * 5), p_of_mean([0.0] * 5)) == (0.0, 1.0)
+    assert math.isnan(p_of_mean([1.0, 2.0, 3.0, 4.0]))
 
 
-def test_the_bootstrap_resamples_whole_clusters():
-    """Two values per cluster that cancel within it: the mean never moves when clusters stay whole."""
-    values = np.array([1.0, -1.0, 5.0, -5.0, 2.0, -2.0, 7.0, -7.0, 3.0, -3.0])
-    found = cluster_bootstrap(lambda i: float(values[i].mean()), np.repeat(np.arange(5), 2))
-    assert (found.low, found.high) == (0.0, 0.0)
-    spread = cluster_bootstrap(lambda i: float(values[i].mean()), np.arange(10))
-    assert spread.high - spread.low > 1
-    assert math.isnan(cluster_bootstrap(lambda i: 0.0, np.arange(4)).low)
-
-
-def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says():
-    random = np.random.default_rng(3)
-    covered = 0
-    for _ in range(200):
-        effect = random.standard_normal(12)
-        values = (effect[:, None] + 0.1 * random.standard_normal((12, 4))).ravel()
-        found = cluster_bootstrap(lambda i, v=values: float(v[i].mean()), np.repeat(np.arange(12), 4), resamples=200)
-        covered += found.low <= 0 <= found.high
-    assert 0.84 <= covered / 200 <= 0.99
+def test_an_interval_over_images_agrees_with_scipy():
+    for right, images in ((0, 10), (7, 10), (431, 500)):
+        found = over_images(right / images, images)
+        wilson = stats.binomtest(right, images).proportion_ci(method="wilson")
+        assert (found.low, found.high) == pytest.approx((wilson.low, wilson.high))
+    assert math.isnan(over_images(0.5, 0).low)
 
 
 EVIL = '"><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}'

@@ -3,14 +3,15 @@
 import math
 import re
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
-from analysis import arms, report
-from analysis.claims import CLAIMS, Regime, Rows, Term, find, judge, paper_a
+from analysis import report
+from analysis.claims import CLAIMS, WITHDRAWN, Control, Regime, Rows, Term, find, judge, paper_a, words
 from analysis.claims.evidence import STATISTICS
 from analysis.figures import FIGURES
-from analysis.tables import attack_of, slices
+from analysis.tables import attack_of
 from study.spec.errors import UsageError
 from study.spec.knobs import AXES
 from study.sweep.plan.catalogue import find_study, study_names
@@ -22,6 +23,9 @@ def judged(frame, asked, on=MINE):
     return judge.judge(frame, on, asked)
 
 
+ITSELF = Control(words="the effect itself", arm="bits")
+
+
 @pytest.mark.parametrize(
     ("asked", "frame", "value"),
     [
@@ -29,9 +33,8 @@ def judged(frame, asked, on=MINE):
         (claim("order"), table(falls(0.1)), -1.0),
         (claim("growth", axis="", at={"bits": 4}), table(falls(0.1)), math.log(0.7)),
         (claim("ratio", at={"bits": 1}), table(falls(0.1)), 0.5 / 0.9),
-        (claim("peak"), table(lambda arm, axes: 0.3 + 0.2 * (axes["bits"] == 4)), 0.2),
         (
-            claim("difference", Rows(arm="tuned", y=ACCURACY, at={"bits": 1}), at={"bits": 1}),
+            claim("difference", Rows(arm="tuned", y=ACCURACY, at={"bits": 1}), at={"bits": 1}, control=ITSELF),
             table(lambda arm, axes: 0.5 + 0.3 * (arm == "tuned")),
             -0.3,
         ),
@@ -39,7 +42,7 @@ def judged(frame, asked, on=MINE):
             claim(
                 "interaction", Rows(arm="bits", y=ACCURACY, at={"bits": 0}),
                 Rows(arm="tuned", y=ACCURACY, at={"bits": 1}), Rows(arm="tuned", y=ACCURACY, at={"bits": 0}),
-                at={"bits": 1},
+                at={"bits": 1}, control=ITSELF,
             ),
             table(lambda arm, axes: 0.9 - (0.4 if arm == "bits" else 0.1) * (axes["bits"] == 1)),
             -0.3,
@@ -47,21 +50,42 @@ def judged(frame, asked, on=MINE):
     ],
 )  # fmt: skip
 def test_every_statistic_is_taken_of_the_rows_that_a_claim_names(asked, frame, value):
-    """The sign that is expected gives "supported", the other one "opposite"."""
+    """The sign that is expected gives "supported"; the other one "opposite", where a control shows the expected one."""
     found = judged(frame, asked)
     assert found.statistic.value == pytest.approx(value, abs=0.05)
     null = 1.0 if asked.statistic == "ratio" else 0.0
     sign = 1 if value > null else -1
-    assert judged(frame, replace(asked, expected=sign)).verdict == "supported"
-    assert judged(frame, replace(asked, expected=-sign)).verdict == "opposite"
-    assert f"{found.statistic.value:.2f}" in found.sentence()
+    right = judged(frame, replace(asked, expected=sign))
+    assert right.verdict == "supported"
+    other = replace(right, claim=replace(asked, expected=-sign))
+    assert judge.settled(other, right.p).verdict == "opposite"
+    assert f"{found.statistic.value:.2f}" in words.sentence(found)
+    assert "6 seeds" in words.sentence(found)
+
+
+SEVEN = (0, 16, 8, 6, 4, 2, 1)
+
+
+def test_a_peak_is_a_rise_and_then_a_fall():
+    on = study(("bits", {"bits": SEVEN}), ("tuned", {"bits": SEVEN, "finetune": ("standard",)}))
+    hump = table(lambda arm, axes: 0.6 - 0.1 * abs(SEVEN.index(axes["bits"]) - 3), on)
+    found = judged(hump, claim("peak"), on)
+    assert found.statistic.value == pytest.approx(0.3, abs=0.03)
+    assert found.verdict == "supported"
+    single = table(lambda arm, axes: 0.3 + 0.2 * (axes["bits"] == 6) + 0.1 * (axes["bits"] in (2, 16)), on)
+    assert judged(single, claim("peak"), on).verdict == "not supported", "levels that jump about are no peak"
+    turned = table(lambda arm, axes: 0.3 + 0.1 * abs(SEVEN.index(axes["bits"]) - 3), on)
+    assert judged(turned, claim("peak"), on).statistic.value < 0
 
 
 def test_equivalence_is_judged_by_its_margin():
+    """Its control, one level further on, must be found to be equivalent too."""
     asked = claim("equivalence", at={"bits": 8}, threshold=0.1)
-    assert judged(table(falls(0.02)), asked).verdict == "supported"
-    assert judged(table(falls(0.5)), asked).verdict == "opposite"
-    assert judged(table(falls(0.1), noise=0.03), asked).verdict in ("not supported", "regime not reached")
+    flat = {"bits": 0.02, "tuned": 0.0}
+    assert judged(table(lambda arm, axes: falls(flat[arm])(arm, axes)), asked).verdict == "supported"
+    far = {"bits": 0.3, "tuned": 0.0}
+    assert judged(table(lambda arm, axes: falls(far[arm])(arm, axes)), asked).verdict == "opposite"
+    assert judged(table(falls(0.5)), asked).reasons == ("the control was not detected",)
     with pytest.raises(ValueError, match="needs a threshold"):
         judged(table(falls(0.02)), replace(asked, threshold=None))
 
@@ -74,14 +98,31 @@ def test_an_effect_below_the_threshold_is_no_support():
     assert judged(frame, replace(asked, threshold=0.05)).verdict == "not supported"
 
 
-def test_without_a_control_not_supported_is_never_said():
-    frame = table(lambda arm, axes: 0.9 - 0.4 * (arm == "tuned" and axes["bits"] == 1))
+def test_without_a_control_that_is_detected_no_verdict_is_said():
+    """Neither that there is an effect nor that there is none."""
+    flat, there = lambda arm, axes: 0.9 - 0.4 * (arm == "tuned" and axes["bits"] == 1), falls(0.1)
     asked = claim("difference", at={"bits": 8}, expected=-1)
-    assert judged(frame, asked).verdict == "not supported"
-    alone = judged(frame, replace(asked, control=None))
-    assert alone.verdict == "regime not reached"
-    assert "no control" in alone.sentence()
-    assert "planted" not in alone.sentence()
+    assert judged(table(flat), asked).verdict == "not supported"
+    for value in (flat, there):
+        alone = judged(table(value), replace(asked, control=None))
+        assert alone.verdict == "regime not reached"
+        assert "no control" in words.sentence(alone)
+        assert "planted" not in words.sentence(alone)
+    missed = judged(table(lambda arm, axes: 0.9 if arm == "tuned" else there(arm, axes)), asked)
+    assert (missed.verdict, missed.reasons) == ("regime not reached", ("the control was not detected",))
+
+
+def test_a_control_passes_the_same_filters():
+    """A level at which the control's nets no longer work is no evidence that an effect would be seen."""
+    control = replace(claim("order").control, axis="bits")
+    asked = replace(claim("order", expected=-1), control=control, regime=Regime())
+
+    def value(arm, axes):
+        return 0.95 - 0.9 * (axes["bits"] in (4, 2, 1)) if arm == "tuned" else 0.98 - 0.02 * BITS.index(axes["bits"])
+
+    found = judged(table(value, noise=0.001), asked)
+    assert (found.control.levels, found.control_detected) == (2, False)
+    assert judged(table(value, noise=0.001), replace(asked, regime=Regime(clean=False))).control_detected
 
 
 def test_four_seeds_are_too_few():
@@ -106,7 +147,7 @@ def test_levels_whose_accuracy_has_gone_are_not_compared():
     found = judged(table(lambda arm, axes: 0.95 - 0.9 * (axes["bits"] == 1)), asked)
     assert found.unjudged == (1,)
     assert found.verdict == "regime not reached"
-    assert "a side of the comparison has no trial" in found.sentence()
+    assert "a side of the comparison has no trial" in words.sentence(found)
 
 
 def test_a_claim_is_found_by_its_id_or_stands_for_itself():
@@ -114,6 +155,8 @@ def test_a_claim_is_found_by_its_id_or_stands_for_itself():
     assert find(["A-i-neuron", own, "A-i-neuron", own]) == [CLAIMS["A-i-neuron"], own]
     with pytest.raises(UsageError, match=r"claim 'A-i-neurons' is not known; did you mean A-i-neuron\?"):
         find(["A-i-neurons"])
+    with pytest.raises(UsageError, match="'A-prunability' is withdrawn: that compressible nets"):
+        find(WITHDRAWN)
     with pytest.raises(UsageError, match="two different claims have the id 'A-i-neuron'"):
         find(["A-i-neuron", replace(own, id="A-i-neuron")])
     with pytest.raises(UsageError, match="or a Claim, got 7"):
@@ -124,6 +167,8 @@ def test_every_claim_that_we_keep_can_be_asked_and_is_asked_by_a_study():
     assert len(CLAIMS) == len(paper_a.CLAIMS), "an id stands twice"
     for one in CLAIMS.values():
         assert one.statistic in STATISTICS
+        assert one.threshold, "the smallest effect worth speaking of"
+        assert date.fromisoformat(one.dated)
         assert one.control_rows is not None
         assert one.expected in (1, -1)
         assert one.rows.axis in ("", *AXES)
@@ -153,8 +198,8 @@ def test_a_claim_that_cannot_be_asked_is_listed_with_the_reason(asked, reason):
     on = study(("bits", {"bits": BITS}), ("later", {"rank": (4, 8)}), settings={"judged_l2": 0.5})
     (found,) = judge.judge_all(table(falls(0.1)), on, [asked])
     assert (found.verdict, found.reasons, found.taken) == ("regime not reached", (reason,), False)
-    assert found.sentence() == f"It is so. Regime not reached because {reason}."
-    assert found.number().startswith("no ")
+    assert words.sentence(found) == f"It is so. Regime not reached because {reason}."
+    assert words.number(found).startswith("no ")
     assert math.isnan(found.statistic.value)
 
 
@@ -218,39 +263,6 @@ def test_the_studys_own_attack_has_its_back_end_in_its_name():
     assert attack_of(asked, "native/square") == "native/square"
     assert attack_of(asked, "") is None
     assert attack_of(study(), "configured") == "native/apgd"
-
-
-HELD = {"frobenius": (0.0, 1.0), "adversarial_ratio": (0.0,)}
-
-
-@pytest.mark.parametrize(
-    ("named", "held", "moved"),
-    [
-        ([("a", {"alpha": (0, 0.1), **HELD}), ("b", {"rank": (0, 8), **HELD})], [*HELD], ["alpha", "rank"]),
-        ([("a", {"alpha": (0, 0.1), "penalty": ("x", "y")}), ("b", {"rank": (0, 8)})], ["penalty"], ["alpha", "rank"]),
-        ([("u", HELD), ("s", {"bits": (4,), "finetune": ("standard",), **HELD}),
-          ("t", {"bits": (4,), "finetune": ("adversarial",), **HELD})], [*HELD], ["bits", "finetune"]),
-        ([("u", {"ascended_norm": ("linf",)}), ("v", {"ascended_norm": ("l2",)})], [], ["ascended_norm"]),
-        ([("a", {"alpha": (0, 0.1), "frobenius": (1.0,)}), ("b", {"rank": (0, 8), "frobenius": (0.0, 1.0)})],
-         ["frobenius"], ["alpha", "rank"]),
-        ([("only", {"adversarial_ratio": (0.0, 0.5)})], [], ["adversarial_ratio"]),
-        ([("only", {"bits": BITS, "frobenius": (0.0, 1.0)})], ["frobenius"], ["bits"]),
-        ([("only", {"bits": (4,)})], [], []),
-        ([], [], []),
-    ],
-)  # fmt: skip
-def test_what_the_arms_hold_and_what_they_move(named, held, moved):
-    asked = study(*named)
-    assert arms.held(asked) == held
-    assert arms.moved(asked) == moved
-
-
-def test_an_arm_may_say_what_it_is_about():
-    asked = study(("a", {"bits": (0, 4), "frobenius": (0.0, 1.0)}))
-    assert len(slices(asked)) == 2
-    asked = replace(asked, arms=(replace(asked.arms[0], about=("bits", "frobenius")),))
-    assert len(slices(asked)) == 1
-    assert arms.along(asked, asked.arms[0]) == ["bits", "frobenius"]
 
 
 WRONG = """
