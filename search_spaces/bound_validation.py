@@ -15,9 +15,10 @@ worst points of the test images (paper: 1000 of them). The paper does not say wh
 it is, as in its other low-rank nets (`--set frobenius=0` frees it).
 
 Budgets: the paper attacks nets without adversarial training at .125 and 2/255 (C.3). Two classes of MNIST are hardly
-touched there (the baseline's robust accuracy lies above .9, where no claim is judged), so the claims are judged at four
-times the published budgets, .5 and 8/255; numbers at the published ones stand in the same table of the preset `paper`,
-and `--set judged_l2=0.125 --set judged_linf=2/255` judges there.
+touched there: trained on all images the baseline's robust accuracy is .97 (a pilot; .91 and .92 at four times that),
+and no claim is judged above .9. So the preset `paper` judges at eight times the published budgets, 1.0 and 16/255
+(.65 and .74), and measures at the published ones beside them; `--set judged_l2=0.125 --set judged_linf=2/255` judges
+there. Digits are judged at 16/255 and .5, 5000 images of MNIST at 8/255 and .5, other data as published.
 
 laptop: scikit-learn's digits, minutes on two cores; seven of its eleven ranks lie above k = 10 % of the width (30),
 the others go on to where two directions of the spectrum are left. paper: MNIST, all training and 1000 test images.
@@ -49,6 +50,13 @@ MNIST = {
     "judged_l2": 0.5,
 }
 
+PUBLISHED = {
+    "eps_linf": (1 / 255, 2 / 255, 4 / 255),
+    "judged_linf": 2 / 255,
+    "eps_l2": (0.125, 0.25),
+    "judged_l2": 0.125,
+}
+
 STUDY = Study(
     name="bound_validation",
     question="Does the bound of Corollary 3.3 follow the measured robustness gap as the rank falls?",
@@ -67,7 +75,7 @@ STUDY = Study(
             arms=_arms(RANKS),
             seeds=(0, 1, 2, 3, 4),
             settings=SETTINGS | {"epochs": 30, "eps_linf": (8 / 255, 16 / 255), "eps_l2": (0.25, 0.5)},
-            by_data={"*": MNIST},
+            by_data={"mnist": MNIST, "*": MNIST | PUBLISHED},
         ),
         "paper": Preset(
             arms=_arms(RANKS),
@@ -79,8 +87,10 @@ STUDY = Study(
                 "epochs": 100,
                 "train_size": 0,
                 "test_size": 1000,
-                "eps_linf": (2 / 255, 8 / 255),
-                "eps_l2": (0.125, 0.5),
+                "eps_linf": (2 / 255, 16 / 255),
+                "judged_linf": 16 / 255,
+                "eps_l2": (0.125, 1.0),
+                "judged_l2": 1.0,
                 "validation": 0.05,
                 "patience": 10,
                 "attack_iterations": 100,

@@ -17,6 +17,7 @@ BAD = [
     (["compressibility_sweep", "--set", "alpha=nan"], "--set alpha: 'nan' is not accepted"),
     (["compressibility_sweep", "--set", "rank=2.5"], "whole numbers from 0 to 100000, or full"),
     (["compressibility_sweep", "--set", "alpha"], "write --set AXIS=V1,V2"),
+    (["compressibility_sweep", "--set", "seeds=0,1"], "--set seeds: it is an option of its own; write --seeds 0,1"),
     (["compressibility_sweep", "--seeds", "many"], "which ones (0,3,7"),
     (["compressibility_sweep", "--seeds", "0"], "give how many (5;"),
     (["compressibility_sweep", "--seeds", "9999999"], "at most 1000"),
