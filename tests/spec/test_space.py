@@ -103,6 +103,23 @@ def test_another_data_set_brings_its_own_settings():
     assert svhn["judged_linf"] == 2 / 255
 
 
+def test_other_data_bring_the_levels_of_an_axis_to_the_arms_that_have_it():
+    arms = (Arm(name="a", family="low_rank", axes={"rank": (0, 8)}),
+            Arm(name="b", family="regularization", axes={"alpha": (0.0, 0.1)}))  # fmt: skip
+    asked = Preset(
+        arms=arms, seeds=(0,), by_data={"mnist": {"rank": (0, 16, 32), "width": 400}, "*": {"rank": (0, 64)}}
+    )
+
+    def axes(data, **overrides):
+        return [dict(arm.axes) for arm in with_overrides(asked, overrides, data)[0].arms]
+
+    assert axes("digits") == [{"rank": (0, 8)}, {"alpha": (0.0, 0.1)}], "the preset's own data"
+    assert axes("mnist") == [{"rank": (0, 16, 32)}, {"alpha": (0.0, 0.1)}]
+    assert axes("svhn")[0] == {"rank": (0, 64)}
+    assert axes("mnist", rank="full,4")[0] == {"rank": (0, 4)}, "what is typed goes before"
+    assert with_overrides(asked, {}, "mnist")[1]["width"] == 400
+
+
 def test_a_grid_is_a_product():
     preset = Preset(arms=(Arm(name="a", family="regularization", axes={"alpha": (0, 1, 2), "frobenius": (1, 2)}),),
                     seeds=(0, 1))  # fmt: skip
