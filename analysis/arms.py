@@ -1,7 +1,12 @@
 """What the arms of a study move, what they only hold, and which value of an axis is the baseline."""
 
+import itertools
+from dataclasses import replace
+from typing import Any
+
 from study.spec.domains import Value
 from study.spec.knobs import KNOBS
+from study.spec.values import shown
 from study.store.manifest import ArmRecord, Manifest
 
 
@@ -53,3 +58,26 @@ def baseline(study: Manifest, axis: str) -> Value | None:
     """The value of an axis that stands for no compression: the study's own where it names one, else off."""
     named = study.baseline or {}
     return named[axis] if axis in named else study.axes_off.get(axis)
+
+
+def slices(study: Manifest) -> list[tuple[str, Manifest]]:
+    """The study at one value at a time of every axis that its arms only hold (frobenius, ...), with a label each.
+
+    Nets of two Frobenius norms are two populations: pooling them would correlate the norm, and count a seed twice.
+    """
+    at_rest = held(study)
+    values: dict[str, list[Any]] = {}
+    for arm in study.arms:
+        for axis, given in arm.axes.items():
+            if axis in at_rest:
+                values.setdefault(axis, []).extend(v for v in given if v not in values.get(axis, []))
+    several = {axis: given for axis, given in values.items() if len(given) > 1}
+    out = []
+    for fixed in itertools.product(*several.values()):
+        at = dict(zip(several, fixed, strict=True))
+        arms = tuple(
+            replace(arm, axes={a: (at[a],) if a in at else v for a, v in arm.axes.items()}) for arm in study.arms
+        )
+        label = ", ".join(f"{axis} {shown(value)}" for axis, value in at.items())
+        out.append((label, replace(study, arms=arms)))
+    return out

@@ -15,7 +15,7 @@ import pandas as pd
 from analysis import figures as pictures
 from analysis import optimism, sections, trust
 from analysis.attempt import attempt
-from analysis.claims import CLAIMS, WITHDRAWN, Claim, find
+from analysis.claims import CLAIMS, WITHDRAWN, Claim, find, foresight
 from analysis.claims.checks import check_arms, check_terms
 from analysis.claims.evidence import statistic_of
 from analysis.claims.judge import Judgement, judge_all
@@ -51,6 +51,7 @@ class Summary:
     undrawn: list[str] = field(default_factory=list)
     chosen: list[str] = field(default_factory=list)
     withdrawn: list[str] = field(default_factory=list)
+    unjudged: dict[str, list[str]] = field(default_factory=dict)
 
     def text(self) -> str:
         """The verdicts as lines."""
@@ -60,7 +61,7 @@ class Summary:
             lines.append(f"  {c['verdict'].upper():18} {at}{c['statement']}")
             said = (c["why"] and f"because {c['why']}", c["number"], c["beside"], c["doubts"])
             lines += [f"  {'':18} {line}" for line in said if line]
-        lines += [f"  {sentence}" for sentence in self.withdrawn + self.undrawn]
+        lines += [f"  {sentence}" for sentence in [*self.withdrawn, *foresight.lines(self.unjudged), *self.undrawn]]
         if self.front:
             lines.append(f"  {len(self.front)} non-dominated models (front.csv):")
             lines += ["; ".join([f"    {p['trial']}  {p['text']}", p["knobs"], *p["marks"]]) for p in self.front]
@@ -166,6 +167,7 @@ def write(
         [picture["undrawn"] for picture in shown if picture["undrawn"]],
         withdrawn=[f"{name}: {WITHDRAWN[name]}" for name in study.claims or () if name in WITHDRAWN],
         chosen=optimism.sentences(whole, study) if study.search else [],
+        unjudged=foresight.unjudged(study, chosen) if judgements else {},
     )
     environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", ""), autoescape=True)
     html = environment.get_template("report.html.j2").render(

@@ -1,13 +1,11 @@
 """Selections from the tidy table: one value per trial, one arm of a study."""
 
-import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from analysis.arms import held
+from analysis.arms import slices as slices
 from study.spec.attack_names import attack_name, configured, gap
 from study.spec.domains import Value
 from study.store.manifest import ArmRecord, Manifest
@@ -49,35 +47,6 @@ def attack_of(study: Manifest, wanted: str) -> str | None:
 def per_trial(frame: pd.DataFrame, measure: str, **where: Any) -> pd.Series:
     """One value per trial fingerprint."""
     return select(frame, measure, **where).set_index("trial")["value"]
-
-
-def slices(study: Manifest) -> list[tuple[str, Manifest]]:
-    """The study at one value at a time of every axis that its arms only hold (frobenius, ...), with a label each.
-
-    Nets of two Frobenius norms are two populations: pooling them would correlate the norm, and count a seed twice.
-    """
-    at_rest = held(study)
-    values: dict[str, list[Any]] = {}
-    for arm in study.arms:
-        for axis, given in arm.axes.items():
-            if axis in at_rest:
-                values.setdefault(axis, []).extend(v for v in given if v not in values.get(axis, []))
-    several = {axis: given for axis, given in values.items() if len(given) > 1}
-    out = []
-    for fixed in itertools.product(*several.values()):
-        at = dict(zip(several, fixed, strict=True))
-        arms = tuple(
-            replace(arm, axes={a: (at[a],) if a in at else v for a, v in arm.axes.items()}) for arm in study.arms
-        )
-        out.append(
-            (
-                ", ".join(
-                    f"{axis} {value}" if isinstance(value, str) else f"{axis} {value:g}" for axis, value in at.items()
-                ),
-                replace(study, arms=arms),
-            )
-        )
-    return out
 
 
 def arm_trials(frame: pd.DataFrame, arm: ArmRecord, defaults: Mapping[str, Value]) -> pd.DataFrame:

@@ -9,7 +9,8 @@ one with ||W||_2 = ||W||_F.
 
 The paper gives neither the size of the matrix nor the step; here 100 x 100 and steps of .02 ||W||_F. Its claim is an
 association along the path; what is judged is how much the norm that is not pushed has grown at the end.
-All presets need seconds; `paper` is a larger matrix (400 x 400), minutes on one core.
+All presets need seconds; `paper` is a larger matrix (400 x 400), minutes on one core. smoke has two seeds; it judges
+nothing.
 """
 
 from study.spec.studies import Arm, Preset, Study

@@ -115,6 +115,7 @@ def sweep(
     if cluster:
         from study.sweep.ray import cluster as clusters
 
+        listing.show_unjudged(err, plan)
         return clusters.go(cluster, plan, sys.argv[1:], out, err)
     if download:
         from study.nets.data import download as fetch

@@ -1,12 +1,14 @@
 """A study checked when it is loaded: every name, value and range, so that a slip is a message and not a null result."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from study.spec import attack_settings
-from study.spec.datasets import DATASETS
+from study.spec import attack_settings, budgets
+from study.spec.datasets import DATASETS, shape
 from study.spec.domains import Choice, Domain
 from study.spec.errors import UsageError, closest
+from study.spec.expand import at_data, levels_of
 from study.spec.families import FAMILIES
 from study.spec.knobs import AXES, KNOBS, SEARCH, SETTINGS, WHOLE, takes
 from study.spec.names import source_name
@@ -43,7 +45,12 @@ def _preset(preset: Preset, where: str) -> None:
         families = {preset.search.family}
     taken = {name for family in families for name in takes(family)}
     for data, settings in {"": preset.settings, **preset.by_data}.items():
-        _settings(settings, taken, f"{where}{f', data {data}' if data else ''}", preset.settings)
+        at = f"{where}{f', data {data}' if data else ''}"
+        levels = levels_of(preset, settings) if data else {}
+        for axis, values in levels.items():
+            _levels(axis, values, at)
+        _settings({n: v for n, v in settings.items() if n not in levels}, taken, at, preset.settings)
+        _budgets(at_data(preset, data) if data else preset, shape(data or preset.data), at)
     for data in preset.by_data:
         if data not in (*DATASETS, "*") and ":" not in data:
             raise UsageError(f"{where}: by_data names no data {data!r}{closest(data, DATASETS)} Or *, for all others")
@@ -65,6 +72,12 @@ def _values(name: str, values: Iterable[Any], where: str) -> None:
             raise UsageError(f"{where}: {name} {value!r} is not accepted; give {why}")
 
 
+def _levels(axis: str, values: Any, where: str) -> None:
+    if not isinstance(values, tuple) or not values or len(set(map(repr, values))) < len(values):
+        raise UsageError(f"{where}: {axis} needs some values, each once; got {values!r}")
+    _values(axis, values, where)
+
+
 def _arm(arm: Arm, where: str) -> None:
     _family(arm.family, where)
     for axis, values in arm.axes.items():
@@ -73,9 +86,7 @@ def _arm(arm: Arm, where: str) -> None:
             raise UsageError(f"{where}: {axis} is of the whole study and no axis")
         if arm.family not in KNOBS[axis].families:
             raise UsageError(f"{where}: the family {arm.family} does not take {axis}; it takes {_list(arm.family)}")
-        if not isinstance(values, tuple) or not values or len(set(map(repr, values))) < len(values):
-            raise UsageError(f"{where}: {axis} needs some values, each once; got {values!r}")
-        _values(axis, values, where)
+        _levels(axis, values, where)
     for axis in arm.about:
         _known(axis, arm.axes, f"{where}, what it is about")
 
@@ -98,10 +109,26 @@ def _settings(settings: Mapping[str, Any], taken: Iterable[str], where: str, bas
     at_default = {name: SETTINGS[name].default for name in ("attack", "attack_iterations")}
     attack_settings.check({**at_default, **base, **settings}, settings, f"{where}: ")
     for norm in ("linf", "l2"):
-        judged, budgets = settings.get(f"judged_{norm}"), {**base, **settings}.get(f"eps_{norm}")
-        budgets = SETTINGS[f"eps_{norm}"].default if budgets is None else budgets
-        if judged is not None and judged not in budgets:
-            raise UsageError(f"{where}: judged_{norm} {judged:g} is none of the budgets eps_{norm} {budgets}")
+        judged, given = settings.get(f"judged_{norm}"), {**base, **settings}.get(f"eps_{norm}")
+        given = SETTINGS[f"eps_{norm}"].default if given is None else given
+        if judged is not None and judged not in given:
+            raise UsageError(f"{where}: judged_{norm} {judged:g} is none of the budgets eps_{norm} {given}")
+
+
+def _budgets(preset: Preset, image: tuple[int, ...], where: str) -> None:
+    """No budget is so large that any image reaches any other; the radius of training in whichever norm it is used."""
+    settings = preset.settings
+    budgets.check({name: settings[name] for name in budgets.NORM if name in settings}, image, where)
+    moved: list[Mapping[str, Iterable[Any]]] = [arm.axes for arm in preset.arms]
+    moved += [{name: _ends(domain) for name, domain in preset.search.knobs.items()}] if preset.search else []
+    for axes in moved:
+        values = [axes.get(n, (settings.get(n, SETTINGS[n].default),)) for n in ("train_norm", "train_eps")]
+        for norm, radius in itertools.product(*values):
+            budgets.check({"train_norm": norm, "train_eps": radius}, image, where)
+
+
+def _ends(domain: Domain) -> tuple[Any, ...]:
+    return domain.values if isinstance(domain, Choice) else (domain.low, domain.high)
 
 
 def _search(search: Search, where: str) -> None:
@@ -113,7 +140,7 @@ def _search(search: Search, where: str) -> None:
                 raise UsageError(f"{where}: the family {search.family} does not take {name}; {_list(search.family)}")
             if name in PREFIXES or name in WHOLE:
                 raise UsageError(f"{where}: {name} is of the whole study; a search cannot choose it")
-            _values(name, domain.values if isinstance(domain, Choice) else (domain.low, domain.high), where)
+            _values(name, _ends(domain), where)
         elif not isinstance(domain, Choice):
             raise UsageError(f"{where}: no knob {name!r}{closest(name, KNOBS)} A switch needs listed values")
         for way in domain.when:

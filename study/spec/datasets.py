@@ -8,10 +8,12 @@ from typing import Any
 @dataclass(frozen=True, kw_only=True)
 class Info:
     """Where a data set's files lie under the data folder (torchvision's layout), how many train and test images its
-    canonical split has, its classes, its per-channel statistics. For digits 360 test images are drawn for each seed."""
+    canonical split has, the shape of an image (channels, height, width), its classes, its per-channel statistics. For
+    digits 360 test images are drawn for each seed."""
 
     files: tuple[str, ...]
     images: tuple[int, int]
+    shape: tuple[int, int, int]
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -21,13 +23,19 @@ _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-
 _CIFAR10 = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
 
 DATASETS = {
-    "digits": Info(files=(), images=(1437, 360), classes=10, mean=(0.3053,), std=(0.3760,)),
+    "digits": Info(files=(), images=(1437, 360), shape=(1, 8, 8), classes=10, mean=(0.3053,), std=(0.3760,)),
     "mnist": Info(
-        files=tuple(f"MNIST/raw/{f}" for f in _IDX), images=(60_000, 10_000), classes=10, mean=(0.1307,), std=(0.3081,)
+        files=tuple(f"MNIST/raw/{f}" for f in _IDX),
+        images=(60_000, 10_000),
+        shape=(1, 28, 28),
+        classes=10,
+        mean=(0.1307,),
+        std=(0.3081,),
     ),
     "fashion_mnist": Info(
         files=tuple(f"FashionMNIST/raw/{f}" for f in _IDX),
         images=(60_000, 10_000),
+        shape=(1, 28, 28),
         classes=10,
         mean=(0.2860,),
         std=(0.3530,),
@@ -35,6 +43,7 @@ DATASETS = {
     "cifar10": Info(
         files=tuple(f"cifar-10-batches-py/{f}" for f in _CIFAR10),
         images=(50_000, 10_000),
+        shape=(3, 32, 32),
         classes=10,
         mean=(0.491, 0.482, 0.447),
         std=(0.247, 0.243, 0.262),
@@ -42,6 +51,7 @@ DATASETS = {
     "cifar100": Info(
         files=tuple(f"cifar-100-python/{f}" for f in ("train", "test", "meta")),
         images=(50_000, 10_000),
+        shape=(3, 32, 32),
         classes=100,
         mean=(0.5071, 0.4867, 0.4408),
         std=(0.2675, 0.2565, 0.2761),
@@ -49,6 +59,7 @@ DATASETS = {
     "svhn": Info(
         files=("train_32x32.mat", "test_32x32.mat"),
         images=(73_257, 26_032),
+        shape=(3, 32, 32),
         classes=10,
         mean=(0.4377, 0.4438, 0.4728),
         std=(0.198, 0.201, 0.197),
@@ -68,6 +79,11 @@ def folder(name: str, root: str) -> str:
     if name.startswith("imagefolder:"):
         return str(Path(name.partition(":")[2]).resolve())
     return str(Path(root).resolve()) if name in DATASETS and name != "digits" else ""
+
+
+def shape(name: str) -> tuple[int, ...]:
+    """Channels, height and width of a named data set's images; empty for data that must be loaded to be known."""
+    return DATASETS[name].shape if name in DATASETS else ()
 
 
 def label(name: str) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from study.spec import attack_settings
+from study.spec import attack_settings, budgets
+from study.spec.datasets import shape
 from study.spec.domains import Choice, Domain, Value, asked, holds
 from study.spec.errors import UsageError, closest
 from study.spec.knobs import AXES, KNOBS, SEARCH, SETTINGS, WHOLE, off
@@ -15,17 +16,25 @@ from study.spec.studies import Arm, Point, Preset, Search
 from study.spec.values import Knob, parse_value, shown
 
 
-def settings_for(preset: Preset, data: str, typed: Iterable[str] = ()) -> dict[str, Any]:
-    """The preset's settings on a data set, over its recipes (but those that are `typed`), over the defaults."""
-    own = said(preset, data)
-    recipes = {name: value for name, value in own.items() if name not in typed}
-    return {name: knob.default for name, knob in SETTINGS.items()} | _parts(recipes) | own
+def at_data(preset: Preset, data: str) -> Preset:
+    """The preset as it is on a data set: the settings and the levels of its arms' axes that `by_data` gives there."""
+    there = preset.by_data.get(data, preset.by_data.get("*", {})) if data != preset.data else {}
+    levels = levels_of(preset, there)
+    arms = (replace(a, axes={name: levels.get(name, values) for name, values in a.axes.items()}) for a in preset.arms)
+    settings = {**preset.settings, **{name: value for name, value in there.items() if name not in levels}}
+    return replace(preset, arms=tuple(arms), settings=settings, by_data={})
 
 
-def said(preset: Preset, data: str) -> dict[str, Any]:
-    """The settings that a preset itself gives on a data set."""
-    other = preset.by_data.get(data, preset.by_data.get("*", {})) if data != preset.data else {}
-    return {**preset.settings, **other}
+def levels_of(preset: Preset, there: Mapping[str, Any]) -> dict[str, tuple[Value, ...]]:
+    """What is no setting of the data in `by_data`: tuples for axes that arms have; those arms get these levels."""
+    axes = {name for arm in preset.arms for name in arm.axes}
+    return {name: value for name, value in there.items() if name in axes and isinstance(value, tuple)}
+
+
+def settings_for(preset: Preset, typed: Iterable[str] = ()) -> dict[str, Any]:
+    """The settings of a preset (on its data), over its recipes (but those that are `typed`), over the defaults."""
+    recipes = {name: value for name, value in preset.settings.items() if name not in typed}
+    return {name: knob.default for name, knob in SETTINGS.items()} | _parts(recipes) | dict(preset.settings)
 
 
 def _parts(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,12 +43,13 @@ def _parts(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_overrides(preset: Preset, overrides: Mapping[str, str], data: str) -> tuple[Preset, dict[str, Any]]:
-    """The preset and its settings after `--set NAME=V1,V2`; UsageError for an unknown name or value.
+    """The preset on a data set and its settings after `--set NAME=V1,V2`; UsageError for an unknown name or value.
 
     A knob that no arm moves becomes an axis of all arms, where it is given several values or is a column of the tables,
     and every arm's family takes it. A recipe that is typed replaces the preset's own settings of its parts.
     """
-    settings = settings_for(preset, data, overrides)
+    preset = at_data(preset, data)
+    settings = settings_for(preset, overrides)
     typed: dict[str, Any] = {}
     for name, text in overrides.items():
         words = [p.strip() for p in text.split(",") if p.strip()]
@@ -57,7 +67,8 @@ def with_overrides(preset: Preset, overrides: Mapping[str, str], data: str) -> t
             typed[name] = values if KNOBS[name].several else values[0]
     settings |= _parts(typed) | typed
     replaced = set(_parts(typed)) | {p for name in PREFIXES if name in overrides for p in _any_part(name)}
-    own = {name: value for name, value in said(preset, data).items() if name not in replaced} | typed
+    own = {name: value for name, value in preset.settings.items() if name not in replaced} | typed
+    budgets.check(settings, shape(data))
     return replace(preset, settings=own), _checked(settings, overrides, preset)
 
 

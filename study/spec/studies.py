@@ -42,8 +42,11 @@ class Search:
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """One scale of a study: arms (or a search), seeds and settings; `by_data` overrides settings where another data set
-    is named."""
+    """One scale of a study: arms (or a search), seeds and settings.
+
+    `by_data` has what is otherwise where another data set is named ("*": any that has no entry): settings, and, as
+    tuples, the levels of axes in the arms that have them: a rank grid follows the width.
+    """
 
     seeds: tuple[int, ...]
     arms: tuple[Arm, ...] = ()

@@ -242,6 +242,7 @@ def finish(
             "out_of_time": report.out_of_time,
             "seconds": round(report.seconds, 1),
             "claims": summary.claims,
+            "unjudged": summary.unjudged,
             "front": summary.front,
             "chosen": summary.chosen,
             "tracking_uri": without_secrets(uri),

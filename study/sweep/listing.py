@@ -6,12 +6,14 @@ from typing import Any
 
 from rich.console import Console
 
+from analysis.claims import find, foresight
 from study.spec.domains import Choice, Domain, LogUniform
 from study.spec.expand import moving
 from study.spec.names import reproduced
 from study.spec.values import shown
 from study.sweep.plan import costs, selection
 from study.sweep.plan.catalogue import find_study, study_names
+from study.sweep.plan.folder import manifest
 from study.sweep.plan.plan import Plan
 from study.sweep.plan.request import Request, make_plan
 
@@ -87,11 +89,13 @@ def show(out: Console, as_json: bool) -> None:
 def show_plan(
     out: Console, plan: Plan, as_json: bool, *, workers: int, points: bool = False, pending: int | None = None
 ) -> None:
-    """A plan: trials, time, disk, cost of the pending ones; with `points`, every trial."""
+    """A plan: trials, time, disk, cost of the pending ones; with `points`, every trial; last, which claims it can never
+    judge and what would change that."""
     f = facts(plan, workers, pending)
     if as_json:
         rows = [{"trial": n, "family": j.family, "seed": j.trial.seed, **j.axes} for n, j in plan.jobs.items()]
-        print(json.dumps({"configuration": plan.configuration(), **f, "points": rows}, indent=1))
+        record = {"configuration": plan.configuration(), **f, "unjudged": foreseen(plan)}
+        print(json.dumps(record | {"points": rows}, indent=1))
         return
     configuration = plan.configuration()
     source = f"scaled by {plan.past_trials} past trials" if plan.past_trials else "from the table of stage times"
@@ -129,6 +133,21 @@ def show_plan(
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         for line in lines:
             out.print("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip(), markup=False)
+        if plan.study.claims:
+            out.print()
+    show_unjudged(out, plan, none="All claims can be judged by these seeds, levels and controls." if points else "")
+
+
+def show_unjudged(out: Console, plan: Plan, none: str = "") -> None:
+    """Which claims the plan can never judge, and what would change that; `none` where it can judge all it has."""
+    for sentence in foresight.lines(foreseen(plan)) or [none] * bool(none and plan.study.claims):
+        out.print(sentence, markup=False)
+
+
+def foreseen(plan: Plan) -> dict[str, list[str]]:
+    """Why claims of the plan's study cannot be judged by its trials, whatever they find; by the claim's id."""
+    presets = {arm.name: name for name, preset in [*plan.study.presets.items()][::-1] for arm in preset.arms}
+    return foresight.unjudged(manifest(plan), find(plan.study.claims), presets)
 
 
 def _domain(domain: Domain) -> str:

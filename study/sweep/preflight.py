@@ -4,7 +4,9 @@ import logging
 import socket
 import tempfile
 
+from study.spec import budgets
 from study.spec.errors import UsageError
+from study.spec.expand import knob_values
 from study.spec.studies import Point, Search
 from study.store.places import S3Path
 from study.sweep.plan.job import Job
@@ -34,7 +36,9 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
     ):  # digits come with scikit-learn; torch is slow to import
         from study.sweep.plan.tryout import check_data_and_model
 
-        check_data_and_model(plan.data, plan.data_dir, plan.data_digest, first(plan).trial)
+        shape = check_data_and_model(plan.data, plan.data_dir, plan.data_digest, first(plan).trial)
+        for values in [plan.settings, *map(knob_values, plan.points)]:  # data of one's own have a shape only now
+            budgets.check(values, shape)
     if plan.preset.search:
         _check_search(plan, plan.preset.search)
     if isinstance(plan.place, S3Path):

@@ -6,6 +6,7 @@ import shlex
 
 from study.spec.errors import UsageError, without_secrets
 
+OPTIONS = {"seeds", "data", "model", "preset", "output"}
 MOST_SEEDS, LARGEST_SEED = 1000, 2**31 - 1
 
 
@@ -34,6 +35,8 @@ def overrides(items: tuple[str, ...]) -> dict[str, str]:
     for item in items:
         if "=" not in item:
             raise UsageError(f"--set {item!r} is not accepted; write --set AXIS=V1,V2")
+    for name in OPTIONS & set(parts):
+        raise UsageError(f"--set {name}: it is an option of its own; write --{name} {parts[name]}")
     return parts
 
 

@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.claims import CLAIMS, Beside, Regime, Rows, Term, find, judge, words
+from analysis.claims import Beside, Rows, Term, judge, words
 from analysis.claims.evidence import STATISTICS
-from analysis.claims.needs import NEEDS, levels_for, unjudged
+from analysis.claims.needs import NEEDS, levels_for
 from benchmarks import made_tables, verdicts
-from study.spec.studies import Arm
-from study.sweep.plan.catalogue import find_study
 from tests.claim_cases import ACCURACY, BITS, MINE, claim, falls, table
 from tests.helpers import ROOT
 
@@ -148,49 +146,10 @@ def test_every_statistic_says_what_it_needs_and_no_more():
     assert levels_for("difference", 100) == 1
 
 
-def arms(*ranks, control=(0.0, 0.5, 1.0)):
-    planted = [Arm(name="control_spectral", family="f", axes={"plant_spectrum": control})] if control else []
-    return [Arm(name="spectral", family="f", axes={"rank": ranks}), *planted]
-
-
-SPECTRAL = CLAIMS["A-i-spectral"]
-
-
-@pytest.mark.parametrize(
-    ("given", "seeds", "reason"),
-    [
-        (arms(0, 150, 100, 64, 32, 8), 5, None),
-        (arms(0, 150, 100, 64, 32, 8), 3, "3 of 5 seeds: give 5 or more"),
-        (arms(0, 64, 32, 16, 8, 4), 5, "arm spectral has 3 ranks above k = 20, and of the others one counts: 4 levels; "
-                                       "spearman needs 5 that can be judged: add 1 or more"),
-        (arms(0, 150, 100, 64, 32, 8, control=(0.0, 0.5)), 5,
-         "control arm control_spectral has 2 levels of plant_spectrum of the 3 that it needs"),
-        (arms(0, 150, 100, 64, 32, 8, control=()), 5, "no control arm control_spectral: add it"),
-    ],
-)  # fmt: skip
-def test_a_preset_is_told_what_it_cannot_judge(given, seeds, reason):
-    found = unjudged([SPECTRAL], given, range(seeds), {"width": 200})
-    assert found == ({SPECTRAL.id: [reason]} if reason else {})
-
-
-def test_a_claim_of_ones_own_is_told_too():
-    own = claim("difference", at={"bits": 3}, arm="bits", control=None, regime=Regime())
-    (reasons,) = unjudged([own], MINE.arms, range(5), {}).values()
-    assert reasons == ["arm bits lacks bits 3: add it", "the claim names no control: give it one"]
-
-
-def test_six_claims_ask_for_six_levels():
-    asked = find(find_study("compressibility_sweep").claims)
-    given = arms(0, 150, 100, 64, 32)
-    reasons = unjudged(asked, given, range(5), {"width": 200})[SPECTRAL.id]
-    assert reasons == [
-        "arm spectral has 5 ranks above k = 20, and of the others one counts: 5 levels; spearman of 6 claims (Holm) "
-        "needs 6 that can be judged: add 1 or more"
-    ]
-
-
 def test_what_is_needed_is_known_without_numpy():
-    code = "import sys, analysis.claims.needs; sys.exit(any(m in sys.modules for m in ('numpy', 'pandas', 'torch')))"
+    code = (
+        "import sys, analysis.claims.foresight; sys.exit(any(m in sys.modules for m in ('numpy', 'pandas', 'torch')))"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

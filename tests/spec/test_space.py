@@ -16,10 +16,10 @@ def points(preset, settings=None):
     return expand(preset, settings or {}, preset.seeds)
 
 
-def test_laptop_trains_sixty_nets_in_its_two_arms_and_shares_the_baseline():
+def test_laptop_trains_seventy_nets_in_its_two_arms_and_shares_the_baseline():
     found = points(LAPTOP)
     arms = [p for p in found if {"neuron", "spectral"} & set(p.arms)]
-    assert len(arms) == 60
+    assert len(arms) == 70
     baselines = [p for p in found if p.axes == {n: k.default for n, k in AXES.items()}]
     assert len(baselines) == 5
     assert all(set(p.arms) == {"neuron", "spectral", "control_neuron", "control_spectral"} for p in baselines)
@@ -103,6 +103,23 @@ def test_another_data_set_brings_its_own_settings():
     assert svhn["judged_linf"] == 2 / 255
 
 
+def test_other_data_bring_the_levels_of_an_axis_to_the_arms_that_have_it():
+    arms = (Arm(name="a", family="low_rank", axes={"rank": (0, 8)}),
+            Arm(name="b", family="regularization", axes={"alpha": (0.0, 0.1)}))  # fmt: skip
+    asked = Preset(
+        arms=arms, seeds=(0,), by_data={"mnist": {"rank": (0, 16, 32), "width": 400}, "*": {"rank": (0, 64)}}
+    )
+
+    def axes(data, **overrides):
+        return [dict(arm.axes) for arm in with_overrides(asked, overrides, data)[0].arms]
+
+    assert axes("digits") == [{"rank": (0, 8)}, {"alpha": (0.0, 0.1)}], "the preset's own data"
+    assert axes("mnist") == [{"rank": (0, 16, 32)}, {"alpha": (0.0, 0.1)}]
+    assert axes("svhn")[0] == {"rank": (0, 64)}
+    assert axes("mnist", rank="full,4")[0] == {"rank": (0, 4)}, "what is typed goes before"
+    assert with_overrides(asked, {}, "mnist")[1]["width"] == 400
+
+
 def test_a_grid_is_a_product():
     preset = Preset(arms=(Arm(name="a", family="regularization", axes={"alpha": (0, 1, 2), "frobenius": (1, 2)}),),
                     seeds=(0, 1))  # fmt: skip
@@ -112,7 +129,8 @@ def test_a_grid_is_a_product():
 def test_every_preset_uses_known_names():
     for preset in STUDY.presets.values():
         assert set(preset.settings) <= set(SETTINGS)
-        assert all(set(s) <= set(SETTINGS) for s in preset.by_data.values())
+        moved = {axis for arm in preset.arms for axis in arm.axes}
+        assert all(set(s) <= set(SETTINGS) | moved for s in preset.by_data.values())
         assert all(set(arm.axes) <= set(AXES) for arm in preset.arms)
 
 

@@ -17,6 +17,7 @@ BAD = [
     (["compressibility_sweep", "--set", "alpha=nan"], "--set alpha: 'nan' is not accepted"),
     (["compressibility_sweep", "--set", "rank=2.5"], "whole numbers from 0 to 100000, or full"),
     (["compressibility_sweep", "--set", "alpha"], "write --set AXIS=V1,V2"),
+    (["compressibility_sweep", "--set", "seeds=0,1"], "--set seeds: it is an option of its own; write --seeds 0,1"),
     (["compressibility_sweep", "--seeds", "many"], "which ones (0,3,7"),
     (["compressibility_sweep", "--seeds", "0"], "give how many (5;"),
     (["compressibility_sweep", "--seeds", "9999999"], "at most 1000"),
@@ -52,6 +53,21 @@ BAD = [
         ["compressibility_sweep", "--set", "train_size=300", "--data", "mine:small_data"],
         "300 is more than the 40 images",
     ),
+    (
+        [
+            "compressibility_sweep",
+            "--set",
+            "eps_l2=9",
+            "--set",
+            "train_size=0",
+            "--set",
+            "test_size=0",
+            "--data",
+            "mine:small_data",
+        ],
+        "9 is above 8, the diagonal of",
+    ),
+    (["compressibility_sweep", "--set", "eps_linf=8", "--dry-run"], "give for example --set eps_linf=8/255"),
     (["compressibility_sweep", "--model", "nosuch"], "unknown model 'nosuch'"),
     (["compressibility_sweep", "--model", "mine:no_module"], "must return a torch.nn.Module"),
     (["compressibility_sweep", "--model", "mine:three"], "must return logits of shape (N, 10), got (2, 3)"),
@@ -203,7 +219,7 @@ def test_list_as_json_covers_the_rows(folder, capsys):
     assert main(["--list", "--json"]) == 0
     (study,) = [s for s in json.loads(capsys.readouterr().out) if s["name"] == "compressibility_sweep"]
     assert study["covers"] == ["A2"]
-    assert study["presets"]["laptop"]["trials"] == 80
+    assert study["presets"]["laptop"]["trials"] == 110
     assert study["presets"]["paper"]["dollars"] > 0
 
 
@@ -227,7 +243,7 @@ def test_a_dry_run_needs_no_data(folder, capsys):
 
     assert main(["compressibility_sweep", "--preset", "paper", "--dry-run", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
-    assert plan["trials"] == len(plan["points"]) == 51
+    assert plan["trials"] == len(plan["points"]) == 110
     assert {"alpha", "rank", "frobenius", "seed"} <= set(plan["points"][0])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from study.spec.datasets import DATASETS
+from study.spec.datasets import DATASETS, shape
 from study.store import layout
 
 # Seconds on one CPU thread (2-core x86-64 at about 3 GHz, torch 2.14, fully connected nets), fitted to the pilot's
@@ -35,8 +35,7 @@ GPU_SHARES = {
 WIDE = 4096
 LEFT = 0.4  # of the passes over all images: AutoAttack lets those go that fall; measured on digits
 BYTES_PER_TRIAL = 45_000
-INPUTS = {"digits": 64, "mnist": 784, "fashion_mnist": 784}
-OTHER_IMAGES = (50_000, 10_000)
+OTHER_IMAGES, OTHER_SHAPE = (50_000, 10_000), (3, 32, 32)
 RESNET18_MULTIPLICATIONS = 37e6
 
 
@@ -46,7 +45,7 @@ def multiplications(model: str, data: str, width: int, depth: int) -> float:
         return RESNET18_MULTIPLICATIONS
     if model == "vit":
         return 64 * depth * 12 * width**2
-    return INPUTS.get(data, 3072) * width + (depth - 1) * width**2
+    return math.prod(shape(data) or OTHER_SHAPE) * width + (depth - 1) * width**2
 
 
 def trial_seconds(data: str, model: str, settings: Mapping[str, Any], gpu: bool) -> float:

@@ -67,9 +67,7 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
     results.refuse_newer(folder)
     search_record.refuse_other(plan, found)
     plan = _at_its_revisions(_at_its_settings(plan, found), found)
-    defaults = {
-        k: list(v) if isinstance(v, tuple) else v for k, v in settings_for(Preset(arms=(), seeds=()), "").items()
-    }
+    defaults = {k: list(v) if isinstance(v, tuple) else v for k, v in settings_for(Preset(arms=(), seeds=())).items()}
     settings = {k: v for k, v in found.settings.items() if k not in AXES or v != AXES[k].default}  # once a setting
     differences = _differences(found.configuration() | {"settings": defaults | settings}, plan.configuration())
     if differences:

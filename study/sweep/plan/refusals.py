@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from study.nets import sources
-from study.spec import datasets
+from study.spec import budgets, datasets
 from study.spec.errors import UsageError, closest
 from study.spec.knobs import KNOBS
 from study.spec.studies import Preset
@@ -26,6 +26,7 @@ def check_point(data: str, model: str, values: Mapping[str, Any]) -> None:
             )
     if values["validation_rows"] and not values["validation"]:
         raise UsageError("--set validation_rows: there are no validation images; add --set validation=0.05")
+    budgets.check(values, datasets.shape(data))
     check_sizes(data, values)
     check_attack(model, values)
 

@@ -8,8 +8,9 @@ from study.spec.config import Build, Load, Robustness, Trial
 from study.spec.errors import UsageError
 
 
-def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) -> None:
-    """UsageError when the first trial's data cannot be loaded or its model cannot be built and run."""
+def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) -> tuple[int, ...]:
+    """The shape of an image; UsageError when the first trial's data cannot be loaded or its model cannot be built and
+    run."""
     wanted = [stage for stage in trial.stages if isinstance(stage, Load)]
     model = next(stage for stage in trial.stages if isinstance(stage, Build))
     try:
@@ -33,3 +34,4 @@ def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) ->
     draws = [measure.eot for measure in trial.measures if isinstance(measure, Robustness)]
     if draws and (why := steady.reason(what, min(draws))):
         raise UsageError(f"--model {model.model} cannot be attacked: {why}")
+    return dataset.shape
