@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from study.attacks import ball
-from study.attacks.losses import Loss, log_odds
+from study.attacks.losses import Loss, log_odds, right
 from study.attacks.record import Record
 
 MOMENTUM = 0.75
@@ -191,7 +191,7 @@ def _judge(record: Record, state: _State, logits: Tensor, plan: Plan) -> None:
         logits = record.look(state.index, state.point)
     elif not plan.retire:
         record.judge(state.index, state.point, logits)
-    fooled = logits.argmax(1) != record.y[state.index]
+    fooled = ~right(logits, record.y[state.index])
     fell = fooled & ~state.fallen
     if plan.retire and plan.trust == "all":
         record.judge(state.index, state.point, logits, fell)
