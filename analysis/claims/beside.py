@@ -10,7 +10,7 @@ from analysis.claims.evidence import places
 from analysis.claims.levels import grid, ranked, unit
 from analysis.claims.model import Claim
 from analysis.claims.pairs import pairs
-from analysis.claims.statistics import coefficients
+from analysis.claims.statistics import coefficients, step_of
 from analysis.intervals import Interval, mean_coefficient, mean_t
 from study.store.manifest import Manifest
 
@@ -44,7 +44,9 @@ def _explained(name: str, table: pd.DataFrame, x: pd.Series, claim: Claim) -> Ex
     own, plain, y = (unit(ranked(g)) for g in grid(places(table, claim.rows.axis), table["seed"].to_numpy(), *columns))
     a, b = coefficients(own, y), coefficients(plain, y)
     side = math.copysign(1, claim.expected * b.mean()) if len(b) else 1  # a rank falls where the gap grows
-    return Explanation(name, mean_coefficient(b), mean_t(claim.expected * a - side * claim.expected * b))
+    return Explanation(
+        name, mean_coefficient(b, step_of(own.shape[1])), mean_t(claim.expected * a - side * claim.expected * b)
+    )
 
 
 def within_levels(table: pd.DataFrame, axis: str) -> float:

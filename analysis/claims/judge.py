@@ -179,7 +179,7 @@ def _looked_at(frame: pd.DataFrame, study: Manifest, claim: Claim) -> Judgement:
     if not found.taken:
         return found
     parts = sides(frame, study, claim)
-    if claim.beside:
+    if claim.beside and not math.isnan(found.statistic.value):
         within = within_levels(parts.judged, claim.rows.axis)
         found = replace(found, beside=explanations(frame, study, claim, parts.judged), within=within)
     return found if found.reasons else replace(found, fragile=fragile(claim, parts.tables))

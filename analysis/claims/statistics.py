@@ -77,7 +77,7 @@ def _along(x: np.ndarray, y: np.ndarray, raw: np.ndarray, least: int, step: floa
     )  # fmt: skip
 
 
-def _step(count: int) -> float:
+def step_of(count: int) -> float:
     """The least change of a rank correlation of L places without ties: two neighbours swapped."""
     return 12 / (count * (count * count - 1)) if count > 1 else 0.0
 
@@ -90,7 +90,7 @@ def spearman(x: np.ndarray, y: np.ndarray, levels: np.ndarray, seeds: np.ndarray
     the levels (those of y relabelled alike for all seeds against those of x). Source: Spearman 1904.
     """
     a, b = grid(levels, seeds, x, y)
-    return _along(unit(ranked(a)), unit(ranked(b)), b, least, _step(a.shape[1]))
+    return _along(unit(ranked(a)), unit(ranked(b)), b, least, step_of(a.shape[1]))
 
 
 def pearson(x: np.ndarray, y: np.ndarray, levels: np.ndarray, seeds: np.ndarray, least: int = MIN_SEEDS) -> Found:

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from analysis import figures, report
+from analysis import figures, report, sections
+from analysis.claims.judge import judge_all
 from analysis.figures import plain, sweep
 from analysis.figures.drawing import level
 from study.spec.errors import UsageError
@@ -115,7 +116,7 @@ def test_a_claim_and_a_figure_of_ones_own(tmp_path):
         return Figure()
 
     folder = written(tmp_path / "out", MINE, table(falls(0.1)))
-    own = claim("difference", at={"bits": 1}, expected=-1, control=None)
+    own = claim("difference", at={"bits": 1}, expected=-1)
     summary = report.write(folder, claims=(own, "A-i-neuron"), figures=(("mine", "My own", mine), "plain"))
     first, second = summary.claims
     assert (first["id"], first["verdict"], first["statement"]) == ("mine", "supported", "It is so.")
@@ -127,7 +128,9 @@ def test_a_claim_and_a_figure_of_ones_own(tmp_path):
     assert "<h2>My own</h2>" in page
     assert "A difference is taken within each seed" in page
     assert "Spearman" not in page
-    assert "the study has no control" in page
+    assert "no verdict is said unless the control, w, is detected by the same pipeline" in page
+    alone = judge_all(table(falls(0.1)), MINE, [replace(own, control=None)])
+    assert sections.how(MINE, alone)[-1] == "No verdict is said, for the study has no control."
 
 
 def test_study_json_names_the_claims_and_figures(tmp_path):
