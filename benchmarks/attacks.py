@@ -46,7 +46,7 @@ NETS = {
 }
 
 # The least ratios to ART's CPU seconds, at 100 iterations on MNIST and at 20 on digits (--quick), where retiring and
-# proving samples spares fewer steps. Three quick runs on a busy machine measured 2.5 to 2.7, 5.3 to 6.5 and 9.5 to 10.8.
+# proving samples spares fewer steps. Three quick runs on a busy machine gave 2.5 to 2.7, 5.3 to 6.5 and 9.5 to 10.8.
 GOALS = {"equal": 2.2, "8/255": 8.0, "2/255": 30.0}
 QUICK = {"equal": 1.8, "8/255": 4.0, "2/255": 6.0}
 
