@@ -63,7 +63,7 @@ def apgd(
         record.batch = batch_size or min(record.batch, BATCH["cuda" if x.is_cuda else "cpu"])
         proven = certificate.safe(model, x, y, eps, norm) if certify else torch.zeros_like(record.robust)
         aims = losses.likely_targets(record.clean, y, targets) if targets else [None]
-        for legs in _legs(model, x, precision, restarts) if eps > 0 else ():
+        for legs in _legs(model, record.model, x, precision, restarts) if eps > 0 else ():
             wanted = [(climbed, aim) for aim in aims]
             if len(legs) > 1 and retire and loss == "ce" and not targets:
                 wanted += [(losses.targeted_dlr, aim) for aim in losses.likely_targets(record.clean, y, AIMED)]
@@ -75,10 +75,10 @@ def apgd(
     return record.result()
 
 
-def _legs(model: nn.Module, x: Tensor, precision: str, restarts: int) -> list[tuple[StandIn, ...]]:
-    """The nets that each restart climbs on: stand-ins where the judging net needs them, else itself (in the last
-    restart always)."""
-    if coarse := standins.of(model):
+def _legs(model: nn.Module, judge: nn.Module, x: Tensor, precision: str, restarts: int) -> list[tuple[StandIn, ...]]:
+    """The nets that each restart climbs on: stand-ins where the judging net (`judge`: the model, behind a cast where
+    its precision is another) needs them, else itself, in the last restart always."""
+    if coarse := standins.of(judge):
         return [coarse] * restarts
     itself: list[tuple[StandIn, ...]] = [(StandIn(None, "all"),)]
     if precision == "bf16" or (precision == "auto" and has_bf16_units(x.device)):

@@ -64,6 +64,15 @@ def test_what_a_stand_in_finds_is_judged_by_the_net(norm):
     assert set(worst.forward.tolist()) == {1 + 11 + 2 * 11}
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_nets_of_few_levels_may_be_of_any_precision(dtype):
+    net, x, y = quantized(2)
+    other = copy.deepcopy(net).to(dtype)
+    found = apgd(other, x, y, 0.06, "linf", iterations=5, generator=stream())
+    single = apgd(net, x, y, 0.06, "linf", iterations=5, generator=stream())
+    assert abs(int(found.robust.sum()) - int(single.robust.sum())) <= 12  # rounding parts the paths
+
+
 def test_few_levels_do_not_hide_from_the_default_attack():
     """Targeted DLR with nine targets and Square after it gain at most 4 points in the mean of four cells (120 images);
     one climb along the straight-through gradient leaves more of them in each."""
