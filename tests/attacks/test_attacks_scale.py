@@ -1,4 +1,4 @@
-"""Twenty trained nets: robust accuracy does not depend on the logits' scale, and the default attack is near a dearer one.
+"""Twenty trained nets: the logits' scale does not move robust accuracy, and a dearer attack hardly lowers it.
 
 Slow: every cell is printed (`pytest -n 0 -m slow -s tests/attacks/test_attacks_scale.py`).
 """
