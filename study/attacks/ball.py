@@ -166,12 +166,13 @@ def temperature(logits: Tensor, margin: float) -> Tensor:
     Above about 17 the float32 cross-entropy is exactly 0 and its gradient with it, which looks like robustness; well
     before, its rounding hides which step was better, and the softmax over the rivals sees the nearest one alone. Far
     below 1 it sees their mean, and climbs towards no class. The division changes no prediction. Where two classes tie
-    the logits' whole range counts for a thousandth of it.
+    a thousandth of the distance to the third counts, or 1 where there is none: a class that the net has switched off,
+    at -1e9 or -inf, says nothing of the scale of the others.
     """
-    top = logits.topk(2, dim=1).values
-    spread = (top[:, 0] - logits.amin(1)) / 1000
-    found = torch.maximum(top[:, 0] - top[:, 1], spread) / margin
-    return torch.where(found > 0, found, 1.0)
+    top = logits.topk(min(3, logits.shape[1]), dim=1).values
+    spread = (top[:, 0] - top[:, -1]) / 1000
+    found = torch.maximum(top[:, 0] - top[:, 1], torch.where(spread.isfinite(), spread, 0.0)) / margin
+    return torch.where((found > 0) & found.isfinite(), found, 1.0)
 
 
 def plain(value: Tensor) -> Tensor:

@@ -87,6 +87,8 @@ def affine_layers(model: nn.Module, x: Tensor) -> list[Affine]:
     """The net's affine maps with a ReLU between each two, the normalisation folded into the first; TypeError if not."""
     if not isinstance(model, Net) or not isinstance(model.body, nn.Sequential) or model.size:
         raise TypeError(f"a certificate needs a Net around a Sequential body, got {type(model).__name__}")
+    if coarse := [p.dtype for p in model.parameters() if torch.finfo(p.dtype).eps > 2 * UNIT]:
+        raise TypeError(f"a certificate counts float32's roundings, the net's are coarser ({coarse[0]})")
     layers: list[Affine] = []
     active = True
     for layer in model.body:

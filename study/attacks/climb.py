@@ -111,8 +111,8 @@ def _begin(record: Record, index: Tensor, start: Tensor, plan: Plan, target: Ten
     x, eps = record.x[index], plan.eps
     low, high = ((x - eps).clamp_min_(0), (x + eps).clamp_max_(1)) if plan.norm == "linf" else (None, None)
     none = torch.zeros(len(x), device=x.device)
-    soft = plan.loss is log_odds  # the others do not depend on the logits' scale
-    temperature = ball.temperature(record.clean[index], MARGIN) if soft else torch.ones_like(none)
+    # ratios do not need it, but with two or three classes they are plain differences, of which TIE is a part
+    temperature = ball.temperature(record.clean[index], MARGIN)
     if not plan.retire:
         temperature.clamp_min_(1.0)
     state = _State(

@@ -144,3 +144,9 @@ def test_what_is_not_handled_is_named():
         apgd(net, x, y, 0.1, "linf", certify=True, goal="loss", generator=stream())
     with pytest.raises(ValueError, match="eps must be"):
         certificate.safe(net, x, y, -0.1, "linf")
+
+
+def test_coarser_nets_than_float32_have_no_certificate():
+    net, x, y = digits()
+    with pytest.raises(TypeError, match=r"the net's are coarser \(torch.bfloat16\)"):
+        certificate.safe(copy.deepcopy(net).bfloat16(), x, y, 1e-5, "linf")

@@ -7,6 +7,7 @@ import torch
 
 from study.attacks import losses, standins
 from study.attacks.apgd import apgd
+from study.attacks.pgd import pgd
 from study.attacks.square import square
 from study.nets.compression.quantize import InputQuantizer, quantize
 from tests.attack_cases import digits, stream
@@ -118,6 +119,40 @@ def test_the_scale_of_the_logits_is_of_no_account(norm):
     for own in (masks[:5], masks[5:]):
         assert 0.1 < float(own[0].double().mean()) < 0.9
         assert all(int((mask ^ own[0]).sum()) <= 1 for mask in own)
+
+
+@pytest.mark.parametrize("attack", [apgd, pgd])
+@pytest.mark.parametrize("value", [-1e4, -1e9, -torch.inf])
+def test_a_class_that_is_switched_off_does_not_hide_the_others(attack, value):
+    net, x, y = digits()
+
+    class Padded(torch.nn.Module):
+        def forward(self, points):
+            return torch.nn.functional.pad(net(points), (0, 1), value=value)
+
+    alone, padded = (attack(m, x, y, 0.1, "linf", iterations=20, generator=stream()).robust for m in (net, Padded()))
+    assert abs(int(alone.sum()) - int(padded.sum())) <= 2
+
+
+@pytest.mark.parametrize("loss", ["dlr", "margin"])
+def test_two_classes_are_free_of_the_scale_too(loss):
+    net, x, y = digits()
+
+    class Halves(torch.nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, points):
+            logits = net(points)
+            return self.factor * torch.stack([logits[:, :5].logsumexp(1), logits[:, 5:].logsumexp(1)], 1)
+
+    masks = [
+        apgd(Halves(c), x, (y >= 5).long(), 0.4, "l2", iterations=20, loss=loss, generator=stream()).robust
+        for c in (1.0, 2.0**-20, 2.0**20)
+    ]
+    assert 0.1 < float(masks[0].double().mean()) < 0.95
+    assert all(torch.equal(mask, masks[0]) for mask in masks)
 
 
 def test_the_margin_of_the_clean_point_sets_the_temperature():
