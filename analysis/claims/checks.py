@@ -22,7 +22,7 @@ def check_terms(claim: Claim) -> None:
 def check_arms(claim: Claim, arms: Sequence[Arm | ArmRecord]) -> None:
     """UsageError where a claim is about an arm that none of these is, or about an axis that no arm of its name moves.
 
-    The control is not looked at: without its arm, "not supported" is never said.
+    The control is not looked at: without its arm, no verdict is said.
     """
     names = list(dict.fromkeys(arm.name for arm in arms))
     for rows in (claim.rows, *claim.against):
