@@ -12,9 +12,9 @@ from analysis.claims.model import Term as Term
 from study.spec.errors import UsageError, closest
 
 CLAIMS: dict[str, Claim] = {claim.id: claim for claim in paper_a.CLAIMS}
-# Claims that folders of earlier versions name and that are judged no more, with the reason.
+# Claims that folders of earlier versions name and that are no longer judged, with the reason.
 WITHDRAWN = {
-    "A-prunability": "that compressible nets keep more accuracy when few rows are kept is judged no more: at 20 % of "
+    "A-prunability": "that compressible nets keep more accuracy when few rows are kept is no longer judged: at 20 % of "
     "the rows most nets have lost theirs, the paper shows it for another net (row A1, no study yet), and nets whose "
     "rows were concentrated by hand prune worse, so that no control says what the analysis would see",
 }

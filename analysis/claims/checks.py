@@ -8,15 +8,41 @@ from study.spec.knobs import NORMS
 from study.spec.studies import Arm
 from study.store.manifest import ArmRecord
 
+CORRELATIONS = ("spearman", "pearson")
+COEFFICIENTS = (*CORRELATIONS, "order")
+
 
 def check_terms(claim: Claim) -> None:
-    """UsageError where a term of a claim, or its regime, is of a norm that no table has."""
+    """UsageError where a term of a claim, or its regime, is of a norm that no table has, and where its statistic lacks
+    what it is taken of, or is judged by a number that no effect could ever be told by."""
+    if why := _never(claim):
+        raise UsageError(f"claim {claim.id}: {why}")
     rows = (claim.rows, *claim.against, *([claim.control_rows] if claim.control_rows else []))
     terms = [wanted for r in rows for wanted in (r.y, r.x) if wanted]
     norms = [t.norm for t in terms if t.norm is not None or t.judged]
     for norm in [*norms, *([claim.regime.robust] if claim.regime.robust else [])]:
         if norm not in NORMS:
             raise UsageError(f"claim {claim.id}: norm must be one of {', '.join(NORMS)}, got {norm!r}")
+
+
+def _never(claim: Claim) -> str:
+    """Why a claim can never be judged by the numbers that it gives, in words; nothing where it can."""
+    name, threshold = claim.statistic, claim.threshold
+    if claim.expected not in (-1, 1):
+        return f"expected is the sign of the effect, 1 or -1, got {claim.expected!r}"
+    if name in CORRELATIONS and claim.rows.x is None:
+        return f"{name} is of two numbers of a net; its rows name no x"
+    if claim.change is not None and not claim.change >= 0:
+        return f"change must not be negative, got {claim.change!r}"
+    if name == "equivalence" and (threshold is None or not threshold > 0):
+        return f"equivalence needs a threshold above 0, within which numbers count as equal, got {threshold!r}"
+    if threshold is None:
+        return ""
+    if name == "ratio" and not threshold > 1:
+        return f"the threshold of a ratio is a factor above 1 (1.1: a tenth more, or as much less), got {threshold!r}"
+    if name in COEFFICIENTS and not 0 < threshold <= 1:
+        return f"the threshold of {name} is a coefficient above 0 and at most 1, got {threshold!r}"
+    return "" if threshold >= 0 else f"the threshold must not be negative, got {threshold!r}"
 
 
 def check_arms(claim: Claim, arms: Sequence[Arm | ArmRecord]) -> None:

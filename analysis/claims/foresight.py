@@ -13,7 +13,6 @@ from study.spec import datasets
 from study.spec.domains import Value
 from study.spec.errors import UsageError
 from study.spec.knobs import AXES, KNOBS
-from study.spec.values import shown
 from study.store.manifest import ArmRecord, Manifest
 
 SPECTRAL = "compress_eps_sigma"
@@ -81,7 +80,7 @@ def _levels(study: Manifest, arm: ArmRecord, claim: Claim, family: int) -> list[
     ]
     wanted = [*named, *([first] if claim.regime.clean and first is not None else [])]
     if lacking := [v for v in dict.fromkeys(wanted) if v not in values]:
-        text = ", ".join(_word(axis, v) for v in lacking)
+        text = ", ".join(named(axis, v) for v in lacking)
         what = "its baseline" if lacking == [first] else "which it compares"
         out.append(f"arm {arm.name} lacks {axis} {text}, {what} (--set {axis}={text.replace(', ', ',')},...)")
     least = levels_for(claim.statistic, family)
@@ -146,9 +145,3 @@ def _ranks(k: int, count: int) -> str:
     if len(set(found)) < len(found) or found[-1] <= k:
         found = list(range(k + count - 1, k, -1))
     return ",".join(["full", *map(str, found)])
-
-
-def _word(axis: str, value: Value) -> str:
-    return (
-        next((w for w, v in KNOBS[axis].words.items() if v == value), shown(value)) if axis in KNOBS else shown(value)
-    )

@@ -9,7 +9,7 @@ from analysis.claims.model import Claim
 from analysis.claims.needs import NEEDS
 from analysis.claims.regime import too_few_levels
 from analysis.claims.statistics import Found
-from study.spec.values import shown
+from study.spec.knobs import named
 
 LEAST = 3  # seeds: one left out of five may leave four
 
@@ -33,5 +33,5 @@ def fragile(claim: Claim, tables: Sequence[pd.DataFrame]) -> tuple[str, ...]:
         less = found([tables[0][tables[0][axis] != level]])
         p = p_of_seeds if too_few_levels(claim, less) else p_of
         if sign(claim, less, p(claim, less)) != sign(claim, whole, p(claim, whole)):
-            out.append(f"{axis} {shown(level)}")
+            out.append(f"{axis} {named(axis, level)}")
     return tuple(out)

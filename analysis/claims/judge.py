@@ -16,9 +16,9 @@ from analysis.claims.beside import Explanation, explanations, within_levels
 from analysis.claims.evidence import p_of, p_of_seeds, places, sign, statistic_of
 from analysis.claims.fragile import fragile
 from analysis.claims.model import Claim
-from analysis.claims.needs import MIN_SEEDS, NEEDS
+from analysis.claims.needs import MIN_SEEDS, NEEDS, many
 from analysis.claims.pairs import lacking, pairs
-from analysis.claims.regime import conditions, start, too_few_levels
+from analysis.claims.regime import conditions, start, too_few_levels, too_few_whole_seeds
 from analysis.claims.sides import control_sides, sides
 from analysis.claims.statistics import NOTHING, Found, difference, pearson
 from analysis.intervals import Interval
@@ -73,12 +73,17 @@ def _control(frame: pd.DataFrame, study: Manifest, claim: Claim) -> tuple[Found,
     return found, sign(claim, found, p_of_seeds(claim, found)) == claim.expected
 
 
-def _unsure(claim: Claim, control: Found, detected: bool) -> list[str]:
-    """Why no verdict can be said without a control, or without its detection; nothing where its seeds were too few."""
+def _unsure(claim: Claim, control: Found, detected: bool, seeds: int) -> list[str]:
+    """Why no verdict can be said without a control, or without its detection. Nothing more is said where the claim's
+    own `seeds` are too few, which is its reason already, and so the control's as well."""
     if claim.control is None:
         return ["no control says that the same analysis would have found an effect"]
-    few = 0 < control.n < NEEDS[claim.statistic].seeds
-    return [] if detected or few else [f"the {claim.control.name} was not detected"]
+    least = NEEDS[claim.statistic].seeds
+    few = 0 < control.n < least
+    if detected or (few and seeds < least):
+        return []
+    left = f": {many(control.n, 'whole seed')} {'is' if control.n == 1 else 'are'} left, {least} are needed"
+    return [f"the {claim.control.name} was not detected{left if few else ''}"]
 
 
 def _untaken(claim: Claim, reason: str) -> Judgement:
@@ -108,8 +113,9 @@ def judge(frame: pd.DataFrame, study: Manifest, claim: Claim) -> Judgement:
         reasons.append(few)
     p = p_of(claim, found)
     if not reasons and math.isnan(p):
-        reasons.append(f"no {asked.kind} could be taken of {found.n} whole seeds")
-    unsure = _unsure(claim, control, detected)
+        lost = too_few_whole_seeds(claim, found, parts.tables)
+        reasons.append(lost or f"no {asked.kind} could be taken of {many(found.n, 'whole seed')}")
+    unsure = _unsure(claim, control, detected, parts.judged["seed"].nunique())
     return settled(
         Judgement(
             claim=claim, verdict=NOT_REACHED, statistic=found, control=control, control_detected=detected,

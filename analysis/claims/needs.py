@@ -50,6 +50,11 @@ NEEDS: dict[str, Needs] = {
 }
 
 
+def many(count: int, what: str) -> str:
+    """A count in words: 1 level, 5 levels."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def levels_for(statistic: str, family: int = 1) -> int:
     """The least levels at which a statistic can reach p <= .05 as the first of `family` claims under Holm."""
     needs = NEEDS[statistic]

@@ -1,14 +1,16 @@
 """Which levels of a claim's knob count, and what must hold before it is judged at all."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from analysis.arms import baseline
 from analysis.claims.model import Claim
-from analysis.claims.needs import ALPHA, NEEDS, POINTS_BETWEEN, levels_for
+from analysis.claims.needs import ALPHA, NEEDS, POINTS_BETWEEN, levels_for, many
 from analysis.claims.pairs import EPS_DIGITS
 from analysis.claims.statistics import Found
 from study.spec.domains import Value
-from study.spec.knobs import by_strength
+from study.spec.knobs import by_strength, named
 from study.store.manifest import Manifest
 
 MIN_CLEAN = {"digits": 0.9, "mnist": 0.9, "fashion_mnist": 0.8}
@@ -54,7 +56,8 @@ def conditions(table: pd.DataFrame, base: pd.DataFrame, claim: Claim, data: str)
     reasons = []
     seeds = table["seed"].nunique()
     if seeds < (least := NEEDS[claim.statistic].seeds):
-        reasons.append(f"{seeds} seeds are too few for an interval ({least} are needed)")
+        verb = "is" if seeds == 1 else "are"
+        reasons.append(f"{many(seeds, 'seed')} {verb} too few for an interval ({least} are needed)")
     if claim.regime.clean and base.empty:
         return [*reasons, "the arm has no baseline"]
     low = MIN_CLEAN.get(data, OTHER_MIN_CLEAN)
@@ -72,7 +75,7 @@ def conditions(table: pd.DataFrame, base: pd.DataFrame, claim: Claim, data: str)
     between = int(((means > means.min()) & (means < means.max())).sum())
     if moved < MOVES_EPS or between < POINTS_BETWEEN:
         reasons.append(
-            f"compressibility moved by {moved:.2f} with {between} points between "
+            f"compressibility moved by {moved:.2f} with {many(between, 'point')} between "
             f"({MOVES_EPS:g} and {POINTS_BETWEEN} are needed)"
         )
     return reasons
@@ -85,4 +88,31 @@ def too_few_levels(claim: Claim, found: Found, family: int = 1) -> str:
     if needs.least is None or (found.levels and needs.least(found.levels) * family <= ALPHA * (1 + 1e-9)):
         return ""
     among = f" among {family} claims" if family > 1 else ""
-    return f"{found.levels} levels can be judged{among} ({levels_for(claim.statistic, family)} are needed)"
+    return f"{many(found.levels, 'level')} can be judged{among} ({levels_for(claim.statistic, family)} are needed)"
+
+
+def too_few_whole_seeds(claim: Claim, found: Found, tables: Sequence[pd.DataFrame]) -> str:
+    """Why fewer seeds are left than were trained: those that lack a level which most have, or one side of a comparison;
+    nothing where enough are left."""
+    least, axis = NEEDS[claim.statistic].seeds, claim.rows.axis
+    if found.n >= least:
+        return ""
+    lack = []
+    for seed in sorted({s for t in tables for s in t["seed"]}):
+        if len(tables) > 1 and any(seed not in set(t["seed"]) for t in tables):
+            lack.append(f"seed {seed} is not on every side")
+        elif axis and NEEDS[claim.statistic].least:
+            lost = [named(axis, v) for v in _of_most(tables[0], axis) if v not in set(_of_seed(tables[0], axis, seed))]
+            lack += [f"seed {seed} lacks {axis} {', '.join(lost)}"] if lost else []
+    left = f"{many(found.n, 'whole seed')} {'is' if found.n == 1 else 'are'} left, {least} are needed"
+    return f"{left} ({'; '.join(lack)})" if lack else left
+
+
+def _of_most(table: pd.DataFrame, axis: str) -> list[Value]:
+    """The levels that at least half of the seeds have: the others are left out for all (levels.grid)."""
+    half = table["seed"].nunique() / 2
+    return [v for v in by_strength(axis, table[axis]) if table.loc[table[axis] == v, "seed"].nunique() >= half]
+
+
+def _of_seed(table: pd.DataFrame, axis: str, seed: int) -> list[Value]:
+    return table.loc[table["seed"] == seed, axis].tolist()

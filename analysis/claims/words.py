@@ -4,8 +4,8 @@ import math
 
 from analysis.claims.evidence import STATISTICS, sign
 from analysis.claims.judge import NOT_SUPPORTED, Judgement
-from analysis.claims.needs import ALPHA
-from study.spec.values import shown
+from analysis.claims.needs import ALPHA, many
+from study.spec.knobs import named
 
 
 def number(judgement: Judgement) -> str:
@@ -31,13 +31,9 @@ def number(judgement: Judgement) -> str:
 def counts(judgement: Judgement) -> str:
     """What the numbers are of: 5 seeds, 6 levels, 30 nets."""
     found = judgement.statistic
-    levels = [_many(found.levels, "level")] if found.levels else []
+    levels = [many(found.levels, "level")] if found.levels else []
     few = ["too few for an interval"] if math.isnan(found.low) else []
-    return ", ".join([_many(found.n, "seed"), *levels, _many(found.nets or judgement.points, "net"), *few])
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
+    return ", ".join([many(found.n, "seed"), *levels, many(found.nets or judgement.points, "net"), *few])
 
 
 def _p(judgement: Judgement) -> str:
@@ -111,6 +107,6 @@ def sentence(judgement: Judgement) -> str:
         return f"{said}."
     found = "detected" if judgement.control_detected else "not detected"
     control = f"{claim.control.name} {found} ({judgement.control.value:.2f})" if claim.control else ""
-    levels = ", ".join(map(shown, judgement.unjudged))
+    levels = ", ".join(named(claim.rows.axis, v) for v in judgement.unjudged)
     past = f"shown and not judged: {claim.rows.axis} {levels}" if levels else ""
     return f"{said}: {'; '.join(filter(None, [number(judgement), control, past]))}."

@@ -16,8 +16,7 @@ from matplotlib.figure import Figure
 from analysis.claims.statistics import by_seed
 from analysis.intervals import mean_t
 from study.spec.domains import Value
-from study.spec.knobs import KNOBS, by_strength
-from study.spec.values import shown
+from study.spec.knobs import by_strength, named
 
 BLUE, ORANGE, GREEN, GREY = "#2a5d9f", "#d1662b", "#3b8553", "#8a8a8a"
 SHADES = matplotlib.colormaps["Blues"]
@@ -38,8 +37,7 @@ def budget(eps: float, norm: str) -> str:
 
 def level(axis: str, value: Value) -> str:
     """An axis value as a tick: `full` for rank 0."""
-    words = KNOBS[axis].words if axis in KNOBS else {}
-    return next((word for word, stands in words.items() if stands == value), shown(value))
+    return named(axis, value)
 
 
 def subplots(rows: int, columns: int, height: float, right: float = 0.99) -> tuple[Figure, np.ndarray]:

@@ -13,8 +13,8 @@ TO_WRITE = {"linf": "8/255", "l2": "0.5"}
 
 
 def most(norm: str, shape: tuple[int, ...]) -> float:
-    """The largest budget that is let pass: l_inf 1/2, l_2 the diagonal of the image's cube, sqrt(channels * height *
-    width); infinite for l_2 where the shape is not known (empty)."""
+    """The limit of budgets: l_inf 1/2, itself refused; l_2 the diagonal of the image's cube, sqrt(channels * height *
+    width), which is let pass; infinite for l_2 where the shape is not known (empty)."""
     if norm == "linf":
         return HALF
     return math.sqrt(math.prod(shape)) if shape else math.inf
@@ -27,7 +27,7 @@ def refusal(name: str, values: Iterable[float], norm: str, shape: tuple[int, ...
     accuracy is then 0, or chance, whatever the net.
     """
     given, limit = list(values), most(norm, shape)
-    wrong = [v for v in given if v > limit]
+    wrong = [v for v in given if v > limit or (norm == "linf" and v == limit)]
     if not wrong:
         return ""
     levels = norm == "linf" and all(v == round(v) and v <= 255 * HALF for v in wrong)
@@ -35,7 +35,7 @@ def refusal(name: str, values: Iterable[float], norm: str, shape: tuple[int, ...
     write = f"--set {name}={','.join(meant)}" if typed else f"{name} {', '.join(meant)}"
     pixels = " x ".join(map(str, shape))
     reached = {
-        "linf": "above 0.5, where every image can be made grey",
+        "linf": "not below 0.5, where every image can be made grey",
         "l2": f"above {limit:.4g}, the diagonal of {pixels} pixels, where any image reaches any other",
     }[norm]
     numbers = f"{', '.join(f'{v:.6g}' for v in wrong)} {'is' if len(wrong) == 1 else 'are'}"

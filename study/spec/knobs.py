@@ -8,7 +8,7 @@ from study.spec.attack_names import REVISIONS
 from study.spec.domains import Value
 from study.spec.objectives import OBJECTIVES
 from study.spec.recipes import RECIPES
-from study.spec.values import Knob
+from study.spec.values import Knob, shown
 
 MOST_UNITS, MOST = 100_000, 10**9
 PENALTIES = ("group_lasso", "nuclear_norm", "nuclear_norm_prox")
@@ -181,6 +181,12 @@ def off(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
     idle = [n for n in values if KNOBS[n].only_with and not any(map(active, KNOBS[n].only_with))]
     out = {**values, **{name: base.get(name, KNOBS[name].default) for name in idle}}
     return out if out == values else off(out, base)  # what went with an idle knob is idle too
+
+
+def named(axis: str, value: Value) -> str:
+    """An axis value by the knob's own word where it has one (`full` for rank 0), else as people read it."""
+    words = KNOBS[axis].words if axis in KNOBS else {}
+    return next((word for word, stands in words.items() if stands == value), shown(value))
 
 
 def by_strength(axis: str, values: Iterable[Value]) -> list[Value]:

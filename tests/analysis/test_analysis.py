@@ -112,7 +112,7 @@ def test_residuals_at_round_off_are_ties():
     frame.loc[exhausted, "value"] = 1e-8 * (1 - frame.loc[exhausted, "alpha"])
     judged = claims.judge(frame, STUDY, NEURON)
     assert judged.unjudged == (0.03, 0.04)
-    assert any("1 points between" in r for r in judged.reasons)
+    assert any("1 point between" in r for r in judged.reasons)
 
 
 def test_two_frobenius_norms_are_judged_apart():

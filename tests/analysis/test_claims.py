@@ -282,3 +282,30 @@ def test_a_wrong_claim_is_refused_before_anything_is_trained(tmp_path):
     assert done.returncode == 2
     assert "no preset has an arm 'neurons'; did you mean neuron?" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (claim("equivalence", at={"bits": 1}), "equivalence needs a threshold above 0"),
+        (claim("spearman"), "its rows name no x"),
+        (claim("ratio", at={"bits": 1}, threshold=0.9), "a factor above 1"),
+        (claim("difference", at={"bits": 1}, threshold=-0.1), "must not be negative"),
+        (claim("order", threshold=1.5), "at most 1"),
+        (claim("order", expected=0), "1 or -1, got 0"),
+    ],
+)
+def test_a_claim_whose_numbers_tell_nothing_is_refused(asked, message):
+    with pytest.raises(UsageError, match=message):
+        report.check([asked], ())
+
+
+def test_a_lost_trial_of_the_claim_or_of_its_control_is_said():
+    frame, asked = table(falls(0.1), seeds=5), claim("order", expected=-1)
+    lost = (frame["bits"] == 8) & (frame["seed"] == 0)
+    own = judged(frame[~(lost & (frame["finetune"] == "none"))], asked)
+    assert own.reasons == ("4 whole seeds are left, 5 are needed (seed 0 lacks bits 8)",)
+    wide = replace(asked, control=Control(words="w", arm="tuned", axis="bits"))
+    control = judged(frame[~(lost & (frame["finetune"] != "none"))], wide)
+    assert (control.verdict, control.control_detected) == ("regime not reached", False)
+    assert control.reasons == ("the control was not detected: 4 whole seeds are left, 5 are needed",)

@@ -28,15 +28,17 @@ def typed(data="digits", **overrides):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"eps_linf": "8"}, "8 is above 0.5, where every image can be made grey.* --set eps_linf=8/255$"),
-        ({"eps_linf": "8,16"}, "8, 16 are above 0.5.* --set eps_linf=8/255,16/255$"),
-        ({"eps_linf": "2/255,16"}, "16 is above 0.5.* --set eps_linf=2/255,16/255$"),
-        ({"eps_linf": "0.6"}, "0.6 is above 0.5.* --set eps_linf=8/255$"),
-        ({"eps_linf": "200"}, "200 is above 0.5.* --set eps_linf=8/255$"),
-        ({"judged_linf": "8"}, "--set judged_linf: 8 is above 0.5.* --set judged_linf=8/255$"),
+        ({"eps_linf": "8"}, "8 is not below 0.5, where every image can be made grey.* --set eps_linf=8/255$"),
+        ({"eps_linf": "8,16"}, "8, 16 are not below 0.5.* --set eps_linf=8/255,16/255$"),
+        ({"eps_linf": "2/255,16"}, "16 is not below 0.5.* --set eps_linf=2/255,16/255$"),
+        ({"eps_linf": "0.6"}, "0.6 is not below 0.5.* --set eps_linf=8/255$"),
+        ({"eps_linf": "0,0.5"}, "0.5 is not below 0.5, where every image can be made grey.* --set eps_linf=8/255$"),
+        ({"judged_linf": "0.5"}, "--set judged_linf: 0.5 is not below 0.5"),
+        ({"eps_linf": "200"}, "200 is not below 0.5.* --set eps_linf=8/255$"),
+        ({"judged_linf": "8"}, "--set judged_linf: 8 is not below 0.5.* --set judged_linf=8/255$"),
         ({"eps_l2": "0.5,9"}, "9 is above 8, the diagonal of 1 x 8 x 8 pixels.* --set eps_l2=0.5$"),
         ({"judged_l2": "9"}, "--set judged_l2: 9 is above 8"),
-        ({"train_eps": "8"}, "--set train_eps: 8 is above 0.5.* --set train_eps=8/255$"),
+        ({"train_eps": "8"}, "--set train_eps: 8 is not below 0.5.* --set train_eps=8/255$"),
         ({"train_eps": "9", "train_norm": "l2"}, "--set train_eps: 9 is above 8"),
     ],
 )
@@ -48,8 +50,8 @@ def test_a_budget_at_which_every_net_is_at_chance_is_refused(overrides, words):
 def test_budgets_in_255ths_and_at_the_limits_pass():
     assert typed(eps_linf="8/255,16/255")["eps_linf"] == (8 / 255, 16 / 255)
     assert typed(eps_linf="8 / 255")["eps_linf"] == (8 / 255,)
-    found = typed(eps_linf="0.5,0", judged_linf="0.5", eps_l2="8", train_eps="8", train_norm="l2")
-    assert (found["eps_linf"], found["eps_l2"], found["train_eps"]) == ((0.5, 0.0), (8.0,), 8.0)
+    found = typed(eps_linf="127/255,0", judged_linf="127/255", eps_l2="8", train_eps="8", train_norm="l2")
+    assert (found["eps_linf"], found["eps_l2"], found["train_eps"]) == ((127 / 255, 0.0), (8.0,), 8.0)
     assert typed("mnist", eps_l2="28")["eps_l2"] == (28.0,), "the diagonal is that of the data that are asked for"
     assert typed("mine:data", eps_l2="1000")["eps_l2"] == (1000.0,), "a shape that is known once the data are loaded"
 
@@ -66,17 +68,17 @@ def test_the_limits_are_those_of_the_image():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (study(settings={"eps_linf": (8.0,)}), "study mine, preset laptop: eps_linf 8 is above 0.5.* eps_linf 8/255$"),
+        (study(settings={"eps_linf": (8.0,)}), "study mine, preset laptop: eps_linf 8 is not below 0.5.* eps_linf 8/255$"),
         (study(settings={"eps_linf": (2 / 255, 8.0), "judged_linf": 8.0}), "eps_linf 2/255, 8/255$"),
         (study(settings={"eps_l2": (20.0,)}), "preset laptop: eps_l2 20 is above 8"),
         (study(by_data={"mnist": {"eps_l2": (29.0,)}}), "preset laptop, data mnist: eps_l2 29 is above 28"),
-        (study(by_data={"*": {"eps_linf": (1.0,)}}), r"preset laptop, data \*: eps_linf 1 is above 0.5"),
-        (study(settings={"train_eps": 8.0}), "train_eps 8 is above 0.5"),
-        (study(Arm(name="a", family="regularization", axes={"train_eps": (0.1, 8.0)})), "train_eps 8 is above 0.5"),
+        (study(by_data={"*": {"eps_linf": (1.0,)}}), r"preset laptop, data \*: eps_linf 1 is not below 0.5"),
+        (study(settings={"train_eps": 8.0}), "train_eps 8 is not below 0.5"),
+        (study(Arm(name="a", family="regularization", axes={"train_eps": (0.1, 8.0)})), "train_eps 8 is not below 0.5"),
         (study(Arm(name="a", family="regularization", axes={"train_norm": ("linf", "l2")}),
-               settings={"train_eps": 1.0}), "train_eps 1 is above 0.5"),
+               settings={"train_eps": 1.0}), "train_eps 1 is not below 0.5"),
         (study(arms=(), search=Search(family="compressed", knobs={"train_eps": LogUniform(low=0.01, high=1.0)})),
-         "train_eps 1 is above 0.5"),
+         "train_eps 1 is not below 0.5"),
         (study(arms=(), search=Search(family="compressed", knobs={"train_norm": Choice(values=("l2",)),
                                                                   "train_eps": Choice(values=(1.0, 9.0))})),
          "train_eps 9 is above 8"),
@@ -99,5 +101,5 @@ def test_the_points_of_a_plan_are_asked_too(tmp_path):
         return make_plan(wanted).jobs
 
     assert len(plan(train_norm="l2")) == 2
-    with pytest.raises(UsageError, match=r"--set train_eps: 1 is above 0\.5"):
+    with pytest.raises(UsageError, match=r"--set train_eps: 1 is not below 0\.5"):
         plan(train_norm="l2,linf")
