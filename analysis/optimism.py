@@ -43,7 +43,7 @@ def sentences(frame: pd.DataFrame, study: Manifest) -> list[str]:
     table = finalists.points(frame, study)
     if not finalists.is_apart(study):
         return ["This search selected by the test images and a seed that it reports: its front is flattered by that."]
-    names = ", ".join(finalists.attacks(study))
+    names = ", ".join([finalists.attacks(study)[0], *(_set(name, study) for name in finalists.attacks(study)[1:])])
     lowest = " (the lowest number of a net counts)" if len(finalists.attacks(study)) > 1 else ""
     out = [
         f"{len(finalists.evaluations(frame, study))} points were tried at seed {finalists.own_seed(study)} and chosen "
@@ -53,6 +53,13 @@ def sentences(frame: pd.DataFrame, study: Manifest) -> list[str]:
     if not len(table) or not table["n"].any():
         return out
     return [*out, *_changes(frame, study, table), *_marks(table, study)]
+
+
+def _set(name: str, study: Manifest) -> str:
+    """One of the final attacks, AutoAttack with its settings: they are not the published 100 and 5000."""
+    if name.partition("@")[0].rpartition("/")[2] != "autoattack" or "final_iterations" not in study.search:
+        return name
+    return f"{name} ({study.search['final_iterations']} iterations, {study.search['final_queries'] or 5000} queries)"
 
 
 def _changes(frame: pd.DataFrame, study: Manifest, table: pd.DataFrame) -> list[str]:

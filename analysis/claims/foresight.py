@@ -75,10 +75,10 @@ def _levels(study: Manifest, arm: ArmRecord, claim: Claim, family: int) -> list[
     axis, out = claim.rows.axis, []
     values = arm.axes.get(axis, ())
     first = claim.baseline if claim.baseline is not None else baseline(study, axis)
-    named = [
+    asked = [
         v for rows in (claim.rows, *claim.against) for a, v in rows.at.items() if a == axis and rows.arm == arm.name
     ]
-    wanted = [*named, *([first] if claim.regime.clean and first is not None else [])]
+    wanted = [*asked, *([first] if claim.regime.clean and first is not None else [])]
     if lacking := [v for v in dict.fromkeys(wanted) if v not in values]:
         text = ", ".join(named(axis, v) for v in lacking)
         what = "its baseline" if lacking == [first] else "which it compares"

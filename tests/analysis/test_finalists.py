@@ -28,6 +28,8 @@ STUDY = Manifest(
         "sampler": "tpe",
         "search_seed": OWN,
         "final_attacks": list(ATTACKS),
+        "final_iterations": 50,
+        "final_queries": 1000,
         "objectives": [
             {"name": "robust_accuracy", "maximise": True, "measure": "robust_accuracy", "norm": "linf", "eps": 0.1,
              "split": "validation", "attack": "native/apgd"},
@@ -192,6 +194,7 @@ def test_shrinkage_by_hand():
     assert optimism.change(frame, study, "clean_accuracy").value == pytest.approx(-0.05)
     said = "\n".join(optimism.sentences(frame, study))
     assert "3 points were tried at seed 1000 and chosen by validation images; 2 finalists" in said
+    assert "by native/apgd, native/autoattack (50 iterations, 1000 queries), native/square (the lowest" in said
     assert "robust accuracy (native/apgd) -0.170 [-0.190, -0.150] (n = 5 seeds), clean accuracy -0.050 [" in said
     assert "The other attacks take 0.100 more than native/apgd in the mean over finalists, 0.100 at most." in said
 

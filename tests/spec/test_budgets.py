@@ -68,7 +68,7 @@ def test_the_limits_are_those_of_the_image():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (study(settings={"eps_linf": (8.0,)}), "study mine, preset laptop: eps_linf 8 is not below 0.5.* eps_linf 8/255$"),
+        (study(settings={"eps_linf": (8.0,)}), "mine, preset laptop: eps_linf 8 is not below 0.5.* eps_linf 8/255$"),
         (study(settings={"eps_linf": (2 / 255, 8.0), "judged_linf": 8.0}), "eps_linf 2/255, 8/255$"),
         (study(settings={"eps_l2": (20.0,)}), "preset laptop: eps_l2 20 is above 8"),
         (study(by_data={"mnist": {"eps_l2": (29.0,)}}), "preset laptop, data mnist: eps_l2 29 is above 28"),
