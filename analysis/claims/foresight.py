@@ -12,7 +12,7 @@ from analysis.claims.needs import CONTROL_LEVELS, NEEDS, POINTS_BETWEEN, K, leve
 from study.spec import datasets
 from study.spec.domains import Value
 from study.spec.errors import UsageError
-from study.spec.knobs import AXES, KNOBS
+from study.spec.knobs import AXES, KNOBS, named
 from study.store.manifest import ArmRecord, Manifest
 
 SPECTRAL = "compress_eps_sigma"
