@@ -17,7 +17,7 @@ def ascend(W: Tensor, p: float, steps: int, step_size: float) -> Iterator[Tensor
     rank one, ||W||_2 = ||W||_F. step_size > 0 without unit. ValueError for another p or a zero matrix.
 
     >>> W = torch.tensor([[2.0, 1.0], [2.0, 4.0]])
-    >>> *_, last = ascend(W, math.inf, 100, 0.1)  # towards one row of equal magnitudes: sqrt(2) * 5
+    >>> *_, last = ascend(W, float("inf"), 100, 0.1)  # towards one row of equal magnitudes: sqrt(2) * 5
     >>> round(float(last.abs().sum(dim=1).max()), 3), round(float(last.norm()), 3)
     (7.071, 5.0)
     """

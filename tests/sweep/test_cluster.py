@@ -57,8 +57,10 @@ SEARCH = ["pareto_search", "--preset", "smoke", "--cluster", "http://127.0.0.1:1
 def test_what_cannot_be_submitted_is_refused(words, message, here, tmp_path):
     done = here(*SMOKE, *words, cwd=tmp_path)
     assert done.returncode == 2
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
+    *foreseen, refusal = done.stderr.splitlines()
+    assert message in refusal
+    assert refusal.startswith("study: ")
+    assert not any(line.startswith("study: ") for line in foreseen), "before it, at most what cannot be judged"
     assert "hunter2" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 

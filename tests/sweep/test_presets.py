@@ -136,7 +136,7 @@ def test_a_run_says_at_its_end_what_could_not_be_judged_and_why(here, tmp_path):
         assert "A-i-neuron, A-cross-neuron, A-bound-neuron cannot be judged, whatever the num" in text
         assert "  - 1 seed, 5 are needed (--seeds 5)" in text
         assert "arm neuron has 1 level of alpha, 6 are needed by one of 6 claims" in text
-    verdict = next(line for line in done.stdout.splitlines() if "1 seeds are too few" in line)
+    verdict = next(line for line in done.stdout.splitlines() if "1 seed is too few" in line)
     assert "compressibility moved by" in verdict, "all reasons, not the first"
     again = here(*words, "--json", cwd=tmp_path)
     assert set(json.loads(again.stdout)["unjudged"]) == {c.id for c in find(find_study(words[0]).claims)}

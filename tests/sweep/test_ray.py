@@ -46,7 +46,7 @@ def test_four_half_gpu_trials_are_packed_two_to_a_gpu(cluster, tmp_path):
 
     request = Request(
         study="compressibility_sweep", preset="smoke", output=str(tmp_path / "out"), seeds=(0, 1),
-        overrides={"epochs": "8"},
+        overrides={"epochs": "40"},
     )  # fmt: skip
     jobs = make_plan(request).jobs
     options = Options(cpus_per_trial=0.5, gpus_per_trial=0.5)
