@@ -68,37 +68,37 @@ def share(mask):
     return 100 * float(mask.double().mean())
 
 
+@pytest.mark.parametrize("data", EPS)
 @pytest.mark.parametrize("attack", ["apgd", "pgd", "fgsm"])
-def test_robust_accuracy_does_not_depend_on_the_scale_of_the_logits(attack):
+def test_robust_accuracy_does_not_depend_on_the_scale_of_the_logits(attack, data):
     """Half a point at most on float nets. On few levels rounding parts paths: half a point in the mean."""
     steps = {} if attack == "fgsm" else {"iterations": 20}
     moved = {True: [], False: []}
-    for data in EPS:
-        for kind in KINDS:
-            net, x, y = trained(data, kind)
-            for norm, eps in EPS[data].items():
-                found = [
-                    share(ATTACKS[attack](Scaled(net, c), x, y, eps, norm, **steps, generator=stream()).robust)
-                    for c in (1.0, *FACTORS)
-                ]
-                changes = [round(value - found[0], 2) for value in found[1:]]
-                print(f"{attack} {data} {kind}, {norm}: {found[0]:.1f} %, moves by {changes}")
-                moved[kind in FEW] += changes
+    for kind in KINDS:
+        net, x, y = trained(data, kind)
+        for norm, eps in EPS[data].items():
+            found = [
+                share(ATTACKS[attack](Scaled(net, c), x, y, eps, norm, **steps, generator=stream()).robust)
+                for c in (1.0, *FACTORS)
+            ]
+            changes = [round(value - found[0], 2) for value in found[1:]]
+            print(f"{attack} {data} {kind}, {norm}: {found[0]:.1f} %, moves by {changes}")
+            moved[kind in FEW] += changes
     assert max(map(abs, moved[False])) <= 0.5
     assert sum(map(abs, moved[True])) / len(moved[True]) <= 0.5
     assert max(map(abs, moved[True])) <= 3
 
 
-def test_the_default_attack_is_near_targeted_dlr_with_nine_targets():
+@pytest.mark.parametrize("data", EPS)
+def test_the_default_attack_is_near_targeted_dlr_with_nine_targets(data):
     """At most a point above it in the mean over float and masked nets, two over nets of few bits (50 iterations)."""
     above = {True: [], False: []}
-    for data in EPS:
-        for kind in KINDS:
-            net, x, y = trained(data, kind)
-            for norm, eps in EPS[data].items():
-                ours = share(apgd(net, x, y, eps, norm, iterations=20, generator=stream()).robust)
-                aimed = share(apgd(net, x, y, eps, norm, iterations=50, targets=9, generator=stream(1)).robust)
-                print(f"{data} {kind}, {norm}: {ours:.1f} %, {ours - aimed:+.1f} over targeted DLR")
-                above["bit" in kind].append(ours - aimed)
+    for kind in KINDS:
+        net, x, y = trained(data, kind)
+        for norm, eps in EPS[data].items():
+            ours = share(apgd(net, x, y, eps, norm, iterations=20, generator=stream()).robust)
+            aimed = share(apgd(net, x, y, eps, norm, iterations=50, targets=9, generator=stream(1)).robust)
+            print(f"{data} {kind}, {norm}: {ours:.1f} %, {ours - aimed:+.1f} over targeted DLR")
+            above["bit" in kind].append(ours - aimed)
     assert sum(above[False]) / len(above[False]) <= 1
     assert sum(above[True]) / len(above[True]) <= 2
