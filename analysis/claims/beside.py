@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.claims.evidence import places
 from analysis.claims.levels import grid, ranked, unit
-from analysis.claims.model import Claim
+from analysis.claims.model import Beside, Claim
 from analysis.claims.pairs import pairs
 from analysis.claims.statistics import coefficients, step_of
 from analysis.intervals import Interval, mean_coefficient, mean_t
@@ -35,17 +35,18 @@ def explanations(frame: pd.DataFrame, study: Manifest, claim: Claim, table: pd.D
             x = pd.Series(places(table, claim.rows.axis), table.index)
         else:
             x = pairs(frame, study, claim, replace(claim.rows, x=other.x))["x"].reindex(table.index)
-        out.append(_explained(other.name, table, x, claim))
+        out.append(_explained(other, table, x, claim))
     return tuple(e for e in out if not math.isnan(e.found.value))
 
 
-def _explained(name: str, table: pd.DataFrame, x: pd.Series, claim: Claim) -> Explanation:
+def _explained(other: Beside, table: pd.DataFrame, x: pd.Series, claim: Claim) -> Explanation:
     columns = (table["x"].to_numpy(), x.to_numpy(), table["y"].to_numpy())
     own, plain, y = (unit(ranked(g)) for g in grid(places(table, claim.rows.axis), table["seed"].to_numpy(), *columns))
     a, b = coefficients(own, y), coefficients(plain, y)
-    side = math.copysign(1, claim.expected * b.mean()) if len(b) else 1  # a rank falls where the gap grows
+    free = other.either or other.x is None
+    side = math.copysign(1, claim.expected * b.mean()) if free and len(b) else 1
     return Explanation(
-        name, mean_coefficient(b, step_of(own.shape[1])), mean_t(claim.expected * a - side * claim.expected * b)
+        other.name, mean_coefficient(b, step_of(own.shape[1])), mean_t(claim.expected * a - side * claim.expected * b)
     )
 
 

@@ -42,11 +42,13 @@ class Rows:
 class Beside:
     """Another number of the same nets that may follow y as well as the claim's own x does: a plainer explanation.
 
-    `x` None: the place of the level along the claim's axis, the knob itself.
+    `x` None: the place of the level along the claim's axis, the knob itself. It, and a number marked `either`, follow y
+    as closely whichever way they point; any other only in the claim's own direction.
     """
 
     name: str
     x: Term | None = None
+    either: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

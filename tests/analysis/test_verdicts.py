@@ -130,6 +130,11 @@ def test_plainer_explanations_stand_beside_a_claim():
     turned = replace(asked, expected=-1)
     (found,) = judge.judge_all(pair(lambda i: -i, lambda i: [0, 0.2, 0.1, 0.3, 0.4][i]), MINE, [turned])
     assert found.beside[0].more.value == pytest.approx(0, abs=1e-9), "a knob may point the other way"
+    against = Beside(name="other depth", x=replace(depth, scale="compressibility"))  # 1 - depth falls where depth rises
+    for either, more in ((False, 1.8), (True, 0)):
+        asked = replace(asked, beside=(replace(against, either=either),))
+        (found,) = judge.judge_all(pair(lambda i: [0, 2, 1, 3, 4][i], lambda i: 0.1 * i), MINE, [asked])
+        assert found.beside[0].more.value == pytest.approx(more, abs=1e-9), "against the claim"
 
 
 def test_every_statistic_says_what_it_needs_and_no_more():
