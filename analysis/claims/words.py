@@ -1,10 +1,12 @@
 """A judgement in words: one plain sentence with its numbers, what they count, and what to doubt."""
 
 import math
+from dataclasses import replace
 
 from analysis.claims.evidence import STATISTICS, sign
 from analysis.claims.judge import NOT_SUPPORTED, Judgement
 from analysis.claims.needs import ALPHA, many
+from analysis.intervals import Interval
 from study.spec.knobs import named
 
 
@@ -70,13 +72,19 @@ def beside(judgement: Judgement) -> str:
     if not judgement.beside:
         return ""
     own = _x(judgement)
-    said = [f"{e.name} {e.found.numbers()}, {own} closer by {e.more.numbers()}" for e in judgement.beside]
+    said = [f"{e.name} {e.found.numbers()} ({_compared(own, e.more)})" for e in judgement.beside]
     rest = [e.name for e in judgement.beside if not e.more.low > 0]
     found = f"Beside it, on the same nets: {'; '.join(said)}"
     if not math.isnan(judgement.within):
-        found += f"; {own} within one level {judgement.within:.2f}"
-    verdict = f"adds nothing that is shown to {' or '.join(rest)}" if rest else "says more than each of them"
+        found += f"; {own} among nets of one level {judgement.within:.2f}"
+    verdict = f"is not shown to say more than {' or '.join(rest)}" if rest else "says more than each of them"
     return f"{found}. {own[0].upper()}{own[1:]} {verdict}."
+
+
+def _compared(own: str, more: Interval) -> str:
+    if more.value < 0:
+        return f"{own} is weaker by {replace(more, value=-more.value, low=-more.high, high=-more.low).numbers()}"
+    return f"{own} is stronger by {more.numbers()}"
 
 
 def doubts(judgement: Judgement) -> str:

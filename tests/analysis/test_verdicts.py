@@ -125,8 +125,8 @@ def test_plainer_explanations_stand_beside_a_claim():
     assert (found.statistic.value, knob.found.value, same.found.value) == (pytest.approx(0.9), 1, 1)
     assert knob.more.value == pytest.approx(-0.1)
     assert found.within == pytest.approx(1), "both have the same noise"
-    assert "the bits 1.00 [0.95, 1.00], depth closer by -0.10" in words.beside(found)
-    assert words.beside(found).endswith("Depth adds nothing that is shown to the bits or accuracy.")
+    assert "the bits 1.00 [0.95, 1.00] (depth is weaker by 0.10" in words.beside(found)
+    assert words.beside(found).endswith("Depth is not shown to say more than the bits or accuracy.")
     turned = replace(asked, expected=-1)
     (found,) = judge.judge_all(pair(lambda i: -i, lambda i: [0, 0.2, 0.1, 0.3, 0.4][i]), MINE, [turned])
     assert found.beside[0].more.value == pytest.approx(0, abs=1e-9), "a knob may point the other way"
