@@ -1,13 +1,15 @@
 """Nets to climb on in place of one whose own gradients mislead: their points are judged by the net itself.
 
 Few levels of activation make a net a staircase of few steps. Its straight-through gradient is that of the clipped
-identity, which is 0 for every activation beyond the last level: at one or two bits, for most that are on. Two stand-ins
-see different parts of the truth, and what one misses the other often finds. `leaky` is the net itself, whose gradient
-also passes beyond the last level, by LEAK. `unrounded` clips activations and does not round them: smooth where the net
-is flat. This is backward pass differentiable approximation (Athalye, Carlini and Wagner 2018, section 4.1) with two
-approximations. Digits and MNIST nets at 1 and 2 bits (18 cells, 20 iterations), images more robust than under targeted
-DLR (9 targets, 50 iterations), AutoPGD and Square together: one climb on the straight-through gradient 9.6 points, on
-`leaky` 9.1, on `unrounded` 8.9, on both 5.4; all eight climbs of AutoPGD (22 cells) .9, and at most 5.5.
+identity, which is 0 for every activation beyond the last level: at one or two bits, for most that are on. Three
+stand-ins see different parts of the truth, and what one misses another often finds. `leaky` is the net itself, whose
+gradient also passes beyond the last level, by LEAK. `unrounded` clips activations and does not round them: smooth where
+the net is flat. `dithered` is `leaky` with noise as wide as one step before every rounding, other noise in every pass:
+in the mean of the passes the staircase between the levels is a straight line, and each pass has its steps elsewhere.
+This is backward pass differentiable approximation (Athalye, Carlini and Wagner 2018, section 4.1) with three
+approximations; the third is also an expectation over transformation. Digits and MNIST nets at 1 and 2 bits (24 cells,
+20 iterations), images robust: leaky and unrounded, both towards three classes too 46.8 %; all three 44.7; all three
+towards five classes (what AutoPGD does) 43.8, towards nine 43.3. Noise of half a step or of two finds less.
 """
 
 import copy
@@ -64,12 +66,43 @@ class _Clip(nn.Module):
         return x.clamp(self.low, self.high)
 
 
+class _DitheredQuantizer(nn.Module):
+    """A leaky quantizer of x plus uniform noise as wide as one step: the same noise for every image of a pass, so that
+    no answer depends on the batch."""
+
+    def __init__(self, quantizer: InputQuantizer) -> None:
+        super().__init__()
+        self.quantizer = quantizer
+        self.layer, self.passes = 0, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed((self.layer << 16) + self.passes)  # it takes 32 bits
+        self.passes += 1
+        noise = torch.rand(x.shape[1:], generator=generator).to(x) - 0.5
+        out: Tensor = _Leaky.apply(x + self.quantizer.scale * noise, self.quantizer)
+        return out
+
+
 def of(model: nn.Module) -> tuple[StandIn, ...]:
-    """The stand-ins of a net with activations on FEW levels or fewer (`quantize` at 4 bits and below): leaky and
-    unrounded. None for any other net."""
+    """The stand-ins of a net with activations on FEW levels or fewer (`quantize` at 4 bits and below): leaky, unrounded
+    and dithered. None for any other net."""
     if not any(isinstance(m, InputQuantizer) and m.top < FEW for m in model.modules()):
         return ()
-    return StandIn(_with(model, _LeakyQuantizer), "all"), StandIn(_with(model, _Clip), "none")
+    dithered = _with(model, _DitheredQuantizer)
+    for layer, module in enumerate(m for m in dithered.modules() if isinstance(m, _DitheredQuantizer)):
+        module.layer = layer
+    return (
+        StandIn(_with(model, _LeakyQuantizer), "all"),
+        StandIn(_with(model, _Clip), "none"),
+        StandIn(dithered, "none"),
+    )
+
+
+def rewind(net: nn.Module) -> None:
+    """Begin the noise of a dithered net anew: a climb meets the same noise whichever batches were climbed before."""
+    for module in net.modules():
+        if isinstance(module, _DitheredQuantizer):
+            module.passes = 0
 
 
 def _with(model: nn.Module, kind: type[nn.Module]) -> nn.Module:

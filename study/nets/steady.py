@@ -1,7 +1,8 @@
-"""Nets whose output depends on the batch or on chance: found before they are attacked, and averaged over chance.
+"""Nets that cannot be attacked as they are: found before they are attacked, and averaged where chance is the cause.
 
 An attack asks a net for one answer per image. Dropout that is on in eval mode gives another one each time, statistics
-of the running batch give each image one that its neighbours decide: both look like robustness (Athalye et al. 2018).
+of the running batch give each image one that its neighbours decide: both look like robustness (Athalye et al. 2018). A
+net that ends in a softmax gives no logits: where it is sure, they round to 0 and 1, and no gradient is left to climb.
 """
 
 import torch
@@ -38,11 +39,12 @@ class Averaged(nn.Module):
 
 @torch.no_grad()
 def unsteady(net: nn.Module, x: Tensor) -> str:
-    """What else than the image the logits depend on: "chance", "the batch", or "" where nothing else does.
+    """What is wrong with a net's outputs as logits: they depend on "chance" or "the batch", or are those of a
+    "softmax"; "" where nothing is.
 
     x (N, C, H, W) are images to look at; `net` is taken in the mode that it is in. Chance: two passes over the same
-    images differ. The batch: most images differ when they are given two at a time. The global streams are left as
-    found.
+    images differ. The batch: most images differ when they are given two at a time. Softmax: no output is negative and
+    each image's sum to 1. The global streams are left as found.
     """
     x = x[:IMAGES]
     with torch.random.fork_rng([x.device] if x.is_cuda else []):
@@ -50,7 +52,10 @@ def unsteady(net: nn.Module, x: Tensor) -> str:
         pairs = torch.cat([net(part) for part in x.split(2)])
     if bool(_moved(first, second).any()):
         return "chance"
-    return "the batch" if len(x) > 2 and float(_moved(first, pairs).double().mean()) > 0.5 else ""
+    if len(x) > 2 and float(_moved(first, pairs).double().mean()) > 0.5:
+        return "the batch"
+    sums = first.double().sum(1)
+    return "softmax" if bool((first >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-3) else ""
 
 
 def _moved(a: Tensor, b: Tensor) -> Tensor:
@@ -60,7 +65,7 @@ def _moved(a: Tensor, b: Tensor) -> Tensor:
 
 
 def reason(what: str, draws: int) -> str:
-    """Why a net whose logits depend on `what` (unsteady's word) is not attacked with so many draws; "" where it is."""
+    """Why a net with `what` (unsteady's word) is not attacked with so many draws; "" where it is."""
     if what == "chance" and draws == 0:
         return (
             "the net gives the same images other logits each time (dropout in eval mode?); make it deterministic, or "
@@ -71,11 +76,16 @@ def reason(what: str, draws: int) -> str:
             "the net's logits for an image depend on the others of its batch (batch statistics in eval mode?), so "
             "that no image has a prediction of its own; make it use running statistics (eot averages chance alone)"
         )
+    if what == "softmax":
+        return (
+            "the net gives probabilities, not logits (no output is negative and each image's sum to 1); take its last "
+            "softmax away: it hides the gradient of every image that the net is sure of"
+        )
     return ""
 
 
 def steady(net: nn.Module, x: Tensor, draws: int, seed: int) -> nn.Module:
-    """The net as it can be attacked: itself where its logits depend on the image alone, else its mean over draws.
+    """The net as it can be attacked: itself where nothing is wrong with its logits, else its mean over draws.
 
     ValueError with the reason where neither will do.
     """

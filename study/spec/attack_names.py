@@ -6,12 +6,12 @@ from typing import Any
 # Raise an attack's number when its algorithm changes: its rows then carry another name and its trials another identity,
 # so that old and new numbers are neither averaged nor taken for repeats of each other.
 REVISIONS: dict[str, int] = {
-    "apgd": 2,
-    "apgd_dlr": 2,
+    "apgd": 3,
+    "apgd_dlr": 3,
     "pgd": 2,
     "fgsm": 2,
-    "autoattack": 2,
-    "autoattack_pair": 2,
+    "autoattack": 3,
+    "autoattack_pair": 3,
     "cw": 2,
     "square": 1,
 }

@@ -121,9 +121,10 @@ def show_plan(
             markup=False,
         )
     left = "" if pending is None or pending == f["trials"] else f", {pending} of them left"
-    out.print(f"  {f['trials']} trials{left}: {cost_text(f, plan)} ({source})", markup=False)
+    least = "at least " if plan.preset.search else ""
+    out.print(f"  {least}{f['trials']} trials{left}: {cost_text(f, plan)} ({source})", markup=False)
     out.print(f"  results in {plan.place}", markup=False)
-    if points:
+    if points and plan.jobs:
         arms = {(p.seed, *p.axes.values()): p.arms for p in plan.points}
         lines = [["trial", "family", "arms", "seed", *moving(plan.preset)]]
         for name, job in plan.jobs.items():
@@ -133,8 +134,8 @@ def show_plan(
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         for line in lines:
             out.print("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip(), markup=False)
-        if plan.study.claims:
-            out.print()
+    if points and plan.study.claims:
+        out.print()
     show_unjudged(out, plan, none="All claims can be judged by these seeds, levels and controls." if points else "")
 
 

@@ -22,10 +22,11 @@ def quantized(bits):
 def test_the_leaky_one_is_the_net_itself_and_the_net_is_left_alone(bits):
     net, x, _ = quantized(bits)
     before = copy.deepcopy(net.state_dict())
-    leaky, unrounded = standins.of(net)
-    assert (leaky.trust, unrounded.trust) == ("all", "none")
+    leaky, unrounded, dithered = standins.of(net)
+    assert (leaky.trust, unrounded.trust, dithered.trust) == ("all", "none", "none")
     assert torch.equal(leaky.net(x), net(x))
     assert not torch.equal(unrounded.net(x), net(x))
+    assert not torch.equal(dithered.net(x), net(x))
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
     kinds = {type(m.input_quantizer) for m in net.modules() if hasattr(m, "input_quantizer")}
     assert kinds == {InputQuantizer}
@@ -42,11 +43,41 @@ def test_a_quantizer_leaks_beyond_its_levels_and_a_clip_does_not_round():
     assert torch.allclose(standins._Clip(quantizer)(x), torch.tensor([0, 0.4, 2.6, 3]))
 
 
+def test_dithering_makes_a_straight_line_of_the_staircase():
+    """The mean of Q(x + U) over U uniform in one step is x between the levels (non-subtractive dither)."""
+    quantizer = InputQuantizer(2, 0.0, 3.0)
+    x = torch.tensor([[-2.0, 0.1, 0.4, 1.5, 2.95, 7.0]])
+    dithered = standins._DitheredQuantizer(quantizer)
+    mean = torch.stack([dithered(x) for _ in range(4000)]).mean(0)
+    assert torch.allclose(mean, torch.tensor([[0, 0.1, 0.4, 1.5, 2.95, 3]]), atol=0.03)  # deviation .008
+
+
+def test_the_noise_of_a_pass_is_the_same_for_every_image_and_begins_anew():
+    net, x, _ = quantized(2)
+    dithered = standins.of(net)[2].net
+    first, second = dithered(x), dithered(x)
+    assert not torch.allclose(first, second)
+    standins.rewind(dithered)
+    assert torch.allclose(dithered(x[7:8]), first[7:8], atol=1e-4)
+    layers = [m for m in dithered.modules() if isinstance(m, standins._DitheredQuantizer)]
+    a, b = (layer(torch.full((1, 500), layer.quantizer.scale / 2)) for layer in layers[:2])
+    assert not torch.equal(a > 0, b > 0), "layers have noise of their own"
+
+
+def test_the_batch_is_of_no_account_on_few_levels():
+    net, x, y = quantized(2)
+    masks = [
+        apgd(net, x, y, 0.06, "linf", iterations=10, batch_size=size, generator=stream()).robust
+        for size in (len(x), 17, 50)
+    ]
+    assert all(int((mask ^ masks[0]).sum()) <= 2 for mask in masks)  # sums round otherwise in another batch
+
+
 def test_only_few_levels_need_stand_ins():
     net, _, _ = digits()
     assert standins.of(net) == ()
     assert standins.of(quantized(8)[0]) == ()
-    assert all(len(standins.of(quantized(bits)[0])) == 2 for bits in (4, 2, 1))
+    assert all(len(standins.of(quantized(bits)[0])) == 3 for bits in (4, 2, 1))
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -57,12 +88,12 @@ def test_what_a_stand_in_finds_is_judged_by_the_net(norm):
     found = apgd(net, x, y, eps, norm, iterations=10, generator=stream())
     assert torch.equal(net(found.first).argmax(1) == y, found.robust)
     assert 0.05 < float(found.robust.double().mean()) < 0.95
-    # survivors: the clean point; four climbs on the leaky net; four on the unrounded one, each point looked at twice
-    assert set(found.forward[found.robust].tolist()) == {1 + 4 * 11 + 4 * 2 * 11}
+    # survivors: the clean point; six climbs on the leaky net; twelve on the others, each point looked at twice
+    assert set(found.forward[found.robust].tolist()) == {1 + 6 * 11 + 12 * 2 * 11}
     worst = apgd(net, x, y, eps, norm, iterations=10, goal="loss", generator=stream())
     loss = torch.nn.functional.cross_entropy(net(worst.worst), y, reduction="none")
     assert torch.allclose(loss, worst.loss, atol=1e-4)
-    assert set(worst.forward.tolist()) == {1 + 11 + 2 * 11}
+    assert set(worst.forward.tolist()) == {1 + 11 + 2 * 2 * 11}
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

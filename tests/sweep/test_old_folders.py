@@ -106,8 +106,8 @@ def test_the_same_command_finds_nothing_left_to_run(old, here):
 
 
 WROTE = {
-    "grid": "art/apgd, here art/apgd@2; native/pgd, here native/pgd@2; native/pgd for the loss gap, here native/apgd@2",
-    "search": "native/apgd, here native/apgd@2; native/pgd, here native/pgd@2; native/pgd for the loss gap, here",
+    "grid": "art/apgd, here art/apgd@2; native/pgd, here native/pgd@2; native/pgd for the loss gap, here native/apgd@3",
+    "search": "native/apgd, here native/apgd@3; native/pgd, here native/pgd@2; native/pgd for the loss gap, here",
 }
 
 

@@ -153,15 +153,23 @@ def test_wonderful_test_numbers_choose_nothing(finished, tmp_path, here):
     assert asked(folder) == asked(finished)
 
 
-def test_other_final_attacks_are_run_on_the_same_finalists(finished, tmp_path, here):
-    folder = shutil.copytree(finished, tmp_path / "out")
-    words = [*TINY, "--output", "out", "--set", "final_attack=none", "--set", "final_queries=0"]
-    assert "add --resume" in here(*words, cwd=tmp_path).stderr
-    done = here(*words, "--resume", cwd=tmp_path)
+def test_more_final_attacks_are_run_on_the_same_finalists_and_fewer_are_refused(finished, tmp_path, here):
+    one = [*TINY, "--output", "out", "--set", "final_attack=none", "--set", "final_queries=0"]
+    done = here(*one, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert asked(folder) == asked(finished)
     assert re.search(r"attacked on test images by native/apgd(@\d+)?\.", done.stdout)
-    assert "robust_accuracy/native-autoattack" not in (folder / layout.FRONT).read_text()
+    front = tmp_path / "out" / layout.FRONT
+    assert "robust_accuracy/native-autoattack" not in front.read_text()
+    assert "add --resume" in here(*TINY, "--output", "out", cwd=tmp_path).stderr
+    more = here(*TINY, "--output", "out", "--resume", cwd=tmp_path)
+    assert more.returncode == 0, more.stderr
+    assert asked(tmp_path / "out") == asked(finished)
+    kept = front.read_text()
+    assert "robust_accuracy/native-autoattack" in kept
+    fewer = here(*one, "--resume", cwd=tmp_path)
+    assert fewer.returncode == 2
+    assert re.search(r"without native/autoattack(@\d+)?, native/square its models would look more robust", fewer.stderr)
+    assert front.read_text() == kept
 
 
 def test_a_folder_is_gone_on_with_at_its_own_seed_and_one_of_before_is_not(finished, tmp_path, here):

@@ -286,7 +286,7 @@ def test_every_study_can_be_attacked_through_the_toolbox(study, here, tmp_path):
     gaps = table[(table.measure == "loss_gap") & (table.attack == "art/apgd@2")]
     assert set(gaps.trial) == set(table.trial)
     robust = table[table.measure == "robust_accuracy"]
-    finals = {"native/autoattack@2", "native/square"} if study == "pareto_search" else set()
+    finals = {"native/autoattack@3", "native/square"} if study == "pareto_search" else set()
     assert set(robust.attack) == {"art/apgd@2", *finals}
     assert len(robust) >= len(gaps) > 0
 

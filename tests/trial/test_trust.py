@@ -141,8 +141,18 @@ def test_a_batch_that_rounds_otherwise_in_some_images_is_no_batch_net():
     assert unsteady(Flip(), X) == ""
 
 
-@pytest.mark.parametrize(("net", "word"), [(chance(0.5), "other logits each time"), (crowd(), "others of its batch")])
-def test_a_net_of_chance_or_of_its_batch_is_refused_with_what_to_do(net, word):
+@pytest.mark.parametrize(
+    ("net", "word"),
+    [
+        (chance(0.5), "other logits each time"),
+        (crowd(), "others of its batch"),
+        (
+            Net(nn.Sequential(linear_net(100 * W, (1, 4, 4)).body, nn.Softmax(1)), (0.0,), (1.0,), ()),
+            "probabilities, not logits",
+        ),
+    ],
+)
+def test_a_net_of_chance_or_of_its_batch_or_of_a_softmax_is_refused_with_what_to_do(net, word):
     with pytest.raises(ValueError, match=word):
         rows_of(net, X, torch.zeros(40, dtype=torch.int64))
 

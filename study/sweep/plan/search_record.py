@@ -51,6 +51,8 @@ def refuse_other(plan: "Plan", found: Manifest) -> None:
     if plan.preset.search is None or not found.search:
         return
     there, here = found.search.get("search_seed"), plan.preset.search["search_seed"]
+    names = selection.attacks(plan.preset.search, plan.settings)
+    before = found.search.get("final_attacks", [])
     if there is None:
         raise UsageError(
             f"{plan.place} holds a search that selected by test images, as versions did before this one; report reads "
@@ -59,6 +61,12 @@ def refuse_other(plan: "Plan", found: Manifest) -> None:
     if there != here:
         raise UsageError(
             f"{plan.place} was searched at seed {there}, asked for is {here}; give --set search_seed={there}"
+        )
+    if weaker := [name for name in before if name not in names]:
+        raise UsageError(
+            f"{plan.place} took its front on the lowest of {', '.join(before)}, and asked for is {', '.join(names)}: "
+            f"without {', '.join(weaker)} its models would look more robust; leave --set final_attack and "
+            f"final_queries as they were, or search in another --output"
         )
 
 
