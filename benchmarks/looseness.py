@@ -19,7 +19,7 @@ from cyclopts import Parameter
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from study.attacks.pgd import pgd
+from study.attacks.apgd import apgd
 from study.nets import net as nets
 from study.nets.build import build
 from study.nets.compression.factorize import factorize
@@ -95,7 +95,7 @@ def attacked(net: Net, data: Dataset, norm: str, seed: int) -> tuple[Tensor, flo
     """Normalised test images with the attack's worst points (N, pixels), and the mean gap in cross-entropy."""
     x, y = data.test.x, data.test.y
     random = torch.Generator().manual_seed(seed)
-    worst = pgd(net, x, y, BUDGETS[norm], norm, iterations=50, generator=random)
+    worst = apgd(net, x, y, BUDGETS[norm], norm, iterations=50, goal="loss", generator=random)
     with torch.no_grad():
         clean = float(cross_entropy(net(x), y))
     points = (torch.cat([x, worst.worst]).flatten(1).double() - data.mean[0]) / data.std[0]

@@ -106,6 +106,13 @@ def test_the_bounds_verdicts_are_those_of_their_tables(name):
         assert printed in rows(section(BOUNDS[name]))
 
 
+@here("bound_validation-mnist")
+def test_the_front_page_has_the_rho_of_its_table():
+    j = judged("bound_validation-mnist")["A-gap-l2"]
+    said = f"(MNIST: rho {text(j.statistic)}, published {number(j.claim.published, 3)})"
+    assert said in (ROOT / "README.md").read_text()
+
+
 def test_the_operator_norms_growth_is_that_of_its_table():
     found = judged("operator_norm_study")
     for claim, pushed, other in (("A-ascent-linf", "l_inf", "l_2"), ("A-ascent-l2", "l_2", "l_inf")):
