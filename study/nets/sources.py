@@ -94,12 +94,15 @@ def digest(name: str, root: str) -> str:
     whole = hashlib.sha256()
     for path in files:
         whole.update(str(path.relative_to(folder) if folder else path.name).encode() + b"\0")
-        with path.open("rb") as stream:
-            whole.update(hashlib.file_digest(stream, "sha256").digest())
+        try:
+            with path.open("rb") as stream:
+                whole.update(hashlib.file_digest(stream, "sha256").digest())
+        except OSError as error:
+            raise UsageError(f"data {name}: the file {path} cannot be read ({error.strerror})") from None
     if folder:
         try:
             folders.samples(folder)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise UsageError(f"--data {name}: {error}") from None
     if folder and folders.is_grey(files):  # which were read as three equal channels once
         whole.update(b"one channel")

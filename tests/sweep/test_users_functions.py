@@ -87,7 +87,7 @@ def models(tmp_path, monkeypatch):
 
 
 def trial(model):
-    stages = (Load(test_size=60), Build(model=f"odd_models:{model}"), Train(epochs=2))
+    stages = (Load(test_size=60), Build(model=f"odd_models:{model}"), Train(epochs=5))
     return Trial(seed=0, stages=stages, measures=(Accuracy(),))
 
 
