@@ -10,14 +10,13 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from study.nets import sources
+from study.nets import checks, folders, sources
+from study.nets.checks import Arrays
 from study.nets.splits import Dataset, Split
 from study.spec import datasets
 from study.spec.config import Load
 from study.spec.errors import UsageError
 from study.spec.identity import seed_for
-
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
 
 
 def _digits(root: str) -> Arrays:
@@ -50,73 +49,59 @@ TORCHVISION = {
 }
 
 
-def _image_folder(path: str) -> Arrays:
-    from torchvision.datasets import ImageFolder
-    from torchvision.transforms.functional import pil_to_tensor
-
-    def read(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-        images = [(pil_to_tensor(image).numpy(), target) for image, target in ImageFolder(folder)]
-        shapes = {pixels.shape for pixels, _ in images}
-        if len(shapes) > 1:
-            raise ValueError(f"images of several sizes, {sorted(shapes)[:3]}; resize them to one size first")
-        return np.stack([p for p, _ in images]), np.asarray([t for _, t in images])
-
-    folder = Path(path)
-    if (folder / "train").is_dir() and (folder / "test").is_dir():
-        return *read(folder / "train"), *read(folder / "test")
-    return *read(folder), None, None
-
-
-def _user_arrays(name: str) -> Arrays:
-    train_x, train_y, test_x, test_y = (np.asarray(p) for p in sources.user_function(name, "--data")())
-    out: list[np.ndarray] = []
-    for x, y in ((train_x, train_y), (test_x, test_y)):
-        x = x.astype(np.float32)
-        x = x.reshape(len(x), 1, 1, -1) if x.ndim == 2 else x[:, None] if x.ndim == 3 else x
-        if x.ndim != 4 or len(x) != len(y):
-            raise ValueError(f"images of shape (N, C, H, W) with N labels are needed, got {x.shape} and {y.shape}")
-        out += [x, y]
-    return out[0], out[1], out[2], out[3]
-
-
 @functools.lru_cache(maxsize=2)
 def arrays(name: str, root: str, digest: str) -> Arrays:
     """All images (float32 in [0, 1], or uint8) and labels of a data set (test None where it has no canonical split);
-    UsageError when damaged.
+    UsageError when damaged, wrong, or not those of `digest`, unless that is "".
 
-    Cached per process, so that the trials of one worker read the files once; `digest` keys the cache.
+    Cached per process, so that the trials of one worker read the files once.
     """
+    if datasets.is_user_function(name):
+        parts, found = sources.returned(name)
+        _refuse_other(name, digest, found)
+        return _contiguous(parts)
+    given = f"imagefolder:{root}" if name.startswith("imagefolder:") else name
     try:
-        if name == "digits":
-            parts = _digits(root)
-        elif name in TORCHVISION:
-            sources.paths(name, root)
-            parts = _torchvision(TORCHVISION[name], root)
-        elif name.startswith("imagefolder:"):
-            parts = _image_folder(root)
-        else:
-            parts = _user_arrays(name)
-        _check(parts)
-        parts = tuple(None if p is None else np.ascontiguousarray(p) for p in parts)  # type: ignore[assignment]
+        parts = _read(name, root)
+        checks.check(*parts)
     except UsageError:
         raise
     except Exception as error:  # a data set's file formats raise many kinds; all of them mean damaged input
         logging.getLogger(__name__).debug("data %s", name, exc_info=True)
+        if digest:
+            _refuse_other(name, digest, sources.digest(given, root))
         where = f" in {root}" if root else ""
-        raise UsageError(f"data {name}{where} cannot be read, it seems damaged: {error}") from None
-    return parts
+        why = "" if name.startswith("imagefolder:") else ", it seems damaged"
+        raise UsageError(f"data {name}{where} cannot be read{why}: {error}") from None
+    if digest:  # after they were read: what changes before that is noticed
+        _refuse_other(name, digest, sources.digest(given, root))
+    return _contiguous(parts)
 
 
-def _check(parts: Arrays) -> None:
-    for x, y in ((parts[0], parts[1]), (parts[2], parts[3])):
-        if x is None or y is None:
-            continue
-        if len(x) == 0 or len(x) != len(y):
-            raise ValueError(f"{len(x)} images with {len(y)} labels")
-        if x.dtype != np.uint8 and (not np.isfinite(x).all() or x.min() < 0 or x.max() > 1):
-            raise ValueError(f"pixels must lie in [0, 1], got {x.min()} to {x.max()}")
-        if y.min() < 0 or len(np.unique(parts[1])) < 2:
-            raise ValueError("labels must be 0, 1, ... of at least two classes")
+def _read(name: str, root: str) -> Arrays:
+    if name == "digits":
+        return _digits(root)
+    if name.startswith("imagefolder:"):
+        return folders.read(Path(root))
+    sources.paths(name, root)
+    return _torchvision(TORCHVISION[name], root)
+
+
+def _contiguous(parts: Arrays) -> Arrays:
+    return tuple(None if p is None else np.ascontiguousarray(p) for p in parts)  # type: ignore[return-value]
+
+
+def _refuse_other(name: str, wanted: str, found: str) -> None:
+    """UsageError unless the data are those that the sweep was planned with."""
+    if not wanted or wanted == found:
+        return
+    must = "the files must not change"
+    if datasets.is_user_function(name):
+        must = "the function must return the same arrays at every call (seed its random numbers), its file stay"
+    raise UsageError(
+        f"data {name} are not those that were planned with (digest {wanted} then, {found} now): {must}; bring back "
+        "what there was, or begin anew in another --output"
+    )
 
 
 def download(name: str, root: str) -> None:
@@ -145,7 +130,15 @@ def _statistics(x: np.ndarray, rows: np.ndarray | None) -> tuple[tuple[float, ..
 
 
 def _draw(y: np.ndarray, size: int, seed: int) -> tuple[Any, Any]:
-    """A stratified part of `size` and the rest, as two index arrays."""
+    """A stratified part of `size` and the rest, as two index arrays; ValueError where one would lack a class."""
+    classes, counts = np.unique(y, return_counts=True)
+    if counts.min() < 2:
+        raise ValueError(f"the label {classes[counts.argmin()]} has one image, which cannot be on both sides: add more")
+    if not len(classes) <= size <= len(y) - len(classes):
+        raise ValueError(
+            f"{size} of {len(y)} images cannot be drawn with all {len(classes)} classes on both sides; ask for "
+            f"{len(classes)} to {len(y) - len(classes)}, or give more images"
+        )
     index = np.arange(len(y))
     return tuple(train_test_split(index, train_size=size, stratify=y, random_state=seed % 2**32))
 

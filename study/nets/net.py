@@ -14,7 +14,7 @@ class Net(nn.Module):
 
     `hidden` names the body's layers that penalties, factorization and the structure measures act on: never the head.
     `masks` says, by name ("layer1.weight"), which entries of a weight tensor may differ from zero: study.nets.masks.
-    Input (N, C, H, W) in [0, 1], output logits (N, classes).
+    Input (N, C, H, W) in [0, 1], output logits (N, classes). TypeError where the body returns anything but a tensor.
     """
 
     def __init__(
@@ -36,7 +36,10 @@ class Net(nn.Module):
             x = x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
             if x.shape[-1] != self.size:
                 x = nn.functional.interpolate(x, size=(self.size, self.size), mode="bilinear", antialias=False)
-        return self.body(x)
+        out = self.body(x)
+        if not isinstance(out, Tensor):
+            raise TypeError(f"it returned a {type(out).__name__}; it must return logits alone, a tensor (N, classes)")
+        return out
 
 
 class LowRankLinear(nn.Module):

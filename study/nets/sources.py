@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from study.nets import checks, folders
 from study.spec.datasets import ACCEPTED, DATASETS, is_user_function
 from study.spec.errors import UsageError
 
@@ -67,7 +68,7 @@ def paths(name: str, root: str) -> list[Path]:
         folder = Path(name.partition(":")[2])
         if not folder.is_dir():
             raise UsageError(f"--data {name}: no folder {folder}; give a folder of class folders")
-        files = sorted(p for p in folder.rglob("*") if p.is_file())
+        files = folders.files(folder)
         if not files:
             raise UsageError(f"--data {name}: the folder {folder} is empty; give a folder of class folders")
         return files
@@ -87,26 +88,51 @@ def paths(name: str, root: str) -> list[Path]:
 def digest(name: str, root: str) -> str:
     """16 hexadecimal digits of the hash of a data set's files; of a user's function, its source and what it returns."""
     if is_user_function(name):
-        return _digest_of_function(name)
+        return returned(name)[1]
     files = paths(name, root)
     folder = Path(name.partition(":")[2]) if name.startswith("imagefolder:") else None
     whole = hashlib.sha256()
     for path in files:
         whole.update(str(path.relative_to(folder) if folder else path.name).encode() + b"\0")
-        with path.open("rb") as stream:
-            whole.update(hashlib.file_digest(stream, "sha256").digest())
+        try:
+            with path.open("rb") as stream:
+                whole.update(hashlib.file_digest(stream, "sha256").digest())
+        except OSError as error:
+            raise UsageError(f"data {name}: the file {path} cannot be read ({error.strerror})") from None
+    if folder:
+        try:
+            folders.samples(folder)
+        except (ValueError, OSError) as error:
+            raise UsageError(f"--data {name}: {error}") from None
+    if folder and folders.is_grey(files):  # which were read as three equal channels once
+        whole.update(b"one channel")
     return whole.hexdigest()[:16]
 
 
-def _digest_of_function(name: str) -> str:
+def returned(name: str) -> tuple[checks.Arrays, str]:
+    """The images and labels that a user's function returns, and the digest of its source and of what it returned.
+
+    UsageError naming what is wrong with them.
+    """
     function = user_function(name, "--data")
     whole = hashlib.sha256(source_digest(function).encode())
     try:
-        parts = function()
-        if not isinstance(parts, tuple) or len(parts) != 4:
-            raise ValueError("the function must return (train_images, train_labels, test_images, test_labels)")
-        for part in map(np.asarray, parts):
-            whole.update(f"{part.dtype} {part.shape}".encode() + np.ascontiguousarray(part).tobytes())
+        found = function()
+        if not isinstance(found, tuple) or len(found) != 4:
+            raise ValueError(f"the function must return ({', '.join(checks.NAMES)}), got {type(found).__name__}")
+        parts = tuple(_array(part, what) for part, what in zip(found, checks.NAMES, strict=True))
+        arrays = checks.returned(parts)
+    except SystemExit as error:
+        raise UsageError(f"data {name} cannot be read: the function called sys.exit({error.code!r})") from None
     except Exception as error:  # a user's function may raise anything; the message is what helps
-        raise UsageError(f"data {name} cannot be read: {error}") from None
-    return whole.hexdigest()[:16]
+        raise UsageError(f"data {name} cannot be read: {str(error) or type(error).__name__}") from None
+    for part in parts:
+        whole.update(f"{part.dtype} {part.shape}".encode() + np.ascontiguousarray(part).tobytes())
+    return arrays, whole.hexdigest()[:16]
+
+
+def _array(part: Any, what: str) -> np.ndarray:
+    try:
+        return np.asarray(part)
+    except Exception as error:  # of lists of several lengths, of tensors on another device, of anything of the user's
+        raise ValueError(f"{what} are no array: {error}") from None

@@ -32,8 +32,16 @@ def run(trial: Trial, *, resume: dict[str, Any] | None = None, device: str = "cp
     """Run a trial, yielding the outcome after every stage, epoch and measure; the last one is done.
 
     `resume` is a snapshot (stages.snapshot) of the same trial. A diverged trial skips what is left and keeps its
-    curves. The same trial yields the same deterministic rows on one CPU build at one thread count.
+    curves. The same trial yields the same deterministic rows on one CPU build at one thread count. RuntimeError where a
+    user's function calls sys.exit: that would end the sweep around it, as if all were done.
     """
+    try:
+        yield from _run(trial, resume, device)
+    except SystemExit as error:
+        raise RuntimeError(f"a function that the trial was given called sys.exit({error.code!r})") from error
+
+
+def _run(trial: Trial, resume: dict[str, Any] | None, device: str) -> Iterator[Outcome]:
     state = State(seed=trial.seed, device=torch.device(device), resume=resume)
     outcome = Outcome(state)
     for state.stage, stage in enumerate(trial.stages):

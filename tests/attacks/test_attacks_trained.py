@@ -90,7 +90,7 @@ def cifar(tmp_path_factory):
 @functools.cache
 def trained(name: str, data: str, seed: int, adversarial: tuple[str, float] | None) -> tuple[Net, Dataset]:
     case = CASES[name]
-    split = load(Load(data=data, root=datasets.folder(data, str(SHARED / "data")), digest=data,
+    split = load(Load(data=data, root=datasets.folder(data, str(SHARED / "data")),
                       train_size=case.size[0], test_size=case.size[1]), seed)  # fmt: skip
     statistics = (split.mean, split.std)
     if case.build:

@@ -40,8 +40,8 @@ def test_every_level_of_a_byte_is_the_float_it_was():
 
 
 def test_bytes_stay_bytes_and_splits_share_them(coloured):
-    whole = load(Load(data="cifar10", digest="a"), 0)
-    parts = load(Load(data="cifar10", digest="a", train_size=300, test_size=50, validation=0.2), 0)
+    whole = load(Load(data="cifar10"), 0)
+    parts = load(Load(data="cifar10", train_size=300, test_size=50, validation=0.2), 0)
     images = 600 * 3072
     assert storages(whole.train, whole.validation, whole.test) < images * 1.02
     assert storages(*(getattr(d, s) for d in (whole, parts) for s in ("train", "validation", "test"))) < images * 1.02
@@ -49,7 +49,7 @@ def test_bytes_stay_bytes_and_splits_share_them(coloured):
 
 
 def test_batches_are_the_images_of_before(coloured):
-    d = load(Load(data="cifar10", digest="a", train_size=300, validation=0.2), 0)
+    d = load(Load(data="cifar10", train_size=300, validation=0.2), 0)
     assert (len(d.train), len(d.validation), len(d.test)) == (240, 60, 100)
     by_bytes = {image.tobytes(): i for i, image in enumerate(PIXELS)}
     for split in (d.train, d.validation, d.test):
@@ -66,14 +66,14 @@ def test_batches_are_the_images_of_before(coloured):
 
 
 def test_the_arrays_are_never_written_to(coloured):
-    d = load(Load(data="cifar10", digest="a"), 0)
+    d = load(Load(data="cifar10"), 0)
     next(iter(d.train.batches(10)))[0].add_(1)
     d.train[torch.arange(5)][0].zero_()
     assert torch.equal(d.train.x, torch.from_numpy(coloured))
 
 
 def test_a_split_of_floats_is_evaluated_as_one_of_bytes(coloured):
-    d = load(Load(data="cifar10", digest="a"), 0)
+    d = load(Load(data="cifar10"), 0)
     net = linear_net(torch.randn(10, 3072, generator=torch.Generator().manual_seed(0)), (3, 32, 32))
     floats = Split(pixels=torch.from_numpy(coloured), y=d.train.y)
     assert evaluate(net, d.train, 64) == evaluate(net, floats, 64)

@@ -43,7 +43,7 @@ BAD = [
     (["compressibility_sweep", "--data", "nosuch"], "unknown data 'nosuch'; choose from digits"),
     (["compressibility_sweep", "--data", "mnist", "--data-dir", "nowhere"], "give --download"),
     (["compressibility_sweep", "--data", "imagefolder:empty"], "is empty"),
-    (["compressibility_sweep", "--data", "imagefolder:torn"], "seems damaged"),
+    (["compressibility_sweep", "--data", "imagefolder:torn"], "torn/cat/x.png cannot be read"),
     (["compressibility_sweep", "--data", "mine:nothing"], "cannot import it"),
     (["compressibility_sweep", "--data", "mine:short_data"], "must return"),
     (["compressibility_sweep", "--data", "raises:data"], "RuntimeError: not today"),
@@ -116,7 +116,8 @@ def folder(tmp_path, monkeypatch):
     )
     for name in ("cat", "dog"):
         (tmp_path / "torn" / name).mkdir(parents=True)
-        (tmp_path / "torn" / name / "x.png").write_bytes(b"not a picture")
+        for image in ("x.png", "y.png"):
+            (tmp_path / "torn" / name / image).write_bytes(b"not a picture")
     for variable in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "STUDY_DATA"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,7 @@
 """The checks of a plan that need torch: the data can be read, the model can be built."""
 
+import torch
+
 from study.nets import steady
 from study.nets.build import build
 from study.nets.data import load
@@ -20,16 +22,20 @@ def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) ->
         raise UsageError(f"data {datasets.label(data)} cannot be split as asked: {error}") from None
     try:
         net = build(model, dataset.shape, dataset.classes, (dataset.mean, dataset.std), 0)
-        logits = net.eval()(dataset.test[:2][0])
+        with torch.random.fork_rng():  # some nets return more in training than in eval mode
+            logits = [net.train(mode)(dataset.train[:2][0]) for mode in (True, False)]
         what = steady.unsteady(net, dataset.test[: steady.IMAGES][0])
     except UsageError:
         raise
+    except SystemExit as error:
+        raise UsageError(f"--model {model.model} cannot be used: it called sys.exit({error.code!r})") from None
     except Exception as error:  # a user's model may raise anything; the message is what helps
         raise UsageError(f"--model {model.model} cannot be used: {type(error).__name__}: {error}") from None
-    if logits.shape != (2, dataset.classes):
+    got = {(tuple(part.shape), part.dtype.is_floating_point) for part in logits}
+    if got != {((2, dataset.classes), True)}:
         raise UsageError(
-            f"--model {model.model} must return logits of shape (N, {dataset.classes}), "
-            f"got {tuple(logits.shape)} for N = 2"
+            f"--model {model.model} must return logits of shape (N, {dataset.classes}), got "
+            f"{' and '.join(sorted({f'{tuple(part.shape)} of {part.dtype}' for part in logits}))} for N = 2"
         )
     draws = [measure.eot for measure in trial.measures if isinstance(measure, Robustness)]
     if draws and (why := steady.reason(what, min(draws))):

@@ -25,7 +25,7 @@ from study.spec.identity import canonical_trial
 from study.spec.names import summary
 from study.store import layout, places, results
 from study.sweep.plan.job import Job
-from study.sweep.worker import weights
+from study.sweep.worker import descriptors, weights
 from study.sweep.worker.heartbeat import Heartbeat
 from study.sweep.worker.monitor import Monitor
 from study.trial import stages
@@ -52,6 +52,7 @@ class Attempt:
             sys.path.insert(0, job.search_path)
         if job.device == "cuda" and job.gpu_fraction > 0:  # the last job of this process may have had less
             torch.cuda.set_per_process_memory_fraction(min(1.0, job.gpu_fraction))
+        self.reserve = descriptors.Reserve()
         longest = max(LEAST_STILL, 50 * job.estimated_seconds)
         self.heartbeat = Heartbeat(self.folder, job.fingerprint, longest, node, worker)
         self.monitor = Monitor(beat=self.heartbeat.beat).start()
@@ -63,12 +64,18 @@ class Attempt:
     def step(self) -> dict[str, Any]:
         """Go on until the next report is due; the report, with `done` set after the last step.
 
-        An exception of the trial is noted as a failure with its traceback, not raised: it would fail again. Raises
+        An exception of the trial is noted as a failure with its traceback, not raised: it would fail again. `crowded`
+        says that the trial has left so many files open that the next one had better have another process. Raises
         OSError where a file of ours cannot be written, or the disk is full: the next trial would meet that too.
         """
         self.heartbeat.waits(False)
         try:
-            return self._step()
+            report = self._step()
+            if report["done"] and descriptors.crowded():
+                self.steps = iter(())  # the net may hold them
+                descriptors.make_room()
+                report["crowded"] = True
+            return report
         finally:
             self.heartbeat.waits(True)
 
@@ -85,7 +92,7 @@ class Attempt:
                     return self._finish(outcome)
                 self._maybe_save(outcome)
             except Exception as error:  # of a user's net that cannot be encoded, too
-                return self._failed(error, own=not isinstance(error, OSError))
+                return self._failed(error, own=not isinstance(error, OSError) or error.errno == errno.EMFILE)
             if time.monotonic() >= due and outcome.state.curves():
                 return _report(outcome) | {"done": False}
 
@@ -107,6 +114,7 @@ class Attempt:
 
     def close(self) -> None:
         """Stop sampling; the attempt is over or given up."""
+        self.reserve.release()
         self.monitor.stop()
         self.heartbeat.end()
 

@@ -66,6 +66,8 @@ class Forked:
     def step(self) -> dict[str, Any]:
         """The attempt's next report; raises what it raises, and Ended when its process is gone."""
         report: dict[str, Any] = self._ask("step")
+        if report.pop("crowded", False):
+            self.end()
         return report
 
     def close(self) -> None:

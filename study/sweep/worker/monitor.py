@@ -1,5 +1,6 @@
 """System metrics of the worker that runs a trial: processor, memory and GPU, sampled in a thread."""
 
+import contextlib
 import os
 import threading
 import time
@@ -49,7 +50,8 @@ class Monitor:
 
     def _loop(self) -> None:
         while not self._stop.wait(self.interval):
-            self._sample()
+            with contextlib.suppress(OSError):  # a trial may leave no file to be opened: its signs of life go on
+                self._sample()
             if self.beat:
                 self.beat()
 
