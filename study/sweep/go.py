@@ -123,7 +123,7 @@ def _run(
         with _locked(plan, switches) as (lease, plan, found):
             if ended := runner.clean_up(plan.place):
                 err.print(f"Ended {len(ended)} processes that a killed driver of this folder had left.")
-            manifest = runner.write_manifest(plan, found, lease=lease)
+            manifest = runner.write_manifest(plan, found, lease=lease, command=again.removesuffix(" --resume"))
             jobs = runner.pending(plan, switches.retry_failed)
             tracker = _tracker(plan, manifest, uri, [n for n in plan.jobs if n not in jobs])
             source = _source(plan, manifest, jobs, lease)
@@ -248,7 +248,9 @@ def finish(
             "claims": summary.claims,
             "unjudged": summary.unjudged,
             "front": summary.front,
+            "no_front": summary.no_front,
             "chosen": summary.chosen,
+            "levels": summary.levels,
             "tracking_uri": without_secrets(uri),
         }
         print(json.dumps(record, indent=1))

@@ -135,9 +135,11 @@ def pending(plan: Plan, retry_failed: bool) -> dict[str, Job]:
     return {name: job for name, job in plan.jobs.items() if name not in finished and name not in failed}
 
 
-def write_manifest(plan: Plan, found: Manifest | None, complete: bool = False, lease: Lease | None = None) -> Manifest:
+def write_manifest(
+    plan: Plan, found: Manifest | None, complete: bool = False, lease: Lease | None = None, command: str = ""
+) -> Manifest:
     """study.json, written or extended; Terminated when another driver has taken the lease of an S3 output."""
-    now = manifest(plan, found, complete)
+    now = replace(manifest(plan, found, complete), command=command or (found.command if found else ""))
     content = json.dumps(now.record(), indent=1).encode()
     if lease is None:
         results.replace(plan.place / layout.STUDY, content)
