@@ -53,8 +53,8 @@ def stored_bytes(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judg
                 name = (axis, short(axis, at[axis]))
                 top = max(mean.value, np.nan_to_num(mean.high), tops.get(name, (0, 0))[1])
                 tops[name] = (place, top)
-        for (axis, name), (place, top) in tops.items():
-            ax.annotate(name, (place, top), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=6.5,
+        for (axis, words), (place, top) in tops.items():
+            ax.annotate(words, (place, top), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=6.5,
                         color=COLORS[axis])  # fmt: skip
         ax.set_xscale("log")
         plain_log(ax.xaxis)

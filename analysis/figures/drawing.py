@@ -25,6 +25,7 @@ from study.spec.domains import Value
 from study.spec.knobs import by_strength, named
 
 BLUE, ORANGE, GREEN, GREY = "#2a5d9f", "#d1662b", "#3b8553", "#8a8a8a"
+WIDTH = 10.5  # of every figure, in inches
 LETTER = 6.0  # points that a letter of the usual size takes at most, and a little space
 SHADES = matplotlib.colormaps["Blues"]
 NORM = {"linf": "l∞", "l2": "l2"}
@@ -72,10 +73,10 @@ def level(axis: str, value: Value) -> str:
 def subplots(
     rows: int, columns: int, height: float, right: float = 0.99, bottom: float = 0.65
 ) -> tuple[Figure, np.ndarray]:
-    """A figure 10.5 inches wide with axes at fixed places (a layout engine would draw everything twice); `height` of a
+    """A figure WIDTH inches wide with axes at fixed places (a layout engine would draw everything twice); `height` of a
     row and the room at the `bottom` are in inches."""
     whole = height * rows
-    fig = Figure(figsize=(10.5, whole))
+    fig = Figure(figsize=(WIDTH, whole))
     place = {"left": 0.065, "right": right, "bottom": bottom / whole, "top": 1 - 0.5 / whole}
     return fig, fig.subplots(rows, columns, squeeze=False, gridspec_kw=place | {"wspace": 0.2, "hspace": 1.3 / height})
 
@@ -111,7 +112,7 @@ def curve(
 
 def slanted(ax: Axes, names: Sequence[str]) -> dict[str, Any]:
     """How labels side by side are turned: not at all where each has room, by its letters, in its share of the axes."""
-    share = 72 * ax.get_position().width * ax.get_figure().get_size_inches()[0] / max(1, len(names))  # points
+    share = 72 * WIDTH * ax.get_position().width / max(1, len(names))  # points
     if len(names) <= 7 and max(map(len, names), default=0) * LETTER < share:
         return {}
     return {"rotation": 35, "ha": "right", "rotation_mode": "anchor", "fontsize": 8}
