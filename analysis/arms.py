@@ -48,6 +48,11 @@ def moved(study: Manifest) -> list[str]:
     return [axis for axis in _named(study) if axis not in at_rest and len(_levels(study, axis)) > 1]
 
 
+def differing(study: Manifest) -> list[str]:
+    """The axes that take two values or more in a study, held ones too, in the study's order."""
+    return [axis for axis in _named(study) if len(_levels(study, axis)) > 1]
+
+
 def along(study: Manifest, arm: ArmRecord) -> list[str]:
     """The axes that an arm itself moves: two values or more, and not held."""
     at_rest = held(study)

@@ -182,26 +182,66 @@ def knobs_moved(table: pd.DataFrame, study: Manifest) -> list[str]:
     return [axis for axis in off if axis in table and (table[axis] != off[axis]).any()]
 
 
+def columns(study: Manifest) -> list[str]:
+    """The numbers of a finalist as front.csv has them: each with its interval, robust accuracy by each attack and, of
+    what selected, on the images that did."""
+    out: list[str] = []
+    for name in names(study):
+        out += [name, f"{name}_low", f"{name}_high"]
+        out += [by_attack(a) for a in attacks(study)] if name == ROBUST and len(attacks(study)) > 1 else []
+        out += [f"{name}/{SELECTING}"] if name in (ROBUST, CLEAN) and is_apart(study) else []
+    return out
+
+
 def models(folder: Path, frame: pd.DataFrame, study: Manifest, address: str = "", data_dir: str = "") -> pd.DataFrame:
     """The front of a search as front.csv has it, best of the first objective first.
 
     Columns: trial (at the first seed), the moved axes, each objective and clean_accuracy with _low and _high (95 % over
     n seeds; empty below five), robust accuracy by each attack and on the images that selected after a slash, floor, n,
     what is missing, trials (one per seed), weights, and the command that measures the model again. That names the
-    results by `address` (default: the folder) and the data by `data_dir`, if it is given.
+    results by `address` (default: the folder) and the data by `data_dir`, if it is given. A front without a model has
+    the same columns, but those of moved axes.
     """
+    last = ["floor", "n", "missing", "trials"]
     table = points(frame, study)
-    chosen = table[table["front"]] if len(table) else table
-    if len(chosen):
-        first = objectives(study)[0]
-        chosen = chosen.sort_values(first["name"], ascending=not first["maximise"], kind="stable")
-        moved, last = knobs_moved(chosen, study), ["floor", "n", "missing", "trials"]
-        numbers = [c for c in chosen.columns if c not in (*study.axes_off, "front", "acceptable", *last)]
-        chosen = chosen[[*moved, *numbers, *last]]
-        chosen.insert(0, "trial", chosen.index)
-        kept = [layout.weights_name(name) for name in chosen["trial"]]
-        chosen["weights"] = [name if (folder / name).exists() else "" for name in kept]
-        words = ["python", "-m", "study.launch", "evaluate", address or str(folder)]
-        data = ["--data-dir", data_dir] if data_dir else []
-        chosen["command"] = [shlex.join([*words, name, *data]) for name in chosen["trial"]]
+    if not len(table) or not table["front"].any():
+        return pd.DataFrame(columns=["trial", *columns(study), *last, "weights", "command"])
+    first = objectives(study)[0]
+    chosen = table[table["front"]].sort_values(first["name"], ascending=not first["maximise"], kind="stable")
+    chosen = chosen[[*knobs_moved(chosen, study), *columns(study), *last]]
+    chosen.insert(0, "trial", chosen.index)
+    kept = [layout.weights_name(name) for name in chosen["trial"]]
+    chosen["weights"] = [name if (folder / name).exists() else "" for name in kept]
+    words = ["python", "-m", "study.launch", "evaluate", address or str(folder)]
+    data = ["--data-dir", data_dir] if data_dir else []
+    chosen["command"] = [shlex.join([*words, name, *data]) for name in chosen["trial"]]
     return chosen
+
+
+def why_none(frame: pd.DataFrame, study: Manifest) -> str:
+    """Why a search has no model on its front: the floor and the best that was reached, or what came of the trials;
+    nothing where it has one."""
+    table, floor = points(frame, study), study.search["floor"]
+    if len(table) and table["front"].any():
+        return ""
+    tried = evaluations(frame, study)
+    finals = f"of {len(table)} finalists {int((table['n'] > 0).sum()) if len(table) else 0} have their numbers"
+    if len(table) and table[CLEAN].notna().any():
+        best = table[CLEAN].astype(float).idxmax()
+        reached = f"{table.loc[best, CLEAN]:.3f}, trial {best}"
+    elif tried[CLEAN].notna().any():
+        best = tried[CLEAN].astype(float).idxmax()
+        reached = f"{tried.loc[best, CLEAN]:.3f} on {SELECTING} images, trial {best}"
+    else:
+        return f"No model: no trial of this search has finished with its numbers ({_ends(frame)}); {finals}"
+    if len(table) and table["acceptable"].any():
+        return f"No model: no finalist above the floor has all its objectives; {finals}"
+    if not len(table):
+        return f"No model: no finalist is finished yet; the best mean clean accuracy so far is {reached}"
+    return f"No model meets the floor: clean accuracy from {floor:g} was asked, the best that was reached is {reached}"
+
+
+def _ends(frame: pd.DataFrame) -> str:
+    """How the trials of a table ended: `12 diverged, 1 failed`."""
+    counts = frame.drop_duplicates("trial")["status"].value_counts()
+    return ", ".join(f"{count} {status}" for status, count in counts.items()) or "none has run"

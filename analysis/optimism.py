@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import finalists, pareto
+from analysis.claims.needs import many
 from analysis.finalists import CLEAN, ROBUST
 from analysis.intervals import Interval, mean_t
 from study.store.manifest import Manifest
@@ -46,8 +47,9 @@ def sentences(frame: pd.DataFrame, study: Manifest) -> list[str]:
     names = ", ".join([finalists.attacks(study)[0], *(_set(name, study) for name in finalists.attacks(study)[1:])])
     lowest = " (the lowest number of a net counts)" if len(finalists.attacks(study)) > 1 else ""
     out = [
-        f"{len(finalists.evaluations(frame, study))} points were tried at seed {finalists.own_seed(study)} and chosen "
-        f"by validation images; {len(table)} finalists were trained anew at {len(study.seeds)} fresh seeds and "
+        f"{_were(len(finalists.evaluations(frame, study)), 'point')} tried at seed {finalists.own_seed(study)} and "
+        f"chosen by validation images; {_were(len(table), 'finalist')} trained anew at "
+        f"{many(len(study.seeds), 'fresh seed')} and "
         f"attacked on test images by {names}{lowest}."
     ]
     if not len(table) or not table["n"].any():
@@ -82,8 +84,12 @@ def _changes(frame: pd.DataFrame, study: Manifest, table: pd.DataFrame) -> list[
 def _text(found: Interval) -> str:
     """A change with its sign, and its interval over seeds."""
     if np.isnan(found.low):
-        return f"{found.value:+.3f} (n = {found.n} seeds, too few for an interval)"
-    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}] (n = {found.n} seeds)"
+        return f"{found.value:+.3f} (n = {many(found.n, 'seed')}, too few for an interval)"
+    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}] (n = {many(found.n, 'seed')})"
+
+
+def _were(count: int, what: str) -> str:
+    return f"{many(count, what)} {'was' if count == 1 else 'were'}"
 
 
 def _marks(table: pd.DataFrame, study: Manifest) -> list[str]:
@@ -91,12 +97,13 @@ def _marks(table: pd.DataFrame, study: Manifest) -> list[str]:
     out = []
     unsure = table[table["front"] & (table["floor"] == "not shown")]
     if len(unsure):
+        verb, models = "is" if len(unsure) == 1 else "are", many(int(table["front"].sum()), "model")
         out.append(
-            f"{len(unsure)} of the front's {int(table['front'].sum())} models are not shown to keep the floor of "
-            f"{study.search['floor']:g}: the lower end of their clean accuracy's interval is below, or they have too "
+            f"{len(unsure)} of the front's {models} {verb} not shown to keep the floor of "
+            f"{study.search['floor']:g}: the lower end of the clean accuracy's interval is below, or there are too "
             f"few seeds for one."
         )
     for name, row in table[table["missing"] != ""].iterrows():
         count = row["n"] + len(row["missing"].split(", "))
-        out.append(f"Finalist {name} counts with {row['n']} of {count} seeds: {row['missing']}.")
+        out.append(f"Finalist {name} counts with {row['n']} of {many(count, 'seed')}: {row['missing']}.")
     return out

@@ -1,7 +1,6 @@
 """The report of a results folder: figures, verdicts and tables in one self-contained HTML file."""
 
 import base64
-import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,12 +12,14 @@ import jinja2
 import pandas as pd
 
 from analysis import figures as pictures
-from analysis import optimism, sections, trust
+from analysis import finalists, levels, optimism, origin, sections, trust
 from analysis.attempt import attempt
 from analysis.claims import CLAIMS, WITHDRAWN, Claim, find, foresight
 from analysis.claims.checks import check_arms, check_terms
 from analysis.claims.evidence import statistic_of
 from analysis.claims.judge import Judgement, judge_all
+from analysis.claims.needs import many
+from analysis.figures import drawing
 from analysis.tables import slices
 from study.spec.studies import Arm
 from study.store import layout, manifest, results
@@ -39,6 +40,7 @@ BEFORE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "pareto_search": ((), ("fronts", "progress", "parallel")),
 }  # fmt: skip
 PLAIN = ("plain",)
+MOST_LINES, LONG = 50, "What {} levels cost stands in the report."
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Summary:
     chosen: list[str] = field(default_factory=list)
     withdrawn: list[str] = field(default_factory=list)
     unjudged: dict[str, list[str]] = field(default_factory=dict)
+    no_front: str = ""
+    levels: list[dict[str, str]] = field(default_factory=list)
 
     def text(self) -> str:
         """The verdicts as lines."""
@@ -63,24 +67,24 @@ class Summary:
             lines += [f"  {'':18} {line}" for line in said if line]
         lines += [f"  {sentence}" for sentence in [*self.withdrawn, *foresight.lines(self.unjudged), *self.undrawn]]
         if self.front:
-            lines.append(f"  {len(self.front)} non-dominated models (front.csv):")
+            lines.append(f"  {many(len(self.front), 'non-dominated model')} (front.csv):")
             lines += ["; ".join([f"    {p['trial']}  {p['text']}", p["knobs"], *p["marks"]]) for p in self.front]
-        lines += [f"  {sentence}" for sentence in self.chosen]
+        few = len(self.levels) <= MOST_LINES
+        lines += [f"  {line}" for line in levels.text(self.levels)] if few else [f"  {LONG.format(len(self.levels))}"]
+        lines += [f"  {sentence}" for sentence in [*filter(None, [self.no_front]), *self.chosen]]
         return "\n".join(lines)
 
 
-def _drawn(draw: pictures.Drawing, frame: pd.DataFrame, study: Manifest, judged: list[Judgement]) -> bytes:
-    """A figure as PNG."""
-    buffer = io.BytesIO()
-    draw(frame, study, judged).savefig(buffer, format="png", dpi=130)
-    return buffer.getvalue()
+def _drawn(draw: pictures.Drawing, frame: pd.DataFrame, study: Manifest, judged: list[Judgement]) -> dict[str, bytes]:
+    """A figure as files, by their ending."""
+    return drawing.files(draw(frame, study, judged))
 
 
 def _pictures(
     frame: pd.DataFrame, study: Manifest, judgements: list[Judgement], chosen: list[pictures.Own]
 ) -> list[dict[str, Any]]:
-    """File name, title, caption and PNG of every figure, once per value of the axes that the arms only hold; where
-    drawing it raised, no PNG and what it raised."""
+    """Name, title, caption and files of every figure, once per value of the axes that the arms only hold; where drawing
+    it raised, no files and what it raised."""
     out: list[dict[str, Any]] = []
     if not (frame["status"] == "ok").any():
         return out
@@ -89,20 +93,20 @@ def _pictures(
         suffix = f"-{re.sub(r'[^A-Za-z0-9_.=-]+', '-', at)}" if at else ""
         for name, title, draw in chosen:
             what = f"figure {name + suffix} could not be drawn"
-            png, raised = attempt(what, partial(_drawn, draw, frame, part, judged))
+            files, raised = attempt(what, partial(_drawn, draw, frame, part, judged))
             out.append(
                 {
                     "name": name + suffix,
                     "title": title + (f" ({at})" if at else ""),
                     "caption": pictures.CAPTIONS.get(name, ""),
-                    "png": png,
+                    "files": files or {},
                     "undrawn": f"{what}: {raised}" if raised else "",
                 }
             )
     return out
 
 
-def _named(study: Manifest) -> tuple[Iterable[str], Iterable[str]]:
+def named(study: Manifest) -> tuple[Iterable[str], Iterable[str]]:
     """The ids of the claims and figures that a folder's study.json names, or that its study had before it did; those of
     a user's own, which only their study brings along, are left out."""
     claims, drawn = BEFORE.get(study.name, ((), PLAIN))
@@ -132,7 +136,7 @@ def write(
     claims: Iterable[str | Claim] | None = None,
     figures: Iterable[str | pictures.Own] | None = None,
 ) -> Summary:
-    """Write report.html and figures/*.png of a results folder from its table; the summary for the terminal.
+    """Write report.html and figures/ (PNG, PDF, SVG) of a results folder from its table; the summary for the terminal.
 
     `claims` are judged and `figures` drawn: ids, a Claim of one's own, or a figure of one's own as (id, title,
     function). None: those that study.json names; no figures: the plain one. UsageError for an id that is not known,
@@ -144,7 +148,7 @@ def write(
     """
     folder = Path(folder)
     study = manifest.load(folder)
-    asked, drawn = _named(study)
+    asked, drawn = named(study)
     chosen = find(asked if claims is None else claims)
     drawings = pictures.find((drawn if figures is None else figures) or PLAIN)
     whole = results.read(folder)
@@ -153,21 +157,22 @@ def write(
     taken = [j for j in judgements if j.taken]
     shown = _pictures(whole if study.search else frame, study, taken, drawings)
     for picture in shown:
-        if not picture["undrawn"]:
-            results.replace(folder / layout.FIGURES / f"{picture['name']}.png", picture["png"])
-    seeds = len(study.seeds)
+        for ending, content in picture["files"].items():
+            results.replace(folder / layout.FIGURES / f"{picture['name']}.{ending}", content)
     finished = frame.loc[frame["status"] != "failed", "trial"].nunique()
-    many = "seed" if seeds == 1 else "seeds"
     on = f"data {study.data}, model {study.model}, " if study.data else ""
-    title = f"{study.name}: {on}{seeds} {many}"
+    title = f"{study.name}: {on}{many(len(study.seeds), 'seed')}"
+    front = sections.front(folder, whole, study, address, data_dir)
     summary = Summary(
         title,
         [sections.verdict(j) for j in judgements],
-        sections.front(folder, whole, study, address, data_dir),
+        front,
         [picture["undrawn"] for picture in shown if picture["undrawn"]],
         withdrawn=[f"{name}: {WITHDRAWN[name]}" for name in study.claims or () if name in WITHDRAWN],
         chosen=optimism.sentences(whole, study) if study.search else [],
         unjudged=foresight.unjudged(study, chosen) if judgements else {},
+        no_front=f"{finalists.why_none(whole, study)}." if study.search and not front else "",
+        levels=levels.levels(frame, study) if not chosen and (frame["status"] == "ok").any() else [],
     )
     environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", ""), autoescape=True)
     html = environment.get_template("report.html.j2").render(
@@ -180,7 +185,8 @@ def write(
         failed=sections.failed(frame, folder),
         asked=bool(chosen),
         how=sections.how(study, taken),
-        pictures=[p | {"png": base64.b64encode(p["png"] or b"").decode()} for p in shown],
+        pictures=[p | {"png": base64.b64encode(p["files"].get("png", b"")).decode()} for p in shown],
+        origin=origin.sentences(folder, study),
         checks=trust.checks(frame, study.settings),
         where=sections.where(frame, study, taken),
         settings=study.settings,

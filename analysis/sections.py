@@ -132,11 +132,12 @@ def _finite(value: float) -> float | None:
 
 
 def _number(name: str, found: Interval) -> str:
-    """A share with its interval, a cost that is the same at every seed without."""
+    """A share with its interval, a cost that is the same at every seed without; large costs in whole numbers."""
     if name.endswith("accuracy"):
         return found.text()
-    spread = f" [{found.low:.4g}, {found.high:.4g}]" if found.high > found.low else ""
-    return f"{found.value:.6g}{spread}"
+    digits = ".0f" if abs(found.value) >= 1000 else ".4g"
+    spread = f" [{found.low:{digits}}, {found.high:{digits}}]" if found.high > found.low else ""
+    return f"{found.value:{digits}}{spread}"
 
 
 def failed(frame: pd.DataFrame, folder: Path) -> list[dict[str, Any]]:

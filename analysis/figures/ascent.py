@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.claims.judge import Judgement
+from analysis.claims.needs import many
 from analysis.figures.drawing import BLUE, GREEN, NORM, ORANGE, subplots
 from analysis.tables import arm_trials, paths
 from study.store.manifest import Manifest
@@ -41,6 +42,6 @@ def ascent(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]
         row[1].set_title("share of the squared Frobenius norm")
         for ax in row:
             ax.set_ylim(0, 1.03)
-            ax.set_xlabel(f"ascent steps (mean and range over {n} seeds)")
+            ax.set_xlabel(f"ascent steps (mean and range over {many(n, 'seed')})")
             ax.legend(fontsize=7.5)
     return fig

@@ -14,6 +14,7 @@ from analysis.claims.judge import Judgement, correlations
 from analysis.claims.model import Term
 from analysis.claims.pairs import pairs, term
 from analysis.figures.drawing import BLUE, GREEN, GREY, NORM, ORANGE, budget, curve, level, subplots
+from analysis.figures.labels import axis_words
 from analysis.tables import arm_trials, per_trial
 from study.spec.knobs import by_strength
 from study.store.manifest import Manifest
@@ -25,7 +26,7 @@ def _scatter(ax: Axes, table: pd.DataFrame, axis: str) -> None:
     for color, value in zip(matplotlib.colormaps["viridis"](np.linspace(0.05, 0.9, len(values))), values, strict=True):
         rows = table[table[axis] == value]
         ax.scatter(rows["x"], rows["y"], s=22, color=[color], label=level(axis, value))
-    ax.legend(fontsize=7, title=axis, title_fontsize=7.5, ncols=2)
+    ax.legend(fontsize=7, title=axis_words(axis), title_fontsize=7.5, ncols=2)
 
 
 def gap(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:

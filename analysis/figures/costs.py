@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from analysis.claims.judge import Judgement
 from analysis.claims.pairs import attacked
-from analysis.figures.drawing import BLUE, GREEN, GREY, NORM, ORANGE, budget, subplots
+from analysis.figures.drawing import BLUE, GREEN, GREY, NORM, ORANGE, budget, plain_log, subplots
+from analysis.figures.labels import arm_words, short
 from analysis.intervals import mean_t
 from analysis.tables import arm_trials, per_trial
 from study.store.manifest import Manifest
@@ -18,7 +19,8 @@ STYLES = {"none": ("o", "-"), "standard": ("s", "--"), "adversarial": ("^", ":")
 
 
 def stored_bytes(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
-    """Clean and robust accuracy (judged l_inf budget) against stored bytes: means over seeds, 95 % t intervals."""
+    """Clean and robust accuracy (judged l_inf budget) against stored bytes: means over seeds, 95 % t intervals; each
+    level of compression is written above its points."""
     settings = study.settings
     eps = float(settings["judged_linf"])
     robust = attacked(frame, study, "robust_accuracy", "linf", eps)
@@ -27,27 +29,37 @@ def stored_bytes(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judg
         f"robust accuracy, {NORM['linf']} {budget(eps, 'linf')}": robust,
     }
     size = per_trial(frame, "stored_bytes")
-    fig, grid = subplots(1, 2, 4.6)
+    fig, grid = subplots(1, 2, 5.0, bottom=1.2)  # room for the legend of both
     for ax, (title, values) in zip(grid.flat, panels.items(), strict=True):
+        tops: dict[tuple[str, str], tuple[float, float]] = {}
         for arm in study.arms:
-            axis = next((a for a in COLORS if a in arm.axes), None)
+            axis = next((a for a in COLORS if a in arm.axes), "")
             table = arm_trials(frame, arm, study.axes_off)
             points = [
-                (size.reindex(rows.index).mean(), mean_t(values.reindex(rows.index).dropna().to_numpy()))
+                (size.reindex(rows.index).mean(), mean_t(values.reindex(rows.index).dropna().to_numpy()), rows.iloc[0])
                 for _, rows in table[table["status"] == "ok"].groupby(list(study.axes_off))
             ]
+            points = [(x, y, at) for x, y, at in points if y.n and np.isfinite(x)]
             if not points:
                 continue
-            x, y = zip(*sorted(points, key=lambda p: p[0]), strict=True)
+            x, y, _ = zip(*sorted(points, key=lambda p: p[0]), strict=True)
             bars = np.nan_to_num([[v.value - v.low for v in y], [v.high - v.value for v in y]])
             marker, line = STYLES[str(arm.axes.get("finetune", ("none",))[0])]
             ax.errorbar(
-                x, [v.value for v in y], yerr=bars, color=COLORS.get(axis or "", GREY), marker=marker, ls=line, ms=4,
-                capsize=2, lw=1.2, label=arm.name.replace("_", " "),
+                x, [v.value for v in y], yerr=bars, color=COLORS.get(axis, GREY), marker=marker, ls=line, ms=4,
+                capsize=2, lw=1.2, label=arm_words(arm),
             )  # fmt: skip
+            for place, mean, at in points if axis else []:
+                name = (axis, short(axis, at[axis]))
+                top = max(mean.value, np.nan_to_num(mean.high), tops.get(name, (0, 0))[1])
+                tops[name] = (place, top)
+        for (axis, words), (place, top) in tops.items():
+            ax.annotate(words, (place, top), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=6.5,
+                        color=COLORS[axis])  # fmt: skip
         ax.set_xscale("log")
+        plain_log(ax.xaxis)
         ax.set_xlabel("stored bytes")
         ax.set_title(title)
-        ax.set_ylim(0, 1.02)
-    grid.flat[0].legend(fontsize=6.5, loc="lower right")
+        ax.set_ylim(0, 1.08)
+    fig.legend(*grid.flat[0].get_legend_handles_labels(), fontsize=7, loc="lower center", ncols=4)
     return fig

@@ -1,32 +1,62 @@
-"""What all figures share: colours, sizes, words for budgets and levels, a curve with intervals over seeds."""
+"""What all figures share: colours, sizes, words for budgets and levels, a curve with intervals over seeds, files."""
 
+import io
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
 
-matplotlib.use("agg")
+if "MPLBACKEND" not in os.environ:  # a notebook names its own
+    matplotlib.use("agg")
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.claims.statistics import by_seed
+from analysis.figures.labels import axis_words
 from analysis.intervals import mean_t
 from study.spec.domains import Value
 from study.spec.knobs import by_strength, named
 
 BLUE, ORANGE, GREEN, GREY = "#2a5d9f", "#d1662b", "#3b8553", "#8a8a8a"
+WIDTH = 10.5  # of every figure, in inches
+LETTER = 6.0  # points that a letter of the usual size takes at most, and a little space
 SHADES = matplotlib.colormaps["Blues"]
 NORM = {"linf": "l∞", "l2": "l2"}
 matplotlib.rcParams.update(
     {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110, "axes.grid": True,
-     "grid.alpha": 0.25, "legend.frameon": False, "axes.titlesize": 10}
+     "grid.alpha": 0.25, "legend.frameon": False, "axes.titlesize": 10, "svg.hashsalt": "study", "pdf.fonttype": 42}
 )  # fmt: skip
 
-LABELS = {"alpha": "group lasso strength α", "rank": "rank of the hidden layers"}
+# What a figure is written as. None has a date: the same table gives the same files.
+FORMATS: dict[str, dict[str, Any]] = {
+    "png": {"dpi": 130},
+    "pdf": {"metadata": {"CreationDate": None}},
+    "svg": {"metadata": {"Date": None}},
+}
+
+
+def files(figure: Figure) -> dict[str, bytes]:
+    """A figure in every format, by its ending."""
+    out = {}
+    for ending, how in FORMATS.items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=ending, **how)
+        out[ending] = buffer.getvalue()
+    return out
+
+
+def plain_log(axis: Axis) -> None:
+    """Ticks of a logarithmic axis at 1, 2, 5, 10, ... in plain numbers; its scale is set."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}" if v >= 1 else f"{v:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def budget(eps: float, norm: str) -> str:
@@ -40,11 +70,14 @@ def level(axis: str, value: Value) -> str:
     return named(axis, value)
 
 
-def subplots(rows: int, columns: int, height: float, right: float = 0.99) -> tuple[Figure, np.ndarray]:
-    """A figure 10.5 inches wide with axes at fixed places (a layout engine would draw everything twice)."""
+def subplots(
+    rows: int, columns: int, height: float, right: float = 0.99, bottom: float = 0.65
+) -> tuple[Figure, np.ndarray]:
+    """A figure WIDTH inches wide with axes at fixed places (a layout engine would draw everything twice); `height` of a
+    row and the room at the `bottom` are in inches."""
     whole = height * rows
-    fig = Figure(figsize=(10.5, whole))
-    place = {"left": 0.065, "right": right, "bottom": 0.65 / whole, "top": 1 - 0.5 / whole}
+    fig = Figure(figsize=(WIDTH, whole))
+    place = {"left": 0.065, "right": right, "bottom": bottom / whole, "top": 1 - 0.5 / whole}
     return fig, fig.subplots(rows, columns, squeeze=False, gridspec_kw=place | {"wspace": 0.2, "hspace": 1.3 / height})
 
 
@@ -72,8 +105,14 @@ def curve(
         places, [i.value for i in found], yerr=errors, color=color, marker="o", ms=3.5, capsize=2.5, lw=1.4, ls=line,
         label=label,
     )  # fmt: skip
-    slant: dict[str, Any] = (
-        {"rotation": 35, "ha": "right", "rotation_mode": "anchor", "fontsize": 8} if len(order) > 7 else {}
-    )
-    ax.set_xticks(range(len(order)), [level(axis, v) for v in order], **slant)
-    ax.set_xlabel(LABELS.get(axis, axis.replace("_", " ")))
+    names = [level(axis, v) for v in order]
+    ax.set_xticks(range(len(order)), names, **slanted(ax, names))
+    ax.set_xlabel(axis_words(axis))
+
+
+def slanted(ax: Axes, names: Sequence[str]) -> dict[str, Any]:
+    """How labels side by side are turned: not at all where each has room, by its letters, in its share of the axes."""
+    share = 72 * WIDTH * ax.get_position().width / max(1, len(names))  # points
+    if len(names) <= 7 and max(map(len, names), default=0) * LETTER < share:
+        return {}
+    return {"rotation": 35, "ha": "right", "rotation_mode": "anchor", "fontsize": 8}

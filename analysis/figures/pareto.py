@@ -9,16 +9,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis import finalists, pareto
 from analysis.claims.judge import Judgement
-from analysis.figures.drawing import BLUE, GREEN, GREY, ORANGE, subplots
+from analysis.claims.needs import many
+from analysis.figures.drawing import BLUE, GREEN, GREY, ORANGE, plain_log, subplots
+from analysis.figures.labels import without_idle
 from analysis.intervals import MIN_SEEDS
 from study.store.manifest import Manifest
 
 KINDS = {"dense": GREY, "low rank": BLUE, "mask": ORANGE, "trade-off": "#8d4fa8", "removal": GREEN}
 BITS = {0: "o", 8: "s", 4: "D", 2: "^", 1: "v"}
+APART = 0.045  # of the height, at least, between two values that are written at one axis
 LOGARITHMIC = ("stored_bytes", "parameters", "macs", "latency_seconds", "training_seconds", "training_passes")
 
 
@@ -35,9 +37,7 @@ def scale(ax: Axes, x: Mapping[str, Any], y: Mapping[str, Any]) -> None:
     for objective, axis, change in ((x, ax.xaxis, ax.set_xscale), (y, ax.yaxis, ax.set_yscale)):
         if objective["name"] in LOGARITHMIC:
             change("log")
-            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}" if v >= 1 else f"{v:g}"))
-            axis.set_minor_formatter(NullFormatter())
+            plain_log(axis)
 
 
 def staircase(ax: Axes, corners: np.ndarray, maximise: Sequence[bool], **style: Any) -> None:
@@ -70,7 +70,9 @@ def fronts(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]
         bars = ", bars: 95 % intervals" if n >= MIN_SEEDS else ""
         seeds = f"test images, means over {n} seeds{bars}" if n > 1 else "test images, one seed"
         count = int(rerun["front"].sum()) if len(rerun) else 0
-        ax.set_title(f"{count} non-dominated models ({seeds}; crosses: dominated)" if n else "No finalist is finished")
+        ax.set_title(
+            f"{many(count, 'non-dominated model')} ({seeds}; crosses: dominated)" if n else "No finalist is finished"
+        )
         if len(single) or len(rerun):
             ax.legend(fontsize=7.5, ncols=2)
     return fig
@@ -153,7 +155,7 @@ def log_costs(values: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
 
 def parallel(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """Parallel coordinates: knobs, then objectives; the front in colour by its first objective, the rest grey."""
-    table = _with_the_others(frame, study)
+    table = without_idle(_with_the_others(frame, study))
     names = [o["name"] for o in finalists.objectives(study)]
     if not len(table):
         fig, grid = subplots(1, 1, 1.5)
@@ -181,7 +183,7 @@ def parallel(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgemen
             ax.annotate(words.get((column, value), _word(value)), (i, place), xytext=(3, 0), zorder=4,
                         textcoords="offset points", fontsize=6.8, va="center", linespacing=0.9,
                         bbox={"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 0.6})  # fmt: skip
-    ax.set_xticks(range(len(columns)), [c.replace("_", "\n") for c in columns], fontsize=8)
+    ax.set_xticks(range(len(columns)), [c.replace("_", "\n") for c in columns], fontsize=min(8, 98 / len(columns)))
     ax.set_yticks([])
     ax.grid(visible=False)
     ax.set_title(f"What the front is made of (colour: {names[0].replace('_', ' ')}; grey: all others)")
@@ -210,7 +212,7 @@ def _word(value: Any) -> str:
 def _place(column: pd.Series, logarithmic: bool) -> np.ndarray:
     """Values on [0, 1]: words and small sets of numbers evenly, others by value (zero at the foot of a logarithm)."""
     if column.dtype == object or isinstance(column.dtype, pd.StringDtype):
-        words = sorted(set(column))
+        words = sorted(set(column), key=lambda word: (word != "none", word))
         return np.array([words.index(v) / max(1, len(words) - 1) for v in column])
     values = column.to_numpy(dtype=float)
     if logarithmic:
@@ -221,9 +223,14 @@ def _place(column: pd.Series, logarithmic: bool) -> np.ndarray:
 
 
 def _ticks(column: pd.Series, places: np.ndarray) -> list[tuple[float, Any]]:
-    """Where to write which values: all of a few, else the ends and the middle."""
+    """Where to write which values: all of a few, else the ends and the middle; none that touches the one below it, or
+    the top."""
     found = dict(sorted(zip(places, column, strict=True), key=lambda pair: pair[0]))
     keys = list(found)
     if len(keys) > 6:
         keys = [keys[0], min(keys, key=lambda p: abs(p - 0.5)), keys[-1]]
-    return [(place, found[place]) for place in keys]
+    kept = keys[:1]
+    for place in keys[1:]:
+        if place == keys[-1] or min(place - kept[-1], keys[-1] - place) >= APART:
+            kept.append(place)
+    return [(place, found[place]) for place in kept]

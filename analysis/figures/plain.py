@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from analysis.arms import along, moved
 from analysis.claims.judge import Judgement
 from analysis.claims.pairs import attacked
-from analysis.figures.drawing import LABELS, NORM, budget, curve, subplots
+from analysis.figures.drawing import NORM, budget, curve, subplots
+from analysis.figures.labels import arm_words, axis_words, without_idle
 from analysis.tables import arm_trials, per_trial
 from study.spec.knobs import by_strength
 from study.store.manifest import Manifest
@@ -80,14 +81,15 @@ def plain(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement])
     """
     found, panels = measures(frame, study), _panels(frame, study)
     fig, grid = subplots(max(1, len(panels)), max(1, len(found)), 3.2)
-    names = [a.name for a in study.arms]
-    for row, (axis, tables) in zip(grid, panels.items(), strict=False):
+    names, words = [a.name for a in study.arms], {a.name: arm_words(a) for a in study.arms}
+    for row, (axis, given) in zip(grid, panels.items(), strict=False):
+        tables = {name: without_idle(table) for name, table in given.items()}
         order = by_strength(axis, [v for table in tables.values() for v in table[axis]])
         for ax, (title, values) in zip(row, found.items(), strict=False):
             for name, table in tables.items():
                 color = COLORS[names.index(name) % len(COLORS) if name else 0]
                 if name:
-                    curve(ax, table, values, axis, color, name.replace("_", " "), order)
+                    curve(ax, table, values, axis, color, words[name], order)
                 else:
                     _points(ax, table, values, axis)
             ax.set_title(title)
@@ -98,11 +100,11 @@ def plain(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement])
         if len(tables) > 1 and found:
             row[0].legend(fontsize=7)
         else:
-            row[0].set_ylabel(next(iter(tables)).replace("_", " "), fontweight="bold")
+            row[0].set_ylabel(words.get(next(iter(tables)), ""), fontweight="bold")
     return fig
 
 
 def _points(ax: Axes, table: pd.DataFrame, values: pd.Series, axis: str) -> None:
     """One point per trial; words stand side by side."""
     ax.scatter(table[axis], values.reindex(table.index), s=12, color=COLORS[0], alpha=0.6)
-    ax.set_xlabel(LABELS.get(axis, axis.replace("_", " ")))
+    ax.set_xlabel(axis_words(axis))

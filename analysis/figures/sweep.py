@@ -12,6 +12,7 @@ from analysis.arms import along
 from analysis.claims.judge import Judgement, correlations
 from analysis.claims.pairs import attacked, pairs
 from analysis.figures.drawing import BLUE, GREEN, GREY, NORM, ORANGE, SHADES, budget, curve, level, subplots
+from analysis.figures.labels import axis_words
 from analysis.tables import arm_trials, per_trial
 from study.spec.knobs import KNOBS, by_strength
 from study.store.manifest import ArmRecord, Manifest
@@ -83,7 +84,7 @@ def compressibility(frame: pd.DataFrame, study: Manifest, judgements: Sequence[J
         ax.set_ylabel(f"RA / SA, {NORM[norm]} {eps}")
         ax.set_title(f"{claim.rows.arm} arm: ρ = {judgement.statistic.text()}\n{judgement.verdict}")
         ax.set_ylim(bottom=0)
-        ax.legend(fontsize=7, title=axis, title_fontsize=7.5, ncols=2)
+        ax.legend(fontsize=7, title=axis_words(axis), title_fontsize=7.5, ncols=2)
     return fig
 
 
@@ -93,12 +94,12 @@ def bounds(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]
     fig, grid = subplots(1, max(1, len(chosen)), 3.8)
     for ax, judgement in zip(grid.flat, chosen, strict=False):
         claim, norm = judgement.claim, judgement.claim.rows.y.norm or ""
-        for rows, marker, color in ((claim.rows, "o", BLUE), (claim.control_rows, "x", GREY)):
+        control = claim.control.name if claim.control else ""
+        sides = ((claim.rows, "o", BLUE, f"{claim.rows.arm} arm"), (claim.control_rows, "x", GREY, control))
+        for rows, marker, color, name in sides:
             if rows and len(table := pairs(frame, study, claim, rows)):
                 finite = table[np.isfinite(table["x"])]
-                ax.scatter(
-                    np.exp(finite["x"]), finite["y"], s=20, marker=marker, color=color, label=rows.arm.replace("_", " ")
-                )
+                ax.scatter(np.exp(finite["x"]), finite["y"], s=20, marker=marker, color=color, label=name)
         eps = budget(study.settings[f"judged_{norm}"], norm)
         ax.set_xscale("log")
         ax.set_xlabel(f"product of Theorem 3.1's {NORM[norm]} bounds")
@@ -127,5 +128,5 @@ def prunability(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judge
         ax.set_ylabel("clean accuracy (mean over seeds)")
         ax.set_title(f"{arm.name} arm")
         ax.set_ylim(0, 1.02)
-        ax.legend(fontsize=7.5, title=axis, title_fontsize=7.5)
+        ax.legend(fontsize=7.5, title=axis_words(axis), title_fontsize=7.5)
     return fig

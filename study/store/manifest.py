@@ -14,7 +14,7 @@ from study.store import layout
 NEEDED = ("configuration", "arms", "seeds", "trials")
 # Where the keys of study.json and of its configuration stand in a Manifest under their own names, and what is a tuple.
 SINGLE = ("preset", "question", "figure", "baseline", "module", "instance", "gpus_per_trial", "axes_off", "created",
-          "sweep", "version", "commit", "complete")  # fmt: skip
+          "sweep", "version", "commit", "command", "complete")  # fmt: skip
 LISTS = ("covers", "figures", "claims", "parameters", "seeds", "trials")
 CONFIGURATION = ("data", "data_digest", "model", "model_digest", "settings", "revisions", "sources")
 
@@ -69,8 +69,8 @@ class Manifest:
     model must not change in a folder, nor may `revisions` (of attacks, those above 1) and `sources` (digests of the
     user's functions). `parameters` are the settings that the preset gives. `claims` and `figures` are ids; None, as for
     `baseline`, where the version that wrote it did not name them. `search` (its knobs, resolved objectives and
-    options), `points` and `complete` are of a search alone. `created` is in seconds since 1970. `unknown` and
-    `unknown_configuration` are what a newer version has added.
+    options), `points` and `complete` are of a search alone. `created` is in seconds since 1970, `command` the newest
+    that ran here. `unknown` and `unknown_configuration` are what a newer version has added.
     """
 
     name: str = ""
@@ -100,6 +100,7 @@ class Manifest:
     sweep: str = ""
     version: str = ""
     commit: str = ""
+    command: str = ""
     search: Mapping[str, Any] = field(default_factory=dict)
     points: tuple[PointRecord, ...] = ()
     complete: bool = False
@@ -176,6 +177,7 @@ class Manifest:
             "sweep": self.sweep,
             "version": self.version,
             "commit": self.commit,
+            **({"command": self.command} if self.command else {}),
             **search,
             **self.unknown,
         }

@@ -1,33 +1,39 @@
-"""What a person sees while a sweep runs: a live line on a terminal, one line per finished trial when piped."""
+"""What a person sees while a sweep runs: one line per finished trial, and a live line below them on a terminal."""
 
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
-from study.spec.names import point_name
+from study.spec.names import metric_name, point_name
+from study.spec.objectives import SELECTING
 from study.sweep.plan.costs import duration
 from study.sweep.plan.job import Job
+from study.sweep.plan.source import Source
 
 
 class Display:
-    """Counts and time left on `console`; the estimate of the plan is replaced by the measured pace as trials end."""
+    """Counts and time left on `console`; the estimate of the plan is replaced by the measured pace as trials end.
 
-    def __init__(self, console: Console, total: int, workers: int, estimated_trial_seconds: float) -> None:
-        self.console = console
-        self.total, self.workers = total, max(1, workers)
-        self.estimate = estimated_trial_seconds
+    The source says how many trials there will be, which a search does not know for certain before it has chosen.
+    """
+
+    def __init__(self, console: Console, source: Source, workers: int, estimated_trial_seconds: float) -> None:
+        self.console, self.source = console, source
+        self.workers, self.estimate = max(1, workers), estimated_trial_seconds
         self.done = self.failed = self.diverged = 0
         self.running: dict[str, float] = {}
         self.walls: list[float] = []
         self.bar: Progress | None = None
         if console.is_terminal and not console.is_dumb_terminal:
             self.bar = Progress(
-                TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-                TextColumn("{task.fields[state]}"), console=console, transient=True,
+                TextColumn("trials"), BarColumn(bar_width=12), TextColumn("{task.description}"), console=console,
+                transient=True,
             )  # fmt: skip
-            self.task = self.bar.add_task("trials", total=total, state="starting")
+            self.task = self.bar.add_task("starting", total=self.total)
 
     def __enter__(self) -> "Display":
         if self.bar:
@@ -37,6 +43,11 @@ class Display:
     def __exit__(self, *exc: object) -> None:
         if self.bar:
             self.bar.stop()
+
+    @property
+    def total(self) -> int:
+        """Trials of this run, as far as is known."""
+        return self.source.total
 
     def left(self) -> float:
         """Seconds left: what remains at the mean wall time of the finished trials, spread over the workers."""
@@ -50,30 +61,43 @@ class Display:
     def started(self, job: Job) -> None:
         """A trial begins (or begins again)."""
         self.running[job.fingerprint] = time.monotonic()
-        self.total = max(self.total, self.done + self.failed + len(self.running))  # a search finds more on its way
         self._refresh()
 
     def ended(self, job: Job, status: str, note: str) -> None:
-        """A trial is over with a status; one line for it when there is no live line."""
+        """A trial is over with a status: a line, above the live one where there is one."""
         begun = self.running.pop(job.fingerprint, time.monotonic())
         self.walls.append(time.monotonic() - begun)
         self.failed += status == "failed"
         self.done += status != "failed"
         self.diverged += status == "diverged"
-        line = f"{name(job)}: {status}{', ' + note if note else ''}"
-        if self.bar is None:
-            count = f"[{self.done + self.failed}/{self.total}]"
-            self.console.print(f"{count} {line}; {self._state()}", highlight=False, markup=False, soft_wrap=True)
-        elif status != "ok":
-            self.console.print(line, highlight=False, markup=False)
-        self._refresh()
+        line = f"[{self._count()}] {name(job)}: {status}{', ' + note if note else ''}"
+        state = "" if self.bar else f"; {self._state()}"
+        self._refresh()  # first: a line above the live one draws that again as it stands
+        self.console.print(f"{line}{state}", highlight=False, markup=False, soft_wrap=True)
+
+    def _count(self) -> str:
+        return f"{self.done + self.failed}{'/' if self.source.certain else ' of at least '}{self.total}"
 
     def _state(self) -> str:
         return f"{len(self.running)} running, {self.failed} failed, {duration(self.left())} left"
 
     def _refresh(self) -> None:
         if self.bar:
-            self.bar.update(self.task, completed=self.done + self.failed, total=self.total, state=self._state())
+            words = f"{self._count()}, {self._state()}"
+            self.bar.update(
+                self.task, completed=self.done + self.failed, total=self.total, description=words, refresh=True
+            )
+
+
+@contextmanager
+def meanwhile(console: Console, sentence: str) -> Iterator[None]:
+    """Say what takes its time while it does: beside a spinner on a terminal, in a line of its own when piped."""
+    if console.is_terminal and not console.is_dumb_terminal:
+        with console.status(sentence):
+            yield
+    else:
+        console.print(sentence, highlight=False, markup=False)
+        yield
 
 
 def name(job: Job) -> str:
@@ -81,11 +105,30 @@ def name(job: Job) -> str:
     return point_name(job.axes, job.trial.seed)
 
 
-def headline(report: dict[str, Any]) -> str:
-    """The numbers worth a line of a finished trial."""
-    robust = [f"{k.partition('/')[2]} {v:.3f}" for k, v in report.items() if k.startswith("robust_accuracy/")]
+def headline(job: Job, report: Mapping[str, Any], search: Mapping[str, Any]) -> str:
+    """The numbers worth a line of a finished trial; of a search's (as study.json has it) what it trades comes first."""
     if "clean_accuracy" not in report:
         return str(report.get("cause", ""))
-    chosen = report.get("clean_accuracy/validation")
-    by = f" validation {chosen:.3f}" if chosen is not None else ""
-    return f"clean {report['clean_accuracy']:.3f}{by}, robust {' '.join(robust)}"
+    if search:
+        split = SELECTING if job.trial.seed == search["search_seed"] else "test"
+        clean = _number(report, "clean_accuracy", split=split)
+        return f"{_traded(report, search, split)}; clean {clean} on {split} images"
+    robust = [f"{k.partition('/')[2]} {v:.3f}" for k, v in report.items() if k.startswith("robust_accuracy/")]
+    return f"clean {report['clean_accuracy']:.3f}{', robust ' * bool(robust)}{' '.join(robust)}"
+
+
+def _traded(report: Mapping[str, Any], search: Mapping[str, Any], split: str) -> str:
+    """A search's objectives on the images of a split: of several attacks on a finalist the lowest number."""
+    said = []
+    for o in search["objectives"]:
+        several = o["norm"] and split != SELECTING
+        rows = [o | {"attack": a} for a in search["final_attacks"]] if several else [o]
+        found = [_number(report, **row | {"split": o["split"] and split}) for row in rows]
+        said += [f"{o['name']} {min(found)}"] if all(found) and o["name"] != "clean_accuracy" else []
+    return ", ".join(said)
+
+
+def _number(report: Mapping[str, Any], measure: str, **row: Any) -> str:
+    """The number of a row in a report, a share with three digits; nothing where it is not there."""
+    value = report.get(metric_name({"measure": measure, **row}))
+    return "" if value is None else f"{value:.3f}" if measure.endswith("accuracy") else f"{value:,.6g}"

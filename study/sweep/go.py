@@ -17,6 +17,7 @@ from study.store import layout, mirror, places, results
 from study.store.lease import Lease, in_use, lock
 from study.store.manifest import Manifest
 from study.sweep import listing, runner
+from study.sweep.display import meanwhile
 from study.sweep.plan import search_record
 from study.sweep.plan.costs import duration
 from study.sweep.plan.folder import against_folder
@@ -122,7 +123,7 @@ def _run(
         with _locked(plan, switches) as (lease, plan, found):
             if ended := runner.clean_up(plan.place):
                 err.print(f"Ended {len(ended)} processes that a killed driver of this folder had left.")
-            manifest = runner.write_manifest(plan, found, lease=lease)
+            manifest = runner.write_manifest(plan, found, lease=lease, command=again.removesuffix(" --resume"))
             jobs = runner.pending(plan, switches.retry_failed)
             tracker = _tracker(plan, manifest, uri, [n for n in plan.jobs if n not in jobs])
             source = _source(plan, manifest, jobs, lease)
@@ -174,7 +175,9 @@ def _tracker(plan: Plan, manifest: Manifest, uri: str, over: Iterable[str]) -> "
 
 
 def _close(tracker: "Tracker", status: str, folder: Path, artifacts: Path | None, err: Console) -> None:
-    if problem := tracker.close(status, artifacts):
+    with meanwhile(err, "Handing MLflow what it does not have yet"):
+        problem = tracker.close(status, artifacts)
+    if problem:
         err.print(
             f"MLflow did not take everything ({problem}). The results folder is complete; deliver the rest with: "
             f"python -m study.tracking rebuild {_short(folder)}",
@@ -227,7 +230,8 @@ def finish(
     address = _short(plan.place) if isinstance(plan.place, Path) else str(plan.place)
     data = datasets.folder(plan.data, plan.data_dir)
     data_dir = _short(Path(data)) if data else ""
-    summary = reports.write(plan.folder, address, data_dir, plan.study.claims, plan.study.figures)
+    with meanwhile(err, f"Writing the report of {report.finished} trials"):
+        summary = reports.write(plan.folder, address, data_dir, plan.study.claims, plan.study.figures)
     if not report.out_of_time:  # a search that goes on has another front
         keep_models(plan, [model["trial"] for model in summary.front if model["weights"]], tracker, err)
     if switches.json:
@@ -244,7 +248,9 @@ def finish(
             "claims": summary.claims,
             "unjudged": summary.unjudged,
             "front": summary.front,
+            "no_front": summary.no_front,
             "chosen": summary.chosen,
+            "levels": summary.levels,
             "tracking_uri": without_secrets(uri),
         }
         print(json.dumps(record, indent=1))

@@ -5,7 +5,7 @@ import json
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from study.store.manifest import Manifest
 from study.store.places import Place
 from study.sweep import watch
 from study.sweep.display import Display, headline
+from study.sweep.plan import search_record
 from study.sweep.plan.folder import manifest
 from study.sweep.plan.job import Job
 from study.sweep.plan.plan import Plan
@@ -53,8 +54,8 @@ class Report:
 class _Relay:
     """The driver's listener: display, failure notes, tracking. Results themselves are published by the workers."""
 
-    def __init__(self, place: Place, display: Display, tracker: "Tracker | None") -> None:
-        self.place, self.display, self.tracker = place, display, tracker
+    def __init__(self, place: Place, display: Display, tracker: "Tracker | None", search: Mapping[str, Any]) -> None:
+        self.place, self.display, self.tracker, self.search = place, display, tracker, search
 
     def started(self, job: Job) -> None:
         self.display.started(job)
@@ -65,7 +66,7 @@ class _Relay:
     def finished(self, job: Job, report: dict[str, Any]) -> None:
         status = str(report["status"])
         mirror.fetch_trial(self.place, job.fingerprint)
-        self.display.ended(job, status, headline(report))
+        self.display.ended(job, status, headline(job, report, self.search))
         if self.tracker:
             self.tracker.trial(job.fingerprint)
 
@@ -134,9 +135,11 @@ def pending(plan: Plan, retry_failed: bool) -> dict[str, Job]:
     return {name: job for name, job in plan.jobs.items() if name not in finished and name not in failed}
 
 
-def write_manifest(plan: Plan, found: Manifest | None, complete: bool = False, lease: Lease | None = None) -> Manifest:
+def write_manifest(
+    plan: Plan, found: Manifest | None, complete: bool = False, lease: Lease | None = None, command: str = ""
+) -> Manifest:
     """study.json, written or extended; Terminated when another driver has taken the lease of an S3 output."""
-    now = manifest(plan, found, complete)
+    now = replace(manifest(plan, found, complete), command=command or (found.command if found else ""))
     content = json.dumps(now.record(), indent=1).encode()
     if lease is None:
         results.replace(plan.place / layout.STUDY, content)
@@ -162,8 +165,9 @@ def run(
     no further trial is started then, and what is finished stays.
     """
     began = time.monotonic()
-    with Display(console, source.total, workers, plan.estimated_trial_seconds) as display, _sigterm_raises():
-        listener = _Relay(plan.place, display, tracker)
+    with Display(console, source, workers, plan.estimated_trial_seconds) as display, _sigterm_raises():
+        search = search_record.record(plan) if plan.preset.search else {}
+        listener = _Relay(plan.place, display, tracker, search)
         try:
             if ray_backend:
                 from study.sweep.ray import backend, nodes

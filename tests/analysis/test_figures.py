@@ -16,6 +16,8 @@ from study.spec.errors import UsageError
 from study.store import results
 from tests.claim_cases import BITS, MINE, OFF, claim, falls, study, table
 
+PLAIN = {"plain.png", "plain.pdf", "plain.svg"}
+
 
 def titles(figure):
     return [ax.get_title() for ax in figure.axes]
@@ -33,7 +35,7 @@ def test_the_plain_figure_has_a_row_per_moved_axis_and_a_curve_per_arm():
     assert (bits.get_xlabel(), rank.get_xlabel()) == ("bits", "rank of the hidden layers")
     assert [t.get_text() for t in bits.get_xticklabels()] == ["0", "8", "4", "2", "1"]
     assert [t.get_text() for t in rank.get_xticklabels()] == ["full", "16", "4"]
-    assert lines(bits) == {"dense": [0.9], "bits": [0.9, 0.82, 0.86, 0.88, 0.89]}
+    assert lines(bits) == {"dense": [0.9], "quantized": [0.9, 0.82, 0.86, 0.88, 0.89]}
     assert lines(rank) == {"dense": [0.9], "ranks": [0.9, 0.9, 0.9]}
 
 
@@ -59,8 +61,8 @@ def test_a_study_of_other_measures_shows_its_first_number_of_a_whole_net():
 @pytest.mark.parametrize(
     ("axes", "label"),
     [
-        ({"finetune": ("none", "standard")}, "finetune"),
-        ({"adversarial_ratio": (0.0, 0.5)}, "adversarial ratio"),
+        ({"finetune": ("none", "standard")}, "fine-tuning"),
+        ({"adversarial_ratio": (0.0, 0.5)}, "adversarial share of a batch"),
         ({"bits": (4,)}, "arm"),
         ({}, "arm"),
     ],
@@ -101,7 +103,7 @@ def test_a_study_without_figures_or_claims_gets_a_plain_report(tmp_path):
     folder = written(tmp_path / "out", MINE, table(falls(0.1)))
     summary = report.write(folder)
     assert summary.claims == []
-    assert [p.name for p in (folder / "figures").iterdir()] == ["plain.png"]
+    assert {p.name for p in (folder / "figures").iterdir()} == PLAIN
     page = (folder / "report.html").read_text()
     assert "planted" not in page
     assert "Claims and verdicts" not in page
@@ -123,7 +125,7 @@ def test_a_claim_and_a_figure_of_ones_own(tmp_path):
     assert (second["verdict"], second["reasons"]) == ("regime not reached", ["the study has no arm neuron"])
     assert summary.claims[0]["value"] == pytest.approx(-0.4, abs=0.02)
     assert seen == ["mine"], "a figure gets what could be asked"
-    assert sorted(p.name for p in (folder / "figures").iterdir()) == ["mine.png", "plain.png"]
+    assert {p.name for p in (folder / "figures").iterdir()} == PLAIN | {"mine.png", "mine.pdf", "mine.svg"}
     page = (folder / "report.html").read_text()
     assert "<h2>My own</h2>" in page
     assert "A difference is taken within each seed" in page
@@ -136,12 +138,12 @@ def test_a_claim_and_a_figure_of_ones_own(tmp_path):
 def test_study_json_names_the_claims_and_figures(tmp_path):
     """The names in it hold, also where there are none, over those that folders of this study had before."""
     old = replace(MINE, name="compression_levels")
-    assert [list(names) for names in report._named(old)] == [[], ["bytes"]]
+    assert [list(names) for names in report.named(old)] == [[], ["bytes"]]
     folder = written(tmp_path / "out", replace(old, claims=("A-i-neuron",), figures=()), table(falls(0.1)))
     (listed,) = report.write(folder).claims
     assert (listed["verdict"], listed["value"]) == ("regime not reached", None)
     assert "Regime not reached because the study has no arm neuron." in (folder / "report.html").read_text()
-    assert [p.name for p in (folder / "figures").iterdir()] == ["plain.png"]
+    assert {p.name for p in (folder / "figures").iterdir()} == PLAIN
 
 
 def test_before_a_trial_is_finished_no_claim_can_be_asked(tmp_path):
@@ -163,7 +165,7 @@ def test_a_figure_that_raises_costs_itself_alone(tmp_path, caplog):
     assert summary.undrawn == [said, summary.undrawn[1]]
     assert summary.undrawn[1].startswith("figure none could not be drawn: AttributeError: ")
     assert f"  {said}" in summary.text().splitlines()
-    assert [p.name for p in (folder / "figures").iterdir()] == ["plain.png"]
+    assert {p.name for p in (folder / "figures").iterdir()} == PLAIN
     page = html.unescape((folder / "report.html").read_text())
     assert f"<h2>Dead units</h2>\n<p>This {said}.</p>" in page
     assert page.count("<img") == 1

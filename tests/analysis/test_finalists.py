@@ -140,7 +140,7 @@ def test_a_model_whose_lower_end_is_under_the_floor_is_marked(clean, word, stand
     table = finalists.points(frame, study)
     assert table["floor"].tolist() == [word]
     assert table["front"].tolist() == [stands]
-    assert ("1 of the front's 1 models are not shown to keep the floor of 0.8" in "\n".join(
+    assert ("1 of the front's 1 model is not shown to keep the floor of 0.8" in "\n".join(
         optimism.sentences(frame, study))) == (word == "not shown")  # fmt: skip
 
 

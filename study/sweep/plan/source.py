@@ -22,6 +22,10 @@ class Source(Protocol):
     def total(self) -> int:
         """How many jobs will have been handed out in the end, as far as is known."""
 
+    @property
+    def certain(self) -> bool:
+        """Whether the total is known for certain, and not only that there will be so many at least."""
+
     def next(self) -> Job | None:
         """A job to run now; None when it must wait for one that is running, or when all is over."""
 
@@ -31,6 +35,8 @@ class Source(Protocol):
 
 class FixedList:
     """The jobs of a grid, in order."""
+
+    certain = True
 
     def __init__(self, jobs: Mapping[str, Job]) -> None:
         self.jobs = jobs

@@ -37,7 +37,8 @@ class Asking:
         record = search_record.record(plan)
         self.wanted = record["objectives"]
         self.jobs: dict[str, Job] = dict(plan.jobs)
-        self.over = False
+        self.over = self.certain = False
+        self._handed = 0
         self._own = self.search["search_seed"]
         self._waiting = deque(pending.values())
         self._out: dict[str, int | None] = {}
@@ -55,9 +56,11 @@ class Asking:
 
     @property
     def total(self) -> int:
-        """Trials that this run will hand out; a guess as long as the front is not known."""
+        """Trials that this run will have handed out; the least as long as it has not chosen."""
+        if self.certain:
+            return self._handed + len(self._waiting)
         rerun = least_finals(self.search, self.plan.seeds) - (len(self.jobs) - self._tried)
-        return max(0, self.search["evaluations"] - self._tried) + len(self._waiting) + max(0, rerun)
+        return self._handed + max(0, self.search["evaluations"] - self._tried) + len(self._waiting) + max(0, rerun)
 
     @property
     def _tried(self) -> int:
@@ -68,6 +71,7 @@ class Asking:
         job = self._waiting.popleft() if self._waiting else self._ask()
         if job is None and not self._out:
             self._waiting.extend(self._finals())
+            self.certain = True
             job = self._waiting.popleft() if self._waiting else None
             self.over = job is None
             self.keep(self)
@@ -75,6 +79,7 @@ class Asking:
                 self._drop_weights()
         if job is not None:
             self._out.setdefault(job.fingerprint, None)
+            self._handed += 1
         return job
 
     def told(self, job: Job) -> None:

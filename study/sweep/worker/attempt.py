@@ -9,6 +9,7 @@ import hashlib
 import io
 import platform
 import resource
+import socket
 import sys
 import time
 import traceback
@@ -134,6 +135,7 @@ class Attempt:
         return {
             "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
             "commit": self.job.commit,
+            "host": socket.gethostname(),
             "configuration": canonical_trial(self.job.trial),
             "threads": self.job.threads,
             "device": torch.cuda.get_device_name() if self.job.device == "cuda" else "cpu",

@@ -1,0 +1,74 @@
+"""Axes, levels and arms in words, for labels, legends and tables."""
+
+import pandas as pd
+
+from analysis.claims.needs import many
+from study.spec.domains import Value
+from study.spec.knobs import AXES, KNOBS, named
+from study.store.manifest import ArmRecord
+
+AXIS = {
+    "alpha": "strength of the penalty α",
+    "rank": "rank of the hidden layers",
+    "plant_rows": "planted row concentration",
+    "plant_spectrum": "planted spectral concentration",
+    "prune_ratio": "share of rows removed",
+    "keep_prob": "share of weights kept",
+    "lam": "trade-off λ",
+    "frobenius": "Frobenius norm held",
+    "adversarial_ratio": "adversarial share of a batch",
+    "ascended_norm": "norm pushed",
+    "finetune": "fine-tuning",
+    "finetune_epochs": "epochs of fine-tuning",
+}
+ARMS = {"prune_ratio": "rows removed", "keep_prob": "weights masked", "bits": "quantized"}
+TUNED = {"standard": "fine-tuned", "adversarial": "fine-tuned adversarially"}
+
+
+def axis_words(axis: str) -> str:
+    """An axis as a label reads."""
+    return AXIS.get(axis, axis.replace("_", " "))
+
+
+def short(axis: str, value: Value) -> str:
+    """A level beside a point: 50 %, 4 bit, rank 8."""
+    if axis in ("prune_ratio", "keep_prob") and isinstance(value, float):
+        return f"{100 * value:g} %"
+    if axis == "bits":
+        return f"{value} bit" if value else "float32"
+    return named(axis, value)
+
+
+def said(axis: str, value: Value) -> str:
+    """A level that is not off, by itself: `50 % of rows removed`, `fine-tuned`, `3 epochs`."""
+    if axis == "prune_ratio":
+        return f"{short(axis, value)} of rows removed"
+    if axis == "keep_prob":
+        return f"{short(axis, value)} of weights kept"
+    if axis == "bits":
+        return short(axis, value)
+    if axis == "finetune":
+        return TUNED.get(str(value), str(value))
+    if axis == "finetune_epochs":
+        return many(int(value), "epoch")
+    return f"{axis.replace('_', ' ')} {named(axis, value)}"
+
+
+def arm_words(arm: ArmRecord) -> str:
+    """An arm as a legend names it: what compresses and how it is fine-tuned where its name says no more than that."""
+    axis = next((a for a in ARMS if a in arm.axes and arm.name.startswith(a)), None)
+    if axis is None:
+        return arm.name.replace("_", " ")
+    tuned = TUNED.get(str(arm.axes.get("finetune", ("",))[0]), "")
+    return ", ".join(filter(None, (ARMS[axis], tuned)))
+
+
+def without_idle(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of trials where a word that does nothing is `none`: a net without a penalty has no kind of penalty."""
+    out = table.copy()
+    for axis, knob in AXES.items():
+        needs = [name for name in knob.only_with if name in table]
+        if axis in table and knob.kind is str and needs:
+            idle = (table[needs] == [KNOBS[name].default for name in needs]).all(axis=1)
+            out[axis] = out[axis].astype(object).mask(idle, "none")
+    return out
