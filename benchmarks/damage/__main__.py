@@ -87,7 +87,7 @@ def main(
     began, numbers = time.monotonic(), range(cases) if case is None else [case]
     with tempfile.TemporaryDirectory(prefix="damage-") as made:
         scratch = Path(made)
-        bases = {name: base.make(name, scratch) for name in base.SETTINGS if name in needed(seed, numbers)}
+        bases = base.bases(needed(seed, numbers), scratch)
         if case is not None:
             chosen = case_of(seed, case, bases)
             found = run(chosen, scratch)

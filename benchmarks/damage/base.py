@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,10 @@ SETTINGS: dict[str, tuple[str, Sequence[str], Sequence[str]]] = {
     "sweep": ("compressibility_sweep", (*TINY, "measures=mine:odd"), ("--seeds", "1")),
     "search": ("pareto_search", (*TINY, "train_steps=1", "evaluations=3", "finalists=1"), ("--seeds", "1")),
 }
+# The heaviest of what commands import; the rest is seen in the children that make the folders.
+HEAVY = ("study.launch", "study.tracking.__main__", "study.tracking.models", "study.sweep.go", "study.sweep.evaluate",
+         "study.trial.run", "study.sweep.search.asking", "analysis.report", "torch._dynamo", "sqlalchemy.orm",
+         "alembic.command", "matplotlib.backends.backend_agg")  # fmt: skip
 DONE = {"norms": 0, "sweep": 3, "search": 0}
 
 
@@ -76,6 +80,13 @@ def rows_of(folder: Path) -> dict[str, list[str]]:
 
 def _plain(value: Any) -> str:
     return "" if value is None or value != value else repr(value)
+
+
+def bases(names: Iterable[str], root: Path) -> dict[str, Base]:
+    """The undamaged working folders of these names."""
+    for name in HEAVY:
+        importlib.import_module(name)
+    return {name: make(name, root) for name in SETTINGS if name in set(names)}
 
 
 def make(name: str, root: Path) -> Base:

@@ -84,10 +84,14 @@ def kind(rng: random.Random, path: Path) -> str:
 
 
 DEEP = "[" * 100_000
-SHAPES = ("", "null", "[]", "{}", "1", '"x"', "NaN", "-Infinity", "1e999", "true", "[null]", "[1, 2]", '[{"pid": "x"}]',
-          DEEP,           '{"pid": [], "process_started": null}', '{"a": ' * 50_000, "\ufeff{}", "{'a': 1}", "{} {}", "9" * 5000)  # fmt: skip
-VALUES: tuple[Any, ...] = (None, [], {}, "", "x", "../../x", "a/b", 0, -1, 1.5, 10**30, 2**53 + 1, True, ["x"],
-                           {"x": 1}, [[]],                            [None], float("nan"), "\x1b[31mred", "x" * 10_000, "\ud800", "nan")  # fmt: skip
+SHAPES = (
+    "", "null", "[]", "{}", "1", '"x"', "NaN", "-Infinity", "1e999", "true", "[null]", "[1, 2]", '[{"pid": "x"}]', DEEP,
+    '{"pid": [], "process_started": null}', '{"a": ' * 50_000, "\ufeff{}", "{'a': 1}", "{} {}", "9" * 5000,
+)  # fmt: skip
+VALUES: tuple[Any, ...] = (
+    None, [], {}, "", "x", "../../x", "a/b", 0, -1, 1.5, 10**30, 2**53 + 1, True, ["x"], {"x": 1}, [[]], [None],
+    float("nan"), "\x1b[31mred", "x" * 10_000, "\ud800", "nan",
+)  # fmt: skip
 
 
 def shape(rng: random.Random, path: Path) -> str:

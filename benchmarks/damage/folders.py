@@ -33,8 +33,8 @@ WHOLE = ("trials", "failed", "figures", "models", ".")
 
 def case(rng: random.Random, bases: dict[str, Base], chaos: str) -> Case:
     """A damaged folder and what is typed at it; `chaos` seeds the damage itself."""
-    name = base_of(rng)
-    base = bases[name]
+    base = bases[base_of(rng)]
+    name = base.name
     hits = [_hit(rng, base) for _ in range(rng.choices((1, 2, 3), (6, 2, 1))[0])]
     forged = {Path(file).stem for file, damage in hits if damage is tables.forged}
     hit = {file for file, _ in hits}

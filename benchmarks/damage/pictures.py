@@ -55,8 +55,10 @@ def case(rng: random.Random, store: Path, chaos: str) -> Case:
 
 
 def _pictures(rng: random.Random, root: Path, layout: str, mode: str, extra: str) -> None:
-    parts = {"flat": ("",), "train test": ("train", "test"), "other test": ("train", "test"),
-             "train val": ("train", "val"),              "train": ("train",), "test": ("test",), "deep": ("a/b",), "no classes": ("",)}[layout]  # fmt: skip
+    parts = {
+        "flat": ("",), "train test": ("train", "test"), "other test": ("train", "test"), "train val": ("train", "val"),
+        "train": ("train",), "test": ("test",), "deep": ("a/b",), "no classes": ("",),
+    }[layout]  # fmt: skip
     for part in parts:
         names = (
             ("b", "c") if layout == "other test" and part == "test" else ("",) if layout == "no classes" else ("a", "b")
