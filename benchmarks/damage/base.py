@@ -1,5 +1,6 @@
 """The undamaged: small results folders of real sweeps, what their tables hold, and all imports that commands need."""
 
+import contextlib
 import functools
 import importlib
 import json
@@ -126,7 +127,5 @@ def _import(path: Path) -> None:
     """Import here what a child has imported, in its order: the next child finds it there."""
     for name in json.loads(path.read_text()):
         if name not in sys.modules:
-            try:
+            with contextlib.suppress(Exception):  # names that their package makes: a child makes them again
                 importlib.import_module(name)
-            except Exception as error:  # some names are made by their package: the next child makes them again
-                print(f"not imported beforehand: {name} ({type(error).__name__})", file=sys.stderr)

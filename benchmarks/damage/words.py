@@ -16,8 +16,8 @@ ODD = (
     "{0}", "../..", "/", "/dev/null", "/proc/self/mem", ".", "..", "file.txt", "dir", "missing", "missing/deep", "link",
     "pipe", "s3:", "s3://", "s3:///x", "s3://B/x", "gs://b/x", "S3://b/x", "s3:/b/x", "https://h/x", "file:///x",
     "nomodule:x", "json:dumps", "json:nothing", "os:name", ":", "a:", ":b", "a:b:c", "imagefolder:",
-    "imagefolder:missing",     "99999999999999999999", "-0", "1e5", "8/255", "8/0", "/255", "1/2/3", "full", "own", "none", "auto",
-    "smoke",
+    "imagefolder:missing", "99999999999999999999", "-0", "1e5", "8/255", "8/0", "/255", "1/2/3", "full", "own", "none",
+    "auto", "smoke",
 )  # fmt: skip
 VALUES: dict[str, tuple[str, ...]] = {
     "--preset": ("smoke", "laptop", "paper", "Smoke", "tiny"),
