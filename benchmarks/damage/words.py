@@ -46,7 +46,8 @@ LEVELS = ("0", "1", "2", "0.5", "8", "1e-3", "0,1", "0,0", "4,2,1", "0.1,0.2,0.3
 def case(rng: random.Random, base: Base) -> Case:
     """One command line that starts nothing, for it begins with --dry-run, or reads folders."""
     kind = rng.choices(("sweep", "list", "read", "rebuild", "any"), (10, 1, 4, 1, 2))[0]
-    fine, program = (0, 2), "launch"
+    fine: tuple[int, ...] = (0, 2)
+    program = "launch"
     if kind == "sweep":
         words = ["--dry-run", *_study(rng), *_options(rng)]
     elif kind == "list":
