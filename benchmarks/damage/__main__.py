@@ -10,10 +10,11 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import cyclopts
 from cyclopts import Parameter
@@ -42,28 +43,34 @@ def case_of(seed: int, number: int, bases: dict[str, base.Base]) -> Case:
     return users.case(rng, store) if kind == "function" else pictures.case(rng, store, chaos)
 
 
-def lane(seed: int, numbers: Sequence[int], bases: dict[str, base.Base], scratch: Path, output: Path) -> None:
-    """Run cases one after another, a JSON line each."""
-    with output.open("w") as stream_out:
-        for number in numbers:
+def lane(seed: int, left: int, bases: dict[str, base.Base], scratch: Path, output: Path) -> None:
+    """Run case after case, a JSON line each, while there are numbers `left`: a file whose place all lanes share."""
+    with output.open("w") as lines:
+        while record := os.read(left, 8):
+            number = int.from_bytes(record)
             case = case_of(seed, number, bases)
             found = run(case, scratch)
-            record = {"case": number, "kind": case.kind, "about": case.about, "seconds": found.seconds}
-            print(json.dumps(record | {"problems": found.problems}), file=stream_out, flush=True)
+            line = {"case": number, "kind": case.kind, "about": case.about, "seconds": found.seconds}
+            print(json.dumps(line | {"problems": found.problems}), file=lines, flush=True)
 
 
-def in_lanes(seed: int, numbers: Sequence[int], bases: dict[str, base.Base], scratch: Path) -> list[dict[str, object]]:
+def in_lanes(seed: int, numbers: Iterable[int], bases: dict[str, base.Base], scratch: Path) -> list[dict[str, Any]]:
     """All cases, in LANES processes that fork theirs."""
-    outputs, children = [scratch / f"lane{i}.jsonl" for i in range(LANES)], []
-    for i, output in enumerate(outputs):
+    queue = scratch / "numbers"
+    queue.write_bytes(b"".join(number.to_bytes(8) for number in numbers))
+    left, outputs, children = os.open(queue, os.O_RDONLY), [scratch / f"lane{i}.jsonl" for i in range(LANES)], []
+    for output in outputs:
         if (pid := os.fork()) == 0:
             status = 1
             try:
-                lane(seed, numbers[i::LANES], bases, scratch, output)
+                lane(seed, left, bases, scratch, output)
                 status = 0
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(status)
         children.append(pid)
+    os.close(left)
     ends = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
     if any(ends):
         sys.exit(f"the fuzz itself ended early: {ends}")
@@ -96,15 +103,13 @@ def main(
         records = in_lanes(seed, numbers, bases, scratch)
     counts: Counter[str] = Counter()
     for record in records:
-        problems = record["problems"]
-        assert isinstance(problems, list)
-        for kind, what in problems:
+        for kind, what in (problems := record["problems"]):
             again = f"python -m benchmarks.damage --seed {seed} --case {record['case']}"
             print(f"{kind}: {record['kind']} ({record['about']}): {what} | {again}", file=sys.stderr)
         counts.update({kind for kind, _ in problems})
     figures = [figure("cases", [len(records)], "cases")]
     figures += [figure(f"{kind}s" if not kind.endswith("s") else kind, [counts[kind]], "cases", 0.0) for kind in KINDS]
-    figures += [figure("processor time of the cases", [sum(float(str(r["seconds"])) for r in records)], "s")]
+    figures += [figure("processor time of the cases", [sum(r["seconds"] for r in records)], "s")]
     figures += [figure("time", [time.monotonic() - began], "s", 600.0)]
     show(figures, json_)
     return int(any(counts.values()))

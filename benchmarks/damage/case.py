@@ -114,7 +114,7 @@ def run(case: Case, scratch: Path) -> Found:
         ready = forked(lambda: case.prepare(work), work, root / "ready", env)
         if ready.status:
             return Found([(END, f"the case could not be made ready: {ready.err[-500:]}")], [], ready.seconds)
-        found, statuses = Found([], [], ready.seconds), []
+        found, statuses = Found([], [ready.out] if ready.out else [], ready.seconds), []
         for step in case.steps:
             ended = forked(lambda step=step: command(step), work, root / "step", env, case.encoding)  # type: ignore[misc]
             found.problems += judge(step, ended)
