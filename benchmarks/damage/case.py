@@ -81,9 +81,10 @@ def judge(step: Step, ended: Ended) -> list[Problem]:
     text = ended.err + ended.out
     if ended.hung:
         return [(HANG, f"{step}: killed after {ended.seconds:.0f} processor seconds")]
-    if any(sign in text for sign in SIGNS):
-        lines = [line for line in ended.err.splitlines() if line.strip()]
-        return [(TRACEBACK, f"{step}: {lines[-1][:200] if lines else text[:200]}")]
+    if any(sign in ended.err for sign in SIGNS):  # on stdout stand the logs of failed trials, as JSON
+        lines = ended.err[max(map(ended.err.rfind, SIGNS)) :].splitlines()
+        ends = [line for line in lines[1:] if line[:1].strip()]
+        return [(TRACEBACK, f"{step}: {(ends or lines)[0][:200]}")]
     if ended.status not in step.fine:
         cause = f"signal {-ended.status}" if ended.status < 0 else f"status {ended.status}"
         return [(END, f"{step}: {cause}, documented are {step.fine}: {_last(text)}")]

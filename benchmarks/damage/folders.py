@@ -61,7 +61,7 @@ def case(rng: random.Random, bases: dict[str, Base], chaos: str) -> Case:
 
 def base_of(rng: random.Random) -> str:
     """Which undamaged folder a case begins with: its stream's first draw."""
-    return rng.choices(tuple(DONE), (7, 3, 2))[0]
+    return rng.choices(tuple(DONE), (7, 3, 1))[0]
 
 
 def _hit(rng: random.Random, base: Base) -> tuple[str, Damage | None]:
