@@ -48,7 +48,7 @@ def case(rng: random.Random, bases: dict[str, Base], chaos: str) -> Case:
             print(f"{file}: {_do(stream, work / name / file, damage)}")
 
     def check(work: Path, statuses: Sequence[int]) -> list[Problem]:
-        over = [s == DONE[name] for s, step in zip(statuses, steps, strict=True) if "--in-process" in step.words]
+        over = [s == DONE[name] for s, step in zip(statuses, steps, strict=True) if step.words[0] == words(name)[0]]
         finished = (
             bool(over and over[-1]) and name != "search"
         )  # of a search with a damaged journal other points may come

@@ -127,7 +127,7 @@ RAISED = choices(r"""
     raise StopIteration
     raise MemoryError
     raise KeyboardInterrupt
-    raise GeneratorExit
+    import asyncio; raise asyncio.CancelledError
     raise type('Own', (BaseException,), {})('x')
     raise UnicodeDecodeError('utf8', b'x', 0, 1, 'r')
     raise type('Mute', (Exception,), {'__str__': lambda self: 1 / 0})

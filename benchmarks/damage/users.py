@@ -41,8 +41,8 @@ def case(rng: random.Random, store: Path) -> Case:
         "penalty": ["--set", "penalty=mine:penalty"],
     }[kind]
     words += [] if kind == "data" else ["--set", "train_size=40", "--set", "test_size=20"]
-    raising = ("KeyboardInterrupt",) if "KeyboardInterrupt" in source else ()
-    steps = [Step(tuple(words), (0, 2, 3, *(130 for _ in raising)))]
+    own = {130: "KeyboardInterrupt", 1: "OSError(28"}  # a full disk is one, whoever finds it
+    steps = [Step(tuple(words), (0, 2, 3, *(status for status, raised in own.items() if raised in source)))]
     steps += [Step(("--dry-run", *words), steps[0].fine)] if rng.random() < 0.1 else []
     steps += [Step(("status", "out"), (0, 2))] if rng.random() < 0.2 else []
 
