@@ -108,6 +108,7 @@ def run(case: Case, scratch: Path) -> Found:
             "XDG_CACHE_HOME": str(root / "cache"),
             "STUDY_DATA": str(work / "data"),
             "RAY_ADDRESS": "",
+            "STUDY_OUTPUT": "",
             "MLFLOW_TRACKING_URI": f"sqlite:///{work / 'mlflow.db'}",
             "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
         }
