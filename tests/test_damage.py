@@ -37,7 +37,7 @@ def kinds(numbers):
     return sorted({kind for record in in_lanes(0, numbers, bases, scratch) for kind, _ in record["problems"]})
 
 
-found = {"sound": [r for r in in_lanes(0, range(3, 43), bases, scratch) if r["problems"]]}
+found = {"sound": [r for r in in_lanes(0, range(3, 33), bases, scratch) if r["problems"]]}
 with mock.patch("study.store.results.decode", erring):
     found["erring"] = kinds(asked)
 with mock.patch("study.sweep.status.facts", side_effect=KeyError("cause")):
