@@ -75,12 +75,16 @@ def rows_of(folder: Path) -> dict[str, list[str]]:
     frame = frame[frame["deterministic"] & (frame["status"] != "failed")]
     rows: dict[str, list[str]] = {}
     for record in frame.to_dict("records"):
-        rows.setdefault(record["trial"], []).append(repr(sorted((k, _plain(v)) for k, v in record.items())))
+        said = sorted((k, text) for k, v in record.items() if (text := _plain(v)))
+        rows.setdefault(record["trial"], []).append(repr(said))
     return {trial: sorted(lines) for trial, lines in rows.items()}
 
 
 def _plain(value: Any) -> str:
-    return "" if value is None or value != value else repr(value)
+    """A cell as text, nothing for null; pandas makes floats of whole numbers where another row of theirs has none."""
+    if value is None or value != value:
+        return ""
+    return repr(float(value)) if isinstance(value, int | float) else repr(value)
 
 
 def bases(names: Iterable[str], root: Path) -> dict[str, Base]:
