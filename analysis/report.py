@@ -160,6 +160,8 @@ def write(
     many = "seed" if seeds == 1 else "seeds"
     on = f"data {study.data}, model {study.model}, " if study.data else ""
     title = f"{study.name}: {on}{seeds} {many}"
+    if kept := sum(len(source["trials"]) for source in study.earlier):
+        title += f"; {kept} of {finished} finished trials are of an earlier source of model, data or functions"
     summary = Summary(
         title,
         [sections.verdict(j) for j in judgements],

@@ -17,7 +17,7 @@ from study.store import layout, mirror, places, results
 from study.store.lease import Lease, in_use, lock
 from study.store.manifest import Manifest
 from study.sweep import listing, runner
-from study.sweep.plan import search_record
+from study.sweep.plan import mended, search_record
 from study.sweep.plan.costs import duration
 from study.sweep.plan.folder import against_folder
 from study.sweep.plan.job import Job
@@ -62,6 +62,8 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
         err.print(f"Note: {spare} GPU(s) here stay unused; give --gpus-per-trial 0.25 to use them.")
     if found and found.commit != (commit := git_commit()):
         err.print(f"Note: {found.commit} began this folder and {commit} goes on; each table names its own commit.")
+    if found and (earlier := mended.sentence(replace(found, earlier=plan.earlier))):
+        err.print(f"Note: {earlier}; what is left is made with them as they are now.", markup=False)
     with _locked(plan, switches) if found else nullcontext((None, plan, None)) as (_, plan, found):
         if found and search_record.complete(plan, found) and not runner.pending(plan, switches.retry_failed):
             err.print("Nothing left to run.")
@@ -123,6 +125,8 @@ def _run(
             if ended := runner.clean_up(plan.place):
                 err.print(f"Ended {len(ended)} processes that a killed driver of this folder had left.")
             manifest = runner.write_manifest(plan, found, lease=lease)
+            if found and plan.earlier:
+                mended.forget_failures(plan, found)
             jobs = runner.pending(plan, switches.retry_failed)
             tracker = _tracker(plan, manifest, uri, [n for n in plan.jobs if n not in jobs])
             source = _source(plan, manifest, jobs, lease)

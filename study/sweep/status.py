@@ -11,7 +11,7 @@ from rich.console import Console
 from study.store import layout, lease, places, results
 from study.store.manifest import Manifest
 from study.store.places import Place
-from study.sweep.plan import costs
+from study.sweep.plan import costs, mended
 from study.sweep.worker import heartbeat
 
 
@@ -34,6 +34,7 @@ def facts(output: str, folder: Path, found: Manifest) -> dict[str, Any]:
         "done": len(finished),
         "failed": {n: _failure(folder, n, f) for n, f in failed.items()},
         "left": len(missing),
+        "earlier": [dict(source) for source in found.earlier],
         "driver": holder,
         "running": running,
         "cost": {
@@ -75,6 +76,8 @@ def show(out: Console, output: str, folder: Path, found: Manifest, as_json: bool
     state = f"being run by {f['driver']}" if f["driver"] else "nothing is running"
     out.print(f"{f['study']} in {output}: {f['done']} of {f['trials']} trials done, "
               f"{len(f['failed'])} failed, {f['left']} left; {state}", markup=False)  # fmt: skip
+    if earlier := mended.sentence(found):
+        out.print(f"  {earlier}", markup=False)
     for name, r in f["running"].items():
         quiet = r["silent_seconds"] > 5 + heartbeat.pace(places.at(output))
         silent = f", silent for {costs.duration(r['silent_seconds'])}" if quiet else ""
