@@ -70,8 +70,8 @@ class Manifest:
     user's functions). `parameters` are the settings that the preset gives. `claims` and `figures` are ids; None, as for
     `baseline`, where the version that wrote it did not name them. `search` (its knobs, resolved objectives and
     options), `points` and `complete` are of a search alone. `earlier` names finished trials of earlier sources of the
-    user's functions: {model_digest, data_digest, sources, trials}, the oldest first. `created` is in seconds since 1970. `unknown` and
-    `unknown_configuration` are what a newer version has added.
+    user's functions: {model_digest, data_digest, sources, trials}, the oldest first. `created` is in
+    seconds since 1970. `unknown` and `unknown_configuration` are what a newer version has added.
     """
 
     name: str = ""

@@ -234,6 +234,8 @@ def finish(
     summary = reports.write(plan.folder, address, data_dir, plan.study.claims, plan.study.figures)
     if not report.out_of_time:  # a search that goes on has another front
         keep_models(plan, [model["trial"] for model in summary.front if model["weights"]], tracker, err)
+    searched = plan.preset.search is not None and not report.out_of_time and not report.lost
+    empty = search_record.without_model(plan) if searched and not summary.front else ""
     if switches.json:
         record = {
             "folder": str(plan.folder),
@@ -268,11 +270,13 @@ def finish(
             out.print(f"The time budget is used up; go on with: {again}", markup=False)
         elif report.lost:
             out.print(f"  {report.lost} ended without a result or a cause; go on with: {again}", markup=False)
+        if empty:
+            out.print(empty, markup=False)
         if summary.front:
             out.print(f"Front:   {_short(plan.folder / layout.FRONT)}", markup=False)
         out.print(f"Report:  {_short(plan.folder / layout.REPORT)}", markup=False)
         out.print(f"Compare: {ui_command(uri, tracker.experiment)}", markup=False)
-    return 1 if report.lost and not report.out_of_time else 3 if report.failed else 0
+    return 1 if report.lost and not report.out_of_time else 3 if report.failed else 4 if empty else 0
 
 
 def keep_models(plan: Plan, trials: list[str], tracker: "Tracker", err: Console) -> None:

@@ -13,7 +13,7 @@ from tests.helpers import ROOT
 
 FILES = {
     "kit/__init__.py": "from kit import plots\n",
-    "kit/nets.py": "from .parts.blocks import block\nfrom . import sizes\n\ndef make(shape, classes):\n    import late\n",
+    "kit/nets.py": "from .parts.blocks import block\nfrom . import sizes\n\ndef make(shape, classes):\n    import late",
     "kit/parts/__init__.py": "",
     "kit/parts/blocks.py": "import json, torch\nfrom ..sizes import WIDTH\nblock = WIDTH\n",
     "kit/sizes.py": "WIDTH = 3\n",

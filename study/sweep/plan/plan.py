@@ -32,6 +32,7 @@ class Plan:
     `module` is the study as it was named, `sources` has the digests of the user's functions among its knob values,
     `revisions` those of the attacks that made the folder's numbers, where they are earlier ones than this version's.
     `earlier` has the trials that stay as earlier sources of the user's functions made them, as study.json has them.
+    `notes` say what was asked for and left out.
     `place` is the output, `folder` what the driver reads of it on its own disk: the same unless it is in S3.
     """
 
@@ -57,6 +58,7 @@ class Plan:
     past_trials: int = 0
     revisions: Mapping[str, int] = dataclasses.field(default_factory=dict)
     earlier: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -196,6 +198,7 @@ def _job(plan: Plan, point: Point, values: Mapping[str, Any], source: Mapping[st
         folder=str(plan.place),
         data=plan.data,
         model=plan.model,
+        threads=max(1, int(plan.cpus_per_trial)),
         device="cuda" if plan.gpus_per_trial > 0 else "cpu",
         gpu_fraction=plan.gpus_per_trial,
         commit=git_commit(),
