@@ -69,6 +69,20 @@ def source_digest(name: str, what: str) -> str:
     return whole.hexdigest()[:16]
 
 
+def unchanged(name: str, digest: str, what: str) -> None:
+    """UsageError where the source of a user's function is not the one that a trial was planned with: `digest` of it, or
+    of its module alone, as earlier versions knew it. Without a digest nothing is promised."""
+    if digest and digest not in (source_digest(name, what), _digest_of_module(name, what)):
+        raise UsageError(
+            f"{what} {name} was edited since this trial was planned; --resume --retry-failed takes it as it is now"
+        )
+
+
+def _digest_of_module(name: str, what: str) -> str:
+    function = user_function(name, what)
+    return hashlib.sha256(inspect.getsource(inspect.getmodule(function) or function).encode()).hexdigest()[:16]
+
+
 def paths(name: str, root: str) -> list[Path]:
     """The files that hold a data set; UsageError when the name is unknown or a file is missing or empty."""
     if name == "digits":

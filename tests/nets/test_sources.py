@@ -8,12 +8,14 @@ import pytest
 
 from study.nets import sources
 from study.nets.modules import own_modules
+from study.spec.config import Build, Load, Trial
 from study.spec.errors import UsageError
+from study.trial.run import run
 from tests.helpers import ROOT
 
 FILES = {
     "kit/__init__.py": "from kit import plots\n",
-    "kit/nets.py": "from .parts.blocks import block\nfrom . import sizes\n\ndef make(shape, classes):\n    import late",
+    "kit/nets.py": "from .parts.blocks import block\nfrom . import sizes\n\ndef make(shape, n):\n    import late\n",
     "kit/parts/__init__.py": "",
     "kit/parts/blocks.py": "import json, torch\nfrom ..sizes import WIDTH\nblock = WIDTH\n",
     "kit/sizes.py": "WIDTH = 3\n",
@@ -90,3 +92,16 @@ def test_a_function_that_was_made_elsewhere_is_known_by_the_module_that_names_it
 def test_a_function_without_source_is_refused(here):
     with pytest.raises(UsageError, match="has no Python source"):
         sources.source_digest("math:sqrt", "--model")
+
+
+def test_a_trial_does_not_run_with_another_source_than_it_was_planned_with(here):
+    digest = sources.source_digest("kit.nets:make", "--model")
+    alone = hashlib.sha256((here / "kit/nets.py").read_bytes()).hexdigest()[:16]
+    for known in (digest, alone, ""):
+        sources.unchanged("kit.nets:make", known, "--model")
+    (here / "kit/sizes.py").write_text("WIDTH = 4\n")
+    with pytest.raises(UsageError, match=r"--model kit.nets:make was edited since .*; --resume --retry-failed"):
+        sources.unchanged("kit.nets:make", digest, "--model")
+    stages = (Load(test_size=40), Build(model="kit.nets:make", source=digest))
+    with pytest.raises(UsageError, match="was edited since this trial was planned"):
+        list(run(Trial(seed=0, stages=stages, measures=())))
