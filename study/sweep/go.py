@@ -234,8 +234,7 @@ def finish(
     summary = reports.write(plan.folder, address, data_dir, plan.study.claims, plan.study.figures)
     if not report.out_of_time:  # a search that goes on has another front
         keep_models(plan, [model["trial"] for model in summary.front if model["weights"]], tracker, err)
-    searched = plan.preset.search is not None and not report.out_of_time and not report.lost
-    empty = search_record.without_model(plan) if searched and not summary.front else ""
+    empty = "" if summary.front or report.out_of_time or report.lost else search_record.without_model(plan)
     if switches.json:
         record = {
             "folder": str(plan.folder),

@@ -4,6 +4,7 @@ middle of a run."""
 import json
 import random
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,13 +16,15 @@ from study.spec.errors import UsageError
 from study.spec.expand import axes_of
 from study.spec.studies import Point
 from study.sweep.plan import fitting
-from study.sweep.plan.plan import job_of
+from study.sweep.plan.folder import against_folder, manifest
+from study.sweep.plan.plan import job_of, with_jobs
 from study.sweep.plan.request import Request, make_plan
 from study.sweep.search import view
 from study.sweep.worker.attempt import Attempt
-from tests.attempts import finish, job
+from tests.attempts import job
 from tests.helpers import tiny_trial
 
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 MODEL = """
 from torch import nn
 
@@ -105,18 +108,18 @@ def test_such_a_search_runs_goes_on_and_says_that_no_model_keeps_the_floor(tmp_p
     (tmp_path / "mine_searched.py").write_text(MODEL)
     path = list(sys.path)
     try:
-        first = here(*COMMAND, "--set", "evaluations=3", "--set", "floor=1", cwd=tmp_path)
+        first = here(*COMMAND, "--set", "evaluations=2", "--set", "floor=1", cwd=tmp_path)
         assert first.returncode == 4, first.stderr
         assert "mine_searched:make takes no rank, lam, prune_ratio" in first.stderr
         assert "No model keeps the floor of 1 clean accuracy; the best reached 0." in first.stdout
         assert json.loads((tmp_path / "out/study.json").read_text())["complete"]
-        more = here(*COMMAND, "--set", "evaluations=5", "--set", "floor=0", "--resume", cwd=tmp_path)
+        more = here(*COMMAND, "--set", "evaluations=3", "--set", "floor=0", "--resume", cwd=tmp_path)
         assert more.returncode == 0, more.stderr
         assert "No model keeps" not in more.stdout
     finally:
         sys.path[:] = path
     table = read(tmp_path / "out")
-    assert table.loc[table["seed"] == 1000, "trial"].nunique() == 5
+    assert table.loc[table["seed"] == 1000, "trial"].nunique() == 3
     assert set(table["rank"]) == {0}
 
 
@@ -133,6 +136,21 @@ def test_a_rank_above_what_the_layers_have_is_the_largest_one_and_is_said(overri
     above = {"300, 500": 32, "8": 4}
     notes = {f"rank {what}: the hidden layers have at most {most}, which is taken" for what, most in above.items()}
     assert len(notes & set(made.notes)) == (overrides != {"rank": "full,32"})
+
+
+def test_a_folder_from_before_that_keeps_its_ranks_and_is_complete(tmp_path, here):
+    """Rank 8 in layers of 4 units was a trial of its own: the same command finds it, and makes no net of rank 4."""
+    words = ["compressibility_sweep", "--preset", "smoke", "--set", "width=4", "--output", "out"]
+    made = plan("compressibility_sweep", overrides={"width": "4"}, output=str(tmp_path / "out"))
+    arms = tuple(replace(a, axes={**a.axes, "rank": (0, 8)}) if "rank" in a.axes else a for a in made.preset.arms)
+    old = with_jobs(replace(made, preset=replace(made.preset, arms=arms), jobs={}))
+    assert set(old.jobs) != set(made.jobs)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/study.json").write_text(json.dumps(manifest(old).record()))
+    found, _ = against_folder(made, resume=True)
+    assert set(found.jobs) == set(old.jobs)
+    refused = here(*words, cwd=tmp_path)
+    assert f"{len(old.jobs)} of {len(old.jobs)} trials are not finished; add --resume" in refused.stderr
 
 
 def test_of_a_single_layer_the_image_may_be_the_least():
@@ -174,7 +192,7 @@ def test_cpus_of_a_trial_are_its_threads(tmp_path):
     try:
         attempt = Attempt(job(tmp_path, tiny_trial(measures=False), threads=2))
         assert torch.get_num_threads() == 2
-        assert finish(attempt)["status"] == "ok"
+        attempt.close()
     finally:
         torch.set_num_threads(before)
 

@@ -16,6 +16,7 @@ from study.spec.families.compressed import FCN_ALONE
 from study.spec.knobs import KNOBS, named
 from study.spec.studies import Preset, Search, Study
 from study.spec.values import shown
+from study.store.manifest import ArmRecord
 
 
 def to_model(search: Search, model: str, typed: Iterable[str]) -> tuple[Search, list[str]]:
@@ -120,6 +121,21 @@ def to_width(preset: Preset, model: str, data: str, settings: Mapping[str, Any])
             notes.append(f"rank {', '.join(map(str, over))}: the hidden layers have at most {most}, which is taken")
             search = replace(search, knobs={**search.knobs, "rank": fits})
     return replace(preset, arms=tuple(arms), search=search), list(dict.fromkeys(notes))
+
+
+def as_before(preset: Preset, model: str, data: str, settings: Mapping[str, Any], arms: Iterable[ArmRecord]) -> Preset:
+    """The preset without the largest rank in arms of a folder that has it under a larger number, from before such
+    numbers were taken for it: those nets stand there."""
+    there, most = {arm.name: arm.axes.get("rank", ()) for arm in arms}, 0
+    if model == "fcn":
+        most = most_rank(int(settings["width"]), int(settings["depth"]), datasets.shape(data))
+    out = []
+    for arm in preset.arms:
+        old, ranks = there.get(arm.name, ()), arm.axes.get("rank", ())
+        if most and most in ranks and most not in old and any(int(r) > most for r in old):
+            arm = replace(arm, axes={**arm.axes, "rank": tuple(r for r in ranks if r != most)})
+        out.append(arm)
+    return replace(preset, arms=tuple(out))
 
 
 def lost_baselines(study: Study, name: str, data: str, after: Preset) -> list[str]:

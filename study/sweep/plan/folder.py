@@ -15,7 +15,7 @@ from study.spec.names import reproduced
 from study.spec.studies import Arm, Point, Preset
 from study.store import layout, results
 from study.store.manifest import ArmRecord, Manifest, configured, read_manifest
-from study.sweep.plan import mended, search_record
+from study.sweep.plan import fitting, mended, search_record
 from study.sweep.plan.plan import Plan, git_commit, with_jobs
 
 
@@ -69,6 +69,9 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
     search_record.refuse_other(plan, found)
     edited = mended.edited(plan, found)
     plan = _at_its_revisions(_at_its_settings(plan, found), found)
+    preset = fitting.as_before(plan.preset, plan.model, plan.data, plan.settings, found.arms)
+    if preset != plan.preset:
+        plan = with_jobs(dataclasses.replace(plan, preset=preset, jobs={}))
     plan = mended.kept(plan, found, bool(edited) and retry_failed)
     defaults = {k: list(v) if isinstance(v, tuple) else v for k, v in settings_for(Preset(arms=(), seeds=())).items()}
     settings = {k: v for k, v in found.settings.items() if k not in AXES or v != AXES[k].default}  # once a setting

@@ -101,4 +101,8 @@ def complete(plan: "Plan", found: Manifest) -> bool:
     """Whether a folder holds this plan to its end; always so of a grid whose trials are all there."""
     if plan.preset.search is None:
         return True
-    return found.complete and found.search == record(plan)
+    now, there = record(plan), json.loads(json.dumps(dict(found.search)))
+    rank = now["knobs"].get("rank", {})
+    if there.get("knobs", {}).get("rank", {}).get("high", 0) > rank.get("high", math.inf):
+        there["knobs"]["rank"]["high"] = rank["high"]  # from before a rank above the width was taken for the width
+    return found.complete and there == now
