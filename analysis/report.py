@@ -162,6 +162,8 @@ def write(
     finished = frame.loc[frame["status"] != "failed", "trial"].nunique()
     on = f"data {study.data}, model {study.model}, " if study.data else ""
     title = f"{study.name}: {on}{many(len(study.seeds), 'seed')}"
+    if kept := sum(len(source["trials"]) for source in study.earlier):
+        title += f"; {kept} of {finished} finished trials are of an earlier source of model, data or functions"
     front = sections.front(folder, whole, study, address, data_dir)
     summary = Summary(
         title,

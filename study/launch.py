@@ -37,8 +37,9 @@ app = App(
     result_action="return_value",
 )
 app.register_install_completion_command(name="--install-completion")
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+PLAIN: dict[str, Any] = {"soft_wrap": True, "highlight": False, "markup": False, "emoji": False}  # text of the user's
+out = Console(**PLAIN)
+err = Console(stderr=True, **PLAIN)
 
 
 @app.default
@@ -233,7 +234,7 @@ def evaluate(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status (0, 1, 2, 3, 130 or 143)."""
+    """Run the command line; returns the exit status (0, 1, 2, 3, 4, 130 or 143)."""
     try:
         return int(app(argv, exit_on_error=False, print_error=False, console=out) or 0)
     except CycloptsError as error:

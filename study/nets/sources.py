@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from study.nets import checks, folders
+from study.nets.modules import own_modules
 from study.spec.datasets import ACCEPTED, DATASETS, is_user_function
 from study.spec.errors import UsageError
 
@@ -42,19 +43,45 @@ def user_function(name: str, what: str) -> Callable[..., Any]:
 def function_digests(values: Iterable[Any], what: str) -> dict[str, str]:
     """The digest of each function of the user's among knob values, by name; UsageError for one that is not there."""
     names = sorted({value for value in values if is_user_function(value)})
-    return {name: source_digest(user_function(name, what)) for name in names}
+    return {name: source_digest(name, what) for name in names}
 
 
-def source_digest(function: Callable[..., Any]) -> str:
-    """16 hexadecimal digits of the hash of the source of a function's module; UsageError when it has none."""
-    module = inspect.getmodule(function)
+def source_digest(name: str, what: str) -> str:
+    """16 hexadecimal digits of the hash of the source that `package:function` is made of: the module that defines the
+    function, the one that names it, and all that this one imports of its own package and folder.
+
+    UsageError where there is no such function, or no source.
+    """
+    function = user_function(name, what)
+    named = sys.modules[name.partition(":")[0]]
+    defined = inspect.getmodule(function)
     try:
-        source = inspect.getsource(module or function)
+        source = inspect.getsource(defined or function)
+        file = inspect.getsourcefile(named)
+        others = own_modules(named.__name__, Path(file)) if file else {}
+        texts = {n: path.read_bytes() for n, path in others.items() if defined is None or n != defined.__name__}
     except (OSError, TypeError):
         raise UsageError(
             f"{getattr(function, '__name__', function)!r} has no Python source to identify it by"
         ) from None
-    return hashlib.sha256(source.encode()).hexdigest()[:16]
+    whole = hashlib.sha256(source.encode())  # of one module alone it is what it has always been
+    for other, text in texts.items():
+        whole.update(f"\0{other}\0".encode() + text)
+    return whole.hexdigest()[:16]
+
+
+def unchanged(name: str, digest: str, what: str) -> None:
+    """UsageError where the source of a user's function is not the one that a trial was planned with: `digest` of it, or
+    of its module alone, as earlier versions knew it. Without a digest nothing is promised."""
+    if digest and digest not in (source_digest(name, what), _digest_of_module(name, what)):
+        raise UsageError(
+            f"{what} {name} was edited since this trial was planned; --resume --retry-failed takes it as it is now"
+        )
+
+
+def _digest_of_module(name: str, what: str) -> str:
+    function = user_function(name, what)
+    return hashlib.sha256(inspect.getsource(inspect.getmodule(function) or function).encode()).hexdigest()[:16]
 
 
 def paths(name: str, root: str) -> list[Path]:
@@ -115,7 +142,7 @@ def returned(name: str) -> tuple[checks.Arrays, str]:
     UsageError naming what is wrong with them.
     """
     function = user_function(name, "--data")
-    whole = hashlib.sha256(source_digest(function).encode())
+    whole = hashlib.sha256(source_digest(name, "--data").encode())
     try:
         found = function()
         if not isinstance(found, tuple) or len(found) != 4:

@@ -14,7 +14,7 @@ from study.spec.knobs import AXES, KNOBS, SEARCH, SETTINGS, WHOLE, takes
 from study.spec.names import source_name
 from study.spec.recipes import PREFIXES
 from study.spec.studies import Arm, Preset, Search, Study
-from study.spec.values import refusal
+from study.spec.values import refusal, shown
 
 
 def check_study(study: Study) -> Study:
@@ -105,7 +105,10 @@ def _settings(settings: Mapping[str, Any], taken: Iterable[str], where: str, bas
         if SETTINGS[name].several != isinstance(value, tuple):
             wanted = "a tuple" if SETTINGS[name].several else "one value"
             raise UsageError(f"{where}: {name} takes {wanted}, got {value!r}")
-        _values(name, value if SETTINGS[name].several else (value,), where)
+        given = value if SETTINGS[name].several else (value,)
+        if len(set(given)) < len(given):
+            raise UsageError(f"{where}: {name} has a value twice: {', '.join(map(shown, given))}")
+        _values(name, given, where)
     at_default = {name: SETTINGS[name].default for name in ("attack", "attack_iterations")}
     attack_settings.check({**at_default, **base, **settings}, settings, f"{where}: ")
     for norm in ("linf", "l2"):

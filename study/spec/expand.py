@@ -13,7 +13,7 @@ from study.spec.knobs import AXES, KNOBS, SEARCH, SETTINGS, WHOLE, off
 from study.spec.objectives import OBJECTIVES
 from study.spec.recipes import PREFIXES, RECIPES, parts
 from study.spec.studies import Arm, Point, Preset, Search
-from study.spec.values import Knob, parse_value, shown
+from study.spec.values import Knob, parse_value, shown, spread
 
 
 def at_data(preset: Preset, data: str) -> Preset:
@@ -52,9 +52,10 @@ def with_overrides(preset: Preset, overrides: Mapping[str, str], data: str) -> t
     settings = settings_for(preset, overrides)
     typed: dict[str, Any] = {}
     for name, text in overrides.items():
-        words = [p.strip() for p in text.split(",") if p.strip()]
-        if not words:
+        given = [p.strip() for p in text.split(",") if p.strip()]
+        if not given:
             raise UsageError(f"--set {name}=: no value given; write --set {name}=V1,V2")
+        words = [w for p in given for w in (spread(name, KNOBS[name], p) if name in KNOBS else [p])]
         if preset.search and (name in preset.search.knobs or name in SEARCH):
             preset = replace(preset, search=_searched(preset.search, name, words))
             continue
@@ -82,12 +83,23 @@ def _unknown(preset: Preset, name: str) -> UsageError:
     search = list(dict.fromkeys([*preset.search.knobs, *SEARCH])) if preset.search else []
     words = f"Knobs and options of the search: {', '.join(search)}" if search else f"Axes: {', '.join(axes)}"
     near = closest(name, [*axes, *search, *SETTINGS])
+    if (meant := CALLED.get(name.lower())) and (meant in SETTINGS or meant in axes or meant in search):
+        near = f"; did you mean {meant}?"
     if name in KNOBS:
         others = sorted({arm.family for arm in preset.arms} - set(KNOBS[name].families))
         return UsageError(
             f"--set {name}: no arm moves it, and not every arm could: {', '.join(others)} takes no {name}"
         )
     return UsageError(f"--set {name}: no such axis or setting{near} {words}. Settings: {', '.join(SETTINGS)}.")
+
+
+CALLED = {  # what others call a knob
+    "lr": "learning_rate", "wd": "weight_decay", "bs": "batch_size", "batch": "batch_size", "eps": "eps_linf",
+    "epsilon": "eps_linf", "n_epochs": "epochs", "hidden": "width", "hidden_size": "width", "layers": "depth",
+    "n_layers": "depth", "dropout": "keep_prob", "sparsity": "prune_ratio", "reg": "alpha", "l1": "alpha",
+    "opt": "optimizer", "scheduler": "schedule", "trials": "evaluations", "n_trials": "evaluations",
+    "steps": "attack_iterations", "fro": "frobenius",
+}  # fmt: skip
 
 
 def _holders(preset: Preset, name: str) -> list[str]:

@@ -1,6 +1,7 @@
 """A knob's kind, range and default, and the values that it takes: checked, parsed, written."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from fractions import Fraction
@@ -86,6 +87,45 @@ def parse_value(name: str, knob: Knob, text: str) -> Any:
     if refusal(knob, value):
         raise refused
     return value
+
+
+RANGE = re.compile(r"([^:]+?)(?:\.\.|:)([^:]+):\s*(\d+)\s*(log)?")
+MOST_VALUES = 1000
+
+
+def spread(name: str, knob: Knob, text: str) -> list[str]:
+    """The values of a range of numbers, FIRST..LAST:COUNT (or FIRST:LAST:COUNT), both ends among them; with `log` after
+    the count evenly in the logarithm, to six digits. Any other text as it is. UsageError for a range that is none.
+
+    Evenly spaced values are exact: 2/255..8/255:4 has 4/255. Of a knob of whole numbers each is rounded.
+    """
+    if knob.kind is str or not (".." in text or ":" in text):
+        return [text]
+    found = RANGE.fullmatch(text.strip())
+    try:
+        if found is None:
+            raise ValueError
+        first, last = map(_exact, found.group(1, 2))
+        count, log = int(found[3]), bool(found[4])
+        if not 2 <= count <= MOST_VALUES or first == last or (log and min(first, last) <= 0):
+            raise ValueError
+        shares = [Fraction(i, count - 1) for i in range(count)]
+        if log:
+            middle = [float(f"{float(first) * (float(last) / float(first)) ** float(s):.6g}") for s in shares[1:-1]]
+            numbers = [float(first), *middle, float(last)]
+        else:
+            numbers = [float(first + (last - first) * share) for share in shares]
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise UsageError(
+            f"--set {name}: {text!r} is no range; write FIRST..LAST:COUNT, as 0..0.1:5, or FIRST..LAST:COUNTlog, "
+            f"as 1e-4..1e-1:7log (from 2 to {MOST_VALUES} values, ends that differ, above 0 for log)"
+        ) from None
+    return [str(round(n)) if knob.kind is int else repr(n) for n in numbers]
+
+
+def _exact(text: str) -> Fraction:
+    """A number as it is written; of 1e-999999999 no million digits."""
+    return Fraction(text.replace(" ", "")) if "/" in text else Fraction(repr(parse_number(text)))
 
 
 def refusal(knob: Knob, value: Any) -> str:

@@ -15,7 +15,7 @@ NEEDED = ("configuration", "arms", "seeds", "trials")
 # Where the keys of study.json and of its configuration stand in a Manifest under their own names, and what is a tuple.
 SINGLE = ("preset", "question", "figure", "baseline", "module", "instance", "gpus_per_trial", "axes_off", "created",
           "sweep", "version", "commit", "command", "complete")  # fmt: skip
-LISTS = ("covers", "figures", "claims", "parameters", "seeds", "trials")
+LISTS = ("covers", "figures", "claims", "parameters", "seeds", "trials", "earlier")
 CONFIGURATION = ("data", "data_digest", "model", "model_digest", "settings", "revisions", "sources")
 
 
@@ -69,8 +69,9 @@ class Manifest:
     model must not change in a folder, nor may `revisions` (of attacks, those above 1) and `sources` (digests of the
     user's functions). `parameters` are the settings that the preset gives. `claims` and `figures` are ids; None, as for
     `baseline`, where the version that wrote it did not name them. `search` (its knobs, resolved objectives and
-    options), `points` and `complete` are of a search alone. `created` is in seconds since 1970, `command` the newest
-    that ran here. `unknown` and `unknown_configuration` are what a newer version has added.
+    options), `points` and `complete` are of a search alone. `earlier` names finished trials of earlier sources of the
+    user's functions: {model_digest, data_digest, sources, trials}, the oldest first. `created` is in seconds since
+    1970, `command` the newest that ran here. `unknown` and `unknown_configuration` are what a newer version has added.
     """
 
     name: str = ""
@@ -103,6 +104,7 @@ class Manifest:
     command: str = ""
     search: Mapping[str, Any] = field(default_factory=dict)
     points: tuple[PointRecord, ...] = ()
+    earlier: tuple[Mapping[str, Any], ...] = ()
     complete: bool = False
     unknown: Mapping[str, Any] = field(default_factory=dict)
     unknown_configuration: Mapping[str, Any] = field(default_factory=dict)
@@ -179,6 +181,7 @@ class Manifest:
             "commit": self.commit,
             **({"command": self.command} if self.command else {}),
             **search,
+            **({"earlier": [dict(source) for source in self.earlier]} if self.earlier else {}),
             **self.unknown,
         }
 

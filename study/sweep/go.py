@@ -18,7 +18,7 @@ from study.store.lease import Lease, in_use, lock
 from study.store.manifest import Manifest
 from study.sweep import listing, runner
 from study.sweep.display import meanwhile
-from study.sweep.plan import search_record
+from study.sweep.plan import mended, search_record
 from study.sweep.plan.costs import duration
 from study.sweep.plan.folder import against_folder
 from study.sweep.plan.job import Job
@@ -63,6 +63,8 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
         err.print(f"Note: {spare} GPU(s) here stay unused; give --gpus-per-trial 0.25 to use them.")
     if found and found.commit != (commit := git_commit()):
         err.print(f"Note: {found.commit} began this folder and {commit} goes on; each table names its own commit.")
+    if found and (earlier := mended.sentence(replace(found, earlier=plan.earlier))):
+        err.print(f"Note: {earlier}; what is left is made with them as they are now.", markup=False)
     with _locked(plan, switches) if found else nullcontext((None, plan, None)) as (_, plan, found):
         if found and search_record.complete(plan, found) and not runner.pending(plan, switches.retry_failed):
             err.print("Nothing left to run.")
@@ -124,6 +126,8 @@ def _run(
             if ended := runner.clean_up(plan.place):
                 err.print(f"Ended {len(ended)} processes that a killed driver of this folder had left.")
             manifest = runner.write_manifest(plan, found, lease=lease, command=again.removesuffix(" --resume"))
+            if found and plan.earlier:
+                mended.forget_failures(plan, found)
             jobs = runner.pending(plan, switches.retry_failed)
             tracker = _tracker(plan, manifest, uri, [n for n in plan.jobs if n not in jobs])
             source = _source(plan, manifest, jobs, lease)
@@ -234,6 +238,7 @@ def finish(
         summary = reports.write(plan.folder, address, data_dir, plan.study.claims, plan.study.figures)
     if not report.out_of_time:  # a search that goes on has another front
         keep_models(plan, [model["trial"] for model in summary.front if model["weights"]], tracker, err)
+    empty = "" if summary.front or report.out_of_time or report.lost else search_record.without_model(plan)
     if switches.json:
         record = {
             "folder": str(plan.folder),
@@ -270,11 +275,13 @@ def finish(
             out.print(f"The time budget is used up; go on with: {again}", markup=False)
         elif report.lost:
             out.print(f"  {report.lost} ended without a result or a cause; go on with: {again}", markup=False)
+        if empty:
+            out.print(empty, markup=False)
         if summary.front:
             out.print(f"Front:   {_short(plan.folder / layout.FRONT)}", markup=False)
         out.print(f"Report:  {_short(plan.folder / layout.REPORT)}", markup=False)
         out.print(f"Compare: {ui_command(uri, tracker.experiment)}", markup=False)
-    return 1 if report.lost and not report.out_of_time else 3 if report.failed else 0
+    return 1 if report.lost and not report.out_of_time else 3 if report.failed else 4 if empty else 0
 
 
 def keep_models(plan: Plan, trials: list[str], tracker: "Tracker", err: Console) -> None:

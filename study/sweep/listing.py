@@ -11,11 +11,13 @@ from study.spec.domains import Choice, Domain, LogUniform
 from study.spec.expand import moving
 from study.spec.names import reproduced
 from study.spec.values import shown
-from study.sweep.plan import costs, selection
+from study.sweep.plan import costs, fitting, selection
 from study.sweep.plan.catalogue import find_study, study_names
 from study.sweep.plan.folder import manifest
-from study.sweep.plan.plan import Plan
+from study.sweep.plan.plan import Plan, least_finals
 from study.sweep.plan.request import Request, make_plan
+
+BYTES_OF_WEIGHT, RESNET18_PARAMETERS = 4, 11.2e6
 
 
 def expected_workers(plan: Plan, max_concurrent: int = 0, in_process: bool = False, cluster: bool = False) -> int:
@@ -37,10 +39,28 @@ def facts(plan: Plan, workers: int, pending: int | None = None) -> dict[str, Any
         "trials": plan.total,
         "seconds": start + work / max(1, workers),
         "workers": workers,
-        "megabytes": trials * costs.BYTES_PER_TRIAL / 1e6,
+        "megabytes": _bytes(plan, trials) / 1e6,
         "dollars": costs.dollars(work, plan.gpus_per_trial, plan.preset.instance),
         "past_trials": plan.past_trials,
     }
+
+
+def _bytes(plan: Plan, trials: int) -> float:
+    """What so many trials write: a table each; in a search the trained base of each too, as long as it runs, and of
+    finalists the weights, which the front's models hold once more as they are exported."""
+    tables = trials * costs.BYTES_PER_TRIAL
+    if plan.preset.search is None:
+        return tables
+    finals = min(trials, least_finals(plan.preset.search, plan.seeds))
+    return tables + BYTES_OF_WEIGHT * parameters(plan) * (trials + 2 * finals)
+
+
+def parameters(plan: Plan) -> float:
+    """Weights of the plan's net, about; a user's model is taken for a fully connected net of the set size."""
+    if plan.model == "resnet18":
+        return RESNET18_PARAMETERS
+    passes = 64 if plan.model == "vit" else 1  # of each weight, for one image
+    return costs.multiplications(plan.model, plan.data, plan.settings["width"], plan.settings["depth"]) / passes
 
 
 def cost_text(f: dict[str, Any], plan: Plan) -> str:
@@ -79,7 +99,7 @@ def show(out: Console, as_json: bool) -> None:
     for record in records:
         rows = f"rows {', '.join(record['covers'])}" if record["covers"] else ""
         of = "; ".join(part for part in (record["figure"], rows) if part)
-        out.print(f"[bold]{record['name']}[/bold]{f'  ({of})' if of else ''}")
+        out.print(f"[bold]{record['name']}[/bold]{f'  ({of})' if of else ''}", markup=True)
         out.print(f"  {record['question']}")
         for preset, f in record["presets"].items():
             out.print(f"  {preset:7} {f['trials']:4} trials, {f['text']}", markup=False)
@@ -94,7 +114,7 @@ def show_plan(
     f = facts(plan, workers, pending)
     if as_json:
         rows = [{"trial": n, "family": j.family, "seed": j.trial.seed, **j.axes} for n, j in plan.jobs.items()]
-        record = {"configuration": plan.configuration(), **f, "unjudged": foreseen(plan)}
+        record = {"configuration": plan.configuration(), **f, "notes": notes(plan), "unjudged": foreseen(plan)}
         print(json.dumps(record | {"points": rows}, indent=1))
         return
     configuration = plan.configuration()
@@ -120,6 +140,8 @@ def show_plan(
             f"seed and attacked on test images by {attacks}",
             markup=False,
         )
+    for note in notes(plan):
+        out.print(f"  Note: {note}", markup=False)
     left = "" if pending is None or pending == f["trials"] else f", {pending} of them left"
     least = "at least " if plan.preset.search else ""
     out.print(f"  {least}{f['trials']} trials{left}: {cost_text(f, plan)} ({source})", markup=False)
@@ -137,6 +159,11 @@ def show_plan(
     if points and plan.study.claims:
         out.print()
     show_unjudged(out, plan, none="All claims can be judged by these seeds, levels and controls." if points else "")
+
+
+def notes(plan: Plan) -> list[str]:
+    """What was asked for and left out, and which axes lack their baseline, once all levels of the folder are there."""
+    return [*plan.notes, *fitting.lost_baselines(plan.study, plan.preset_name, plan.data, plan.preset)]
 
 
 def show_unjudged(out: Console, plan: Plan, none: str = "") -> None:

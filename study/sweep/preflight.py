@@ -1,6 +1,7 @@
 """What is looked at before anything is started or written."""
 
 import logging
+import os
 import socket
 import tempfile
 
@@ -26,6 +27,8 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
     tracking.check_uri(uri)
     if address and not in_process:
         check_reachable(address)
+    if in_process and plan.cpus_per_trial > (here := os.cpu_count() or 1):
+        raise UsageError(f"--cpus-per-trial {plan.cpus_per_trial:g}: there are {here} CPUs here; give at most {here}")
     if plan.gpus_per_trial > 0 and (in_process or not address) and gpu_count() == 0:
         raise UsageError(
             f"this sweep wants {plan.gpus_per_trial:g} GPU per trial and there is no GPU here; "

@@ -11,7 +11,7 @@ from rich.console import Console
 from study.store import layout, lease, places, results
 from study.store.manifest import Manifest
 from study.store.places import Place
-from study.sweep.plan import costs
+from study.sweep.plan import costs, mended
 from study.sweep.worker import heartbeat
 
 
@@ -24,16 +24,20 @@ def facts(output: str, folder: Path, found: Manifest) -> dict[str, Any]:
     failed = {n: f for n, f in results.failures(folder).items() if n not in finished and n in found.trials}
     holder = lease.in_use(folder) or lease.leased(output)
     running = _running(places.at(output), finished) if holder else {}
-    missing = [t for t in found.trials if t not in finished and t not in failed]
+    total = expected(found)
+    left = total - len(finished) - len(failed)
     seconds = sum(p.get("wall_seconds", 0.0) for p in finished.values())
     mean = seconds / len(finished) if finished else 0.0
     spent = sum(min(r["seconds"], mean) for r in running.values())
     return {
         "study": found.name,
-        "trials": len(found.trials),
+        "trials": total,
+        "asked": len(found.trials),
+        "complete": not found.search or found.complete,
         "done": len(finished),
         "failed": {n: _failure(folder, n, f) for n, f in failed.items()},
-        "left": len(missing),
+        "left": left,
+        "earlier": [dict(source) for source in found.earlier],
         "driver": holder,
         "running": running,
         "cost": {
@@ -41,8 +45,18 @@ def facts(output: str, folder: Path, found: Manifest) -> dict[str, Any]:
             "cpu_hours": sum(p.get("cpu_seconds", 0.0) for p in finished.values()) / 3600,
             "dollars": costs.dollars(seconds, found.gpus_per_trial, found.instance),
         },
-        "seconds_left": (len(missing) * mean - spent) / max(1, len(running)) if finished and missing else None,
+        "seconds_left": (left * mean - spent) / max(1, len(running)) if finished and left else None,
     }
+
+
+def expected(found: Manifest) -> int:
+    """How many trials a folder will hold in the end: of a search that is not at its end the least, its evaluations and
+    the seeds of its finalists, most of which are not asked yet."""
+    evaluations = found.search.get("evaluations", 0)
+    if not evaluations or found.complete:
+        return len(found.trials)
+    finals = min(found.search.get("finalists", 0), evaluations) * len(found.seeds)
+    return max(len(found.trials), evaluations + finals)
 
 
 def _running(place: Place, finished: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -73,8 +87,11 @@ def show(out: Console, output: str, folder: Path, found: Manifest, as_json: bool
         print(json.dumps(f, indent=1))
         return
     state = f"being run by {f['driver']}" if f["driver"] else "nothing is running"
-    out.print(f"{f['study']} in {output}: {f['done']} of {f['trials']} trials done, "
+    least = "" if f["complete"] else "at least "
+    out.print(f"{f['study']} in {output}: {f['done']} of {least}{f['trials']} trials done, "
               f"{len(f['failed'])} failed, {f['left']} left; {state}", markup=False)  # fmt: skip
+    if earlier := mended.sentence(found):
+        out.print(f"  {earlier}", markup=False)
     for name, r in f["running"].items():
         quiet = r["silent_seconds"] > 5 + heartbeat.pace(places.at(output))
         silent = f", silent for {costs.duration(r['silent_seconds'])}" if quiet else ""

@@ -1,12 +1,23 @@
 """Words of the command line as values; UsageError with what would be accepted."""
 
+import logging
 import os
 import re
 import shlex
 
 from study.spec.errors import UsageError, without_secrets
+from study.spec.knobs import KNOBS
 
-OPTIONS = {"seeds", "data", "model", "preset", "output"}
+log = logging.getLogger(__name__)
+
+# Words that are no knob but an option of the command, which people set like one.
+OPTIONS = {
+    "seeds": "--seeds", "seed": "--seeds", "n_seeds": "--seeds", "data": "--data", "dataset": "--data",
+    "data_dir": "--data-dir", "model": "--model", "net": "--model", "preset": "--preset", "output": "--output",
+    "time_budget": "--time-budget", "cpus_per_trial": "--cpus-per-trial", "gpus_per_trial": "--gpus-per-trial",
+    "max_concurrent": "--max-concurrent", "address": "--address", "warm_start": "--warm-start",
+    "search_storage": "--search-storage", "tracking_uri": "--tracking-uri",
+}  # fmt: skip
 MOST_SEEDS, LARGEST_SEED = 1000, 2**31 - 1
 
 
@@ -30,13 +41,21 @@ def positive(name: str, number: float, zero: bool = False) -> float:
 
 
 def overrides(items: tuple[str, ...]) -> dict[str, str]:
-    """NAME=V1,V2 of each --set."""
-    parts = dict(item.partition("=")[::2] for item in items)
+    """NAME=V1,V2 of each --set. The values of an axis that is given twice are joined; of a setting, which takes one,
+    the last holds, and that is said."""
+    parts: dict[str, str] = {}
     for item in items:
-        if "=" not in item:
+        name, equals, text = (part.strip() for part in item.partition("="))
+        if not equals:
             raise UsageError(f"--set {item!r} is not accepted; write --set AXIS=V1,V2")
-    for name in OPTIONS & set(parts):
-        raise UsageError(f"--set {name}: it is an option of its own; write --{name} {parts[name]}")
+        if option := OPTIONS.get(name.replace("-", "_")):
+            raise UsageError(f"--set {name}: it is an option of its own; write {option} {text}")
+        if parts.get(name, text) != text:
+            if name in KNOBS and (KNOBS[name].column or KNOBS[name].several):
+                text = f"{parts[name]},{text}"
+            else:
+                log.warning("--set %s is given twice, %s and %s: the last one holds", name, parts[name], text)
+        parts[name] = text
     return parts
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from study.nets import sources
 from study.nets.build import build
 from study.nets.compression import factorize as factors
 from study.nets.compression import mask, prune, quantize, remove
@@ -37,6 +38,7 @@ def _placed(net: Net, device: torch.device) -> Net:
 
 def _build(state: State, config: Build) -> Iterator[State]:
     data = state.on()
+    sources.unchanged(config.model, config.source, "--model")
     net = build(config, data.shape, data.classes, (data.mean, data.std), seed_for(state.seed, "weights"))
     state.net = _placed(net, state.device)
     yield state
@@ -51,6 +53,7 @@ def _factorize(state: State, config: Factorize) -> Iterator[State]:
 def _train(state: State, config: Train) -> Iterator[State]:
     assert state.net is not None
     data = state.on(config.on)
+    sources.unchanged(config.penalty, config.penalty_source, "penalty")
     nth = len(state.trainings)
     purpose = "training" if nth == 0 else f"training {nth}"
     progress = state.trainings[state.stage] = training.start(state.net, config)

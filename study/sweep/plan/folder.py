@@ -15,7 +15,7 @@ from study.spec.names import reproduced
 from study.spec.studies import Arm, Point, Preset
 from study.store import layout, results
 from study.store.manifest import ArmRecord, Manifest, configured, read_manifest
-from study.sweep.plan import search_record
+from study.sweep.plan import fitting, mended, search_record
 from study.sweep.plan.plan import Plan, git_commit, with_jobs
 
 
@@ -46,6 +46,7 @@ def manifest(plan: Plan, past: Manifest | None = None, complete: bool = False) -
         sweep=(past and past.sweep) or f"{plan.study.name}-{plan.preset_name}-{time.time_ns():x}",
         version=__version__,
         commit=git_commit(),
+        earlier=plan.earlier,
         unknown=past.unknown if past else {},
     )
 
@@ -53,8 +54,8 @@ def manifest(plan: Plan, past: Manifest | None = None, complete: bool = False) -
 def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tuple[Plan, Manifest | None]:
     """The plan as it can run in its folder, extended by what stands there, and the manifest found.
 
-    UsageError when the folder holds something else, another configuration (with a diff), or is unfinished (or asked
-    for more) without --resume.
+    With `retry_failed` functions of the user's may have been mended since. UsageError when the folder holds something
+    else, another configuration (with a diff), or is unfinished (or asked for more) without --resume.
     """
     folder = plan.folder
     if folder.exists() and not folder.is_dir():
@@ -66,14 +67,21 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
         return plan, None
     results.refuse_newer(folder)
     search_record.refuse_other(plan, found)
+    edited = mended.edited(plan, found)
     plan = _at_its_revisions(_at_its_settings(plan, found), found)
+    preset = fitting.as_before(plan.preset, plan.model, plan.data, plan.settings, found.arms)
+    if preset != plan.preset:
+        plan = with_jobs(dataclasses.replace(plan, preset=preset, jobs={}))
+    plan = mended.kept(plan, found, bool(edited) and retry_failed)
     defaults = {k: list(v) if isinstance(v, tuple) else v for k, v in settings_for(Preset(arms=(), seeds=())).items()}
     settings = {k: v for k, v in found.settings.items() if k not in AXES or v != AXES[k].default}  # once a setting
-    differences = _differences(found.configuration() | {"settings": defaults | settings}, plan.configuration())
-    if differences:
+    there = found.configuration() | {"settings": defaults | settings}
+    if differences := _differences(there | (edited if retry_failed else {}), plan.configuration()):
+        retry = edited and not _differences(there | edited, plan.configuration())
         raise UsageError(
             f"{plan.place} holds another configuration; choose another --output, or ask for the same:\n"
             + "\n".join(f"  {d}" for d in differences)
+            + (f"\n{mended.HINT}" if retry else "")
         )
     missing = set(found.trials) - set(layout.finished(folder)) - set(results.failures(folder))
     more = set(plan.jobs) - set(found.trials)

@@ -31,6 +31,8 @@ class Plan:
 
     `module` is the study as it was named, `sources` has the digests of the user's functions among its knob values,
     `revisions` those of the attacks that made the folder's numbers, where they are earlier ones than this version's.
+    `earlier` has the trials that stay as earlier sources of the user's functions made them, as study.json has them.
+    `notes` say what was asked for and left out.
     `place` is the output, `folder` what the driver reads of it on its own disk: the same unless it is in S3.
     """
 
@@ -55,6 +57,8 @@ class Plan:
     estimated_trial_seconds: float = 0.0
     past_trials: int = 0
     revisions: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    earlier: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -159,19 +163,28 @@ def _final_seconds(plan: Plan, search: Search) -> float:
 
 
 def job_of(plan: Plan, point: Point) -> Job:
-    """The job of one point of a plan. A search keeps the weights of the models that its front may hold."""
-    shared = {
-        "data": datasets.label(plan.data),
-        "data_digest": plan.data_digest,
-        "data_dir": datasets.folder(plan.data, plan.data_dir),
-        "model": plan.model,
-        "model_digest": plan.model_digest,
-        "sources": plan.sources,
-        "revisions": plan.revisions,
-    }
+    """The job of one point of a plan: of the earliest source of the user's functions that has finished it, else of
+    today's. A search keeps the weights of the models that its front may hold."""
     values = knob_values(point)
     if plan.data:
         refusals.check_point(plan.data, plan.model, values)
+    for source in plan.earlier:
+        if (job := _job(plan, point, values, source)).fingerprint in source["trials"]:
+            return job
+    now = {"data_digest": plan.data_digest, "model_digest": plan.model_digest, "sources": plan.sources}
+    return _job(plan, point, values, now)
+
+
+def _job(plan: Plan, point: Point, values: Mapping[str, Any], source: Mapping[str, Any]) -> Job:
+    shared = {
+        "data": datasets.label(plan.data),
+        "data_digest": source["data_digest"],
+        "data_dir": datasets.folder(plan.data, plan.data_dir),
+        "model": plan.model,
+        "model_digest": source["model_digest"],
+        "sources": source["sources"],
+        "revisions": plan.revisions,
+    }
     trial = FAMILIES[point.family]({**values, **shared, "seed": point.seed})
     search, seconds = plan.preset.search, _seconds(plan, values)
     if search:
@@ -185,6 +198,7 @@ def job_of(plan: Plan, point: Point) -> Job:
         folder=str(plan.place),
         data=plan.data,
         model=plan.model,
+        threads=max(1, int(plan.cpus_per_trial)),
         device="cuda" if plan.gpus_per_trial > 0 else "cpu",
         gpu_fraction=plan.gpus_per_trial,
         commit=git_commit(),

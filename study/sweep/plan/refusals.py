@@ -112,7 +112,7 @@ def sources_of(preset: Preset, settings: Mapping[str, Any]) -> dict[str, str]:
 def model_digest(model: str) -> str:
     """The digest of a user's model function, empty for the project's own; UsageError for an unknown one."""
     if datasets.is_user_function(model):
-        return sources.source_digest(sources.user_function(model, "--model"))
+        return sources.source_digest(model, "--model")
     if model not in datasets.MODELS:
         raise UsageError(
             f"unknown model {model!r}{closest(model, datasets.MODELS)} "

@@ -1,17 +1,19 @@
 """From what was typed to a plan: every part validated, nothing touched."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from study.spec.errors import UsageError, closest
-from study.spec.expand import with_overrides
-from study.spec.studies import Preset
+from study.spec.expand import axes_of, settled, with_overrides
+from study.spec.studies import Point, Preset, Search
+from study.spec.values import shown
 from study.store import mirror, places
-from study.sweep.plan import costs, refusals, selection
+from study.sweep.plan import costs, fitting, refusals, selection
 from study.sweep.plan.catalogue import find_study
-from study.sweep.plan.plan import Plan, with_jobs
+from study.sweep.plan.plan import Plan, job_of, with_jobs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,7 @@ def make_plan(request: Request, *, need_data: bool = True, need_warm_start: bool
     preset, settings = with_overrides(preset, request.overrides, data)
     preset = _with_search(preset, request, need_warm_start)
     model = request.model or preset.model
+    preset, notes = _fitted(preset, model, data, settings, request.overrides)
     gpus = request.gpus_per_trial
     if gpus is None:  # a preset says whether it is made for GPUs; how much of one, its largest family and model do
         families = [arm.family for arm in preset.arms] + ([preset.search.family] if preset.search else [])
@@ -77,8 +80,36 @@ def make_plan(request: Request, *, need_data: bool = True, need_warm_start: bool
         folder=mirror.working_folder(place),
         cpus_per_trial=request.cpus_per_trial,
         gpus_per_trial=gpus,
+        notes=tuple(notes),
     )
-    return with_jobs(plan)
+    plan = with_jobs(plan)
+    if preset.search:
+        _try_ends(plan, preset.search)
+    return plan
+
+
+def _fitted(
+    preset: Preset, model: str, data: str, settings: Mapping[str, Any], typed: Iterable[str]
+) -> tuple[Preset, list[str]]:
+    """The preset with what the model and its width can take, and what was left out."""
+    said: list[str] = []
+    if preset.search:
+        search, said = fitting.to_model(preset.search, model, typed)
+        preset = dataclasses.replace(preset, search=search)
+    preset, more = fitting.to_width(preset, model, data, settings)
+    return preset, said + more
+
+
+def _try_ends(plan: Plan, search: Search) -> None:
+    """UsageError for a search that would be refused in its middle: every end of every knob is made into a job."""
+    for chosen in fitting.ends(search.knobs):
+        axes = settled(axes_of(chosen, plan.axes_off), plan.settings)
+        try:
+            job_of(plan, Point(family=search.family, arms=(), seed=search["search_seed"], axes=axes,
+                               settings=plan.settings))  # fmt: skip
+        except UsageError as error:
+            point = ", ".join(f"{name} {shown(value)}" for name, value in axes.items() if value != plan.axes_off[name])
+            raise UsageError(f"{error}; the search would ask for {point}") from None
 
 
 def _with_search(preset: Preset, request: Request, need_warm_start: bool) -> Preset:

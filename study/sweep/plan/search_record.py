@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from study.spec.errors import UsageError
 from study.spec.identity import plain
 from study.spec.knobs import SEARCH
-from study.spec.objectives import selector
+from study.spec.objectives import selector, value
+from study.store import results
 from study.store.manifest import Manifest, PointRecord
 from study.sweep.plan import selection
 
@@ -70,8 +72,37 @@ def refuse_other(plan: "Plan", found: Manifest) -> None:
         )
 
 
+def without_model(plan: "Plan") -> str:
+    """That no model of a finished search keeps its floor, and how near the best came: clean accuracy on validation
+    images of any that was tried, on test images of any finalist, the mean over its seeds. Nothing where there is no
+    floor."""
+    search = plan.preset.search
+    if search is None or not search["floor"]:
+        return ""
+    tried: list[float] = []
+    finals: dict[tuple[Any, ...], list[float]] = {}
+    wanted = selector("clean_accuracy", plan.settings)
+    for trial in results.scan(plan.folder).values():
+        own = trial.rows[0]["seed"] == search["search_seed"]
+        clean = value(trial.rows, wanted if own else {**wanted, "split": "test"})
+        if math.isfinite(clean) and own:
+            tried.append(clean)
+        elif math.isfinite(clean):
+            finals.setdefault(tuple(trial.rows[0].get(axis) for axis in plan.axes_off), []).append(clean)
+    best = [f"{max(tried):.3f} on validation images"] if tried else []
+    best += [f"{max(sum(v) / len(v) for v in finals.values()):.3f} on test images"] if finals else []
+    return (
+        f"No model keeps the floor of {search['floor']:g} clean accuracy; the best reached "
+        f"{' and '.join(best) or 'none'}. Give a lower one (--set floor=), or train longer in another --output"
+    )
+
+
 def complete(plan: "Plan", found: Manifest) -> bool:
     """Whether a folder holds this plan to its end; always so of a grid whose trials are all there."""
     if plan.preset.search is None:
         return True
-    return found.complete and found.search == record(plan)
+    now, there = record(plan), json.loads(json.dumps(dict(found.search)))
+    rank = now["knobs"].get("rank", {})
+    if there.get("knobs", {}).get("rank", {}).get("high", 0) > rank.get("high", math.inf):
+        there["knobs"]["rank"]["high"] = rank["high"]  # from before a rank above the width was taken for the width
+    return found.complete and there == now

@@ -132,9 +132,7 @@ def standalone_job(family: str, config: Mapping[str, Any], folder: str) -> Job:
     point |= off({name: point[name] for name in AXES}, {})
     point["data_digest"] = sources.digest(point["data"], point["data_dir"])
     user_model = datasets.is_user_function(point["model"])
-    point["model_digest"] = (
-        sources.source_digest(sources.user_function(point["model"], "--model")) if user_model else ""
-    )
+    point["model_digest"] = sources.source_digest(point["model"], "--model") if user_model else ""
     own = [v for n, k in KNOBS.items() if k.functions for v in (point[n] if k.several else (point[n],))]
     point["sources"] = sources.function_digests(own, "configuration")
     return Job(

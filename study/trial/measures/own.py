@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from study.nets import sources
 from study.nets.sources import user_function
 from study.spec.config import Own
 from study.spec.identity import seed_for
@@ -22,6 +23,7 @@ def own(state: State, config: Own) -> list[Row]:
     measure, and are put back. ValueError for anything else that the function returns, and for a name of the project's.
     """
     assert state.net is not None
+    sources.unchanged(config.function, config.source, "measure")
     function, seed = user_function(config.function, "measure"), seed_for(state.seed, f"measure {config.function}")
     kept = np.random.get_state()
     try:
