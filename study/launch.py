@@ -3,28 +3,34 @@
 Imports neither torch nor Ray until a sweep really starts.
 """
 
+import sys
+
+if __name__ == "__main__":  # a signal that comes during the imports below ends with its own status too
+    from study.sweep import signals
+
+    signals.end_at_once("\nInterrupted before anything was begun; give the same command again.\n")
+
 import errno
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
-from rich.console import Console
 
 from study import __version__
 from study.spec import datasets
 from study.spec.errors import UsageError, closest
 from study.store import layout, mirror, places, results
 from study.store.manifest import Manifest, read_manifest
-from study.sweep import listing, runner, typed
+from study.sweep import listing, signals, typed
 from study.sweep import status as told
+from study.sweep.console import Discreet
 from study.sweep.plan.catalogue import find_study, study_names
 from study.sweep.plan.job import seconds_from_environment
 from study.sweep.plan.request import Request, make_plan
 from study.sweep.worker.listener import Options
 
-OK, UNEXPECTED, USAGE, FAILED_TRIALS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+OK, UNEXPECTED, USAGE, FAILED_TRIALS = 0, 1, 2, 3
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE}
 
 
@@ -37,8 +43,8 @@ app = App(
     result_action="return_value",
 )
 app.register_install_completion_command(name="--install-completion")
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+out = Discreet(soft_wrap=True, highlight=False)
+err = Discreet(stderr=True, soft_wrap=True, highlight=False)
 
 
 @app.default
@@ -233,7 +239,15 @@ def evaluate(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status (0, 1, 2, 3, 130 or 143)."""
+    """Run the command line; returns the exit status: 0, 1, 2, 3, or 130, 143, 129 after Ctrl-C, SIGTERM, SIGHUP."""
+    with signals.handled():
+        code = _main(argv)
+    if argv is None:  # what is left is the end of the interpreter
+        signals.end_at_once()
+    return code
+
+
+def _main(argv: list[str] | None) -> int:
     try:
         return int(app(argv, exit_on_error=False, print_error=False, console=out) or 0)
     except CycloptsError as error:
@@ -252,10 +266,8 @@ def main(argv: list[str] | None = None) -> int:
         other = f"{where}: {error.strerror}; what is finished stays. Go on with"
         err.print(f"study: {full if error.errno == errno.ENOSPC else other}: {typed.again(sys.argv[1:])}", markup=False)
         return UNEXPECTED
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except runner.Terminated:
-        return TERMINATED
+    except (KeyboardInterrupt, signals.Terminated) as stop:
+        return signals.leaving() or getattr(stop, "status", 130)
     return USAGE
 
 

@@ -2,11 +2,8 @@
 
 import errno
 import json
-import signal
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +13,7 @@ from study.store import layout, mirror, places, results
 from study.store.lease import Lease
 from study.store.manifest import Manifest
 from study.store.places import Place
-from study.sweep import watch
+from study.sweep import signals, watch
 from study.sweep.display import Display, headline
 from study.sweep.plan.folder import manifest
 from study.sweep.plan.job import Job
@@ -27,10 +24,6 @@ from study.sweep.worker.listener import Listener, Options
 
 if TYPE_CHECKING:
     from study.tracking import Tracker
-
-
-class Terminated(BaseException):
-    """SIGTERM: leave cleanly with status 143."""
 
 
 @dataclass
@@ -113,18 +106,6 @@ def in_process(source: Source, options: Options, listener: Listener) -> None:
             return
 
 
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    def leave(number: int, frame: object) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def pending(plan: Plan, retry_failed: bool) -> dict[str, Job]:
     """The jobs that have no sound result yet; failed ones only on request. Damaged files are set aside."""
     results.mend(plan.folder)
@@ -135,13 +116,13 @@ def pending(plan: Plan, retry_failed: bool) -> dict[str, Job]:
 
 
 def write_manifest(plan: Plan, found: Manifest | None, complete: bool = False, lease: Lease | None = None) -> Manifest:
-    """study.json, written or extended; Terminated when another driver has taken the lease of an S3 output."""
+    """study.json, written or extended; signals.Terminated when another driver has taken the lease of an S3 output."""
     now = manifest(plan, found, complete)
     content = json.dumps(now.record(), indent=1).encode()
     if lease is None:
         results.replace(plan.place / layout.STUDY, content)
     elif not lease.write_study(content):
-        raise Terminated
+        raise signals.Terminated
     mirror.fetch(plan.place, layout.STUDY)
     return now
 
@@ -156,13 +137,14 @@ def run(
     workers: int,
     tracker: "Tracker | None" = None,
 ) -> Report:
-    """Run the source's jobs and say how it ended. KeyboardInterrupt and Terminated pass once the back end stopped.
+    """Run the source's jobs and say how it ended. KeyboardInterrupt and signals.Terminated pass, once the back end has
+    stopped.
 
-    Raises OSError (ENOSPC) when a disk is full, places.Unavailable when a file cannot be written for another reason;
-    no further trial is started then, and what is finished stays.
+    Raises OSError (ENOSPC) when a disk is full, places.Unavailable when a file cannot be written for another reason or
+    no Ray is left; no further trial is started then, and what is finished stays.
     """
     began = time.monotonic()
-    with Display(console, source.total, workers, plan.estimated_trial_seconds) as display, _sigterm_raises():
+    with Display(console, source.total, workers, plan.estimated_trial_seconds) as display:
         listener = _Relay(plan.place, display, tracker)
         try:
             if ray_backend:

@@ -31,6 +31,7 @@ with warnings.catch_warnings():
     from ray.tune.search import Searcher
 
 from study.spec.errors import UsageError
+from study.sweep import signals
 from study.sweep.plan.job import Job
 from study.sweep.plan.source import Source
 from study.sweep.ray import nodes
@@ -38,20 +39,36 @@ from study.sweep.ray.trainables import FamilyTrainable
 from study.sweep.worker.listener import Listener, Options
 
 RETRIES = 3
+STARTS = 3  # of a local Ray, which gives itself 30 s: too few where the machine is busy with something else
 
 
+@signals.held()
 def connect(address: str) -> None:
     """Join the cluster at `address`, or start a local Ray. UsageError when no Ray answers."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     for name in ("ray", "ray.tune", "ray.air", "ray._private"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # causes of failures are told by the sweep itself
     if not address:
-        ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+        _start(quiet)
         return
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(f"--address {address}: no Ray answers there ({str(error).splitlines()[0]})") from None
+
+
+def _start(quiet: dict[str, Any]) -> None:
+    """Start a Ray of this process's own; UsageError when none comes up."""
+    for left in reversed(range(STARTS)):
+        try:
+            with signals.kept_from_children():
+                ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+            return
+        except Exception as error:  # Ray raises no narrower kind
+            signals.check()
+            ray.shutdown()
+            if not left:
+                raise UsageError(f"no Ray could be started here ({str(error).splitlines()[0]})") from None
 
 
 class _Feed(Searcher):
@@ -130,6 +147,10 @@ class _Relay(tune.Callback):
         """Tune pickles its run configuration for a restore that is never asked for; the listener stays here."""
         return _Relay, (None, None)
 
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Ten times a second and more: here between Tune's calls of Ray, never inside one."""
+        signals.check()
+
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.feed.error:
             raise self.feed.error  # Tune held this trial when the sweep was stopped: it ends here
@@ -192,6 +213,7 @@ def config(job: Job) -> dict[str, Any]:
     return {"trial": job.fingerprint, "family": job.family, "seed": job.trial.seed, **job.axes}
 
 
+@signals.held()
 def concurrency(options: Options) -> int:
     """How many trials the cluster holds at once, when all of it is up; UsageError when it cannot hold one."""
     cpus, gpus = options.cpus_per_trial, options.gpus_per_trial
@@ -210,6 +232,7 @@ def _resources(options: Options, config: dict[str, Any]) -> Any:
     return tune.PlacementGroupFactory([{"CPU": options.cpus_per_trial} | ({"GPU": gpu} if gpu else {})])
 
 
+@signals.held()
 def run(source: Source, options: Options, listener: Listener) -> Any:
     """Run every job of the source on the connected Ray; returns Tune's result grid.
 
@@ -251,6 +274,7 @@ def run(source: Source, options: Options, listener: Listener) -> Any:
     return grid
 
 
+@signals.held()
 def disconnect() -> None:
     """End the local Ray, or leave the joined one."""
     ray.shutdown()
