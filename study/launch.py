@@ -242,8 +242,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, 1, 2, 3, or 130, 143, 129 after Ctrl-C, SIGTERM, SIGHUP."""
     with signals.handled():
         code = _main(argv)
-    if argv is None:  # what is left is the end of the interpreter
-        signals.end_at_once()
+    if argv is None:
+        signals.over(code)
     return code
 
 

@@ -44,6 +44,7 @@ class Switches:
 
 def go(plan: Plan, options: Options, switches: Switches, again: str, out: Console, err: Console) -> int:
     """Run a sweep and return its exit status; UsageError before anything is started or written."""
+    signals.way_on(f"\nInterrupted; what is finished is kept. Go on with:\n  {again}\n")
     try:
         return _go(plan, options, switches, again, out, err)
     except (KeyboardInterrupt, signals.Terminated) as stop:  # before it began, or after its end

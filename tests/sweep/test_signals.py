@@ -3,6 +3,7 @@
 import os
 import pty
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -115,3 +116,24 @@ def test_a_terminal_that_is_closed_ends_the_sweep_with_its_own_status(tmp_path):
     os.close(terminal)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 129
+
+
+def test_a_command_that_cannot_leave_is_ended_with_the_same_status_and_the_way_on():
+    """As where the main thread waits in C++ for a Ray that has had the same signal."""
+    script = """
+import os
+from study.sweep import signals
+signals.STUCK_SECONDS = 0.2
+with signals.handled(), signals.held():
+    signals.way_on("go on with this")
+    os.write(1, b"ready")
+    while True:
+        os.read(0, 1)
+"""
+    said = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, **said)
+    assert process.stdout.read(5) == b"ready"
+    process.terminate()
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 143
+    assert said == b"go on with this"
