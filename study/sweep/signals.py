@@ -47,7 +47,7 @@ def _here() -> bool:
 
 def _set(handler: Any) -> dict[int, Any]:
     """A handler for all of them but those that were ignored (nohup, a background job); the handlers before."""
-    before = {number: signal.getsignal(number) for number in STOPPING} if _here() else {}
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in STOPPING} if _here() else {}
     for number, now in before.items():
         if now is not signal.SIG_IGN:
             signal.signal(number, handler)

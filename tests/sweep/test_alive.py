@@ -10,7 +10,7 @@ from study.sweep.ray import alive
 from tests.folders import digests
 from tests.processes import read_until, start, wait_until
 
-SMOKE = ["compressibility_sweep", "--preset", "smoke", "--set", "epochs=400", "--seeds", "3"]
+SMOKE = ["compressibility_sweep", "--preset", "smoke", "--set", "epochs=30", "--seeds", "3"]
 
 
 def seconds(silence, start, count, answers):

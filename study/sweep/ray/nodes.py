@@ -89,7 +89,8 @@ def _token(folder: Path) -> Iterator[Path]:
 
 def _done(tasks: list[Any]) -> list[Any]:
     """Those of the tasks that are done, once all are or PROBE_SECONDS are over; a signal is heeded meanwhile."""
-    end, done = time.monotonic() + PROBE_SECONDS, []
+    end = time.monotonic() + PROBE_SECONDS
+    done: list[Any] = []
     while len(done) < len(tasks) and (left := end - time.monotonic()) > 0:
         signals.check()
         done, _ = ray.wait(tasks, num_returns=len(tasks), timeout=min(left, 0.5))
