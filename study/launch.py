@@ -6,7 +6,7 @@ Imports neither torch nor Ray until a sweep really starts.
 import sys
 
 if __name__ == "__main__":  # a signal that comes during the imports below ends with its own status too
-    from study.sweep import signals
+    from study.sweep.worker import signals
 
     signals.end_at_once("\nInterrupted before anything was begun; give the same command again.\n")
 
@@ -22,12 +22,13 @@ from study.spec import datasets
 from study.spec.errors import UsageError, closest
 from study.store import layout, mirror, places, results
 from study.store.manifest import Manifest, read_manifest
-from study.sweep import listing, signals, typed
+from study.sweep import listing, typed
 from study.sweep import status as told
 from study.sweep.console import Discreet
 from study.sweep.plan.catalogue import find_study, study_names
 from study.sweep.plan.job import seconds_from_environment
 from study.sweep.plan.request import Request, make_plan
+from study.sweep.worker import signals
 from study.sweep.worker.listener import Options
 
 OK, UNEXPECTED, USAGE, FAILED_TRIALS = 0, 1, 2, 3

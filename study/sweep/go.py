@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from study.spec.errors import UsageError, without_secrets
 from study.store import layout, mirror, places, results
 from study.store.lease import Lease, in_use, lock
 from study.store.manifest import Manifest
-from study.sweep import listing, runner, signals
+from study.sweep import listing, runner
 from study.sweep.plan import search_record
 from study.sweep.plan.costs import duration
 from study.sweep.plan.folder import against_folder
@@ -23,6 +23,7 @@ from study.sweep.plan.job import Job
 from study.sweep.plan.plan import Plan, git_commit
 from study.sweep.plan.source import FixedList, Source
 from study.sweep.preflight import preflight
+from study.sweep.worker import signals
 from study.sweep.worker.listener import Options
 from study.sweep.worker.monitor import gpu_count
 
@@ -118,15 +119,13 @@ def _run(
     out: Console,
     err: Console,
 ) -> int:
-    leave: Callable[[], None] | None = None
     workers = 1
     tracker = lease = None
     status = "KILLED"
+    if not switches.in_process:
+        from study.sweep.ray import backend, nodes
     try:
         if not switches.in_process:
-            from study.sweep.ray import backend, nodes
-
-            leave = backend.disconnect
             backend.connect(switches.address)
             if switches.address and isinstance(plan.place, Path):
                 nodes.check_shared(plan.place)
@@ -156,8 +155,8 @@ def _run(
                 _close(tracker, status, plan.folder, artifacts, err)
                 if not (lease and lease.lost):
                     _send_home(plan, uri, err)
-            if leave:
-                leave()
+            if not switches.in_process:
+                backend.disconnect()
     return code
 
 

@@ -13,13 +13,13 @@ from study.store import layout, mirror, places, results
 from study.store.lease import Lease
 from study.store.manifest import Manifest
 from study.store.places import Place
-from study.sweep import signals, watch
+from study.sweep import watch
 from study.sweep.display import Display, headline
 from study.sweep.plan.folder import manifest
 from study.sweep.plan.job import Job
 from study.sweep.plan.plan import Plan
 from study.sweep.plan.source import Source
-from study.sweep.worker import heartbeat
+from study.sweep.worker import heartbeat, signals
 from study.sweep.worker.listener import Listener, Options
 
 if TYPE_CHECKING:

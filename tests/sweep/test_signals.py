@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from study.store import layout
-from study.sweep import signals
+from study.sweep.worker import signals
 from tests.processes import start
 
 COMMAND = ["compressibility_sweep", "--preset", "smoke", "--set", "epochs=30", "--seeds", "1", "--in-process"]
@@ -122,7 +122,7 @@ def test_a_command_that_cannot_leave_is_ended_with_the_same_status_and_the_way_o
     """As where the main thread waits in C++ for a Ray that has had the same signal."""
     script = """
 import os
-from study.sweep import signals
+from study.sweep.worker import signals
 signals.STUCK_SECONDS = 0.2
 with signals.handled(), signals.held():
     signals.way_on("go on with this")

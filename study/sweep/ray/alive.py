@@ -8,8 +8,8 @@ from types import TracebackType
 
 import ray
 
-from study.sweep import signals
 from study.sweep.ray import local
+from study.sweep.worker import signals
 
 ASK_SECONDS = 2.0
 SILENT_SECONDS = 18.0

@@ -32,12 +32,12 @@ with warnings.catch_warnings():
 
 from study.spec.errors import UsageError
 from study.store.places import Unavailable
-from study.sweep import signals
 from study.sweep.plan.job import Job
 from study.sweep.plan.source import Source
 from study.sweep.ray import local, nodes
 from study.sweep.ray.alive import Alive
 from study.sweep.ray.trainables import FamilyTrainable
+from study.sweep.worker import signals
 from study.sweep.worker.listener import Listener, Options
 
 RETRIES = 3

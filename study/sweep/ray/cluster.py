@@ -23,9 +23,9 @@ from rich.console import Console
 from study.spec import datasets
 from study.spec.errors import UsageError, without_secrets
 from study.store import places
-from study.sweep import signals
 from study.sweep.plan.plan import Plan
 from study.sweep.ray.fetch import fetch
+from study.sweep.worker import signals
 
 POLL_SECONDS = 3.0
 TUNNEL_SECONDS = 60.0

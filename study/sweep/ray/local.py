@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray._private import services
 from ray.tune.execution import class_cache
 
 from study.spec.errors import UsageError
-from study.sweep import signals, watch
-from study.sweep.worker import heartbeat
+from study.sweep.worker import signals
 
 STARTS = 3  # a raylet gives its agents 15 s: too few where the machine is busy with something else
 abandoned: list[str] = []  # the Ray that was: nothing more is asked of it
@@ -27,7 +27,7 @@ TOKEN = Path(".ray", "auth_token")  # in the home folder
 def start(**how: Any) -> None:
     """Start a Ray on loopback; UsageError when none comes up."""
     keep_token()
-    before = {process["pid"] for process in watch.descendants()}
+    before = psutil.Process().children(recursive=True)
     for left in reversed(range(STARTS)):
         try:
             with _on_its_own():
@@ -35,9 +35,10 @@ def start(**how: Any) -> None:
             return
         except Exception as error:  # Ray raises no narrower kind
             ray.shutdown()
-            for process in watch.descendants():  # what of it did start
-                if process["pid"] not in before:
-                    heartbeat.end({"pid": process["pid"], "process_started": process["started"]})
+            for process in psutil.Process().children(recursive=True):  # what of it did start
+                if process not in before:
+                    with contextlib.suppress(psutil.Error):  # it has just ended by itself
+                        process.kill()
             signals.check()
             if not left:
                 raise UsageError(f"no Ray could be started here ({str(error).splitlines()[0]})") from None

@@ -13,8 +13,7 @@ import yaml
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.spec.errors import UsageError
-from study.sweep import signals
-from study.sweep.worker import heartbeat
+from study.sweep.worker import heartbeat, signals
 
 CLUSTER_FILE = "~/ray_bootstrap_config.yaml"
 PROBE_SECONDS = 60.0
