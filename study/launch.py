@@ -3,28 +3,35 @@
 Imports neither torch nor Ray until a sweep really starts.
 """
 
+import sys
+
+if __name__ == "__main__":  # a signal that comes during the imports below ends with its own status too
+    from study.sweep.worker import signals
+
+    signals.end_at_once("\nInterrupted before anything was begun; give the same command again.\n")
+
 import errno
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
-from rich.console import Console
 
 from study import __version__
 from study.spec import datasets
 from study.spec.errors import UsageError, closest
 from study.store import layout, mirror, places, results
 from study.store.manifest import Manifest, read_manifest
-from study.sweep import listing, runner, typed
+from study.sweep import listing, typed
 from study.sweep import status as told
+from study.sweep.console import Discreet
 from study.sweep.plan.catalogue import find_study, study_names
 from study.sweep.plan.job import seconds_from_environment
 from study.sweep.plan.request import Request, make_plan
+from study.sweep.worker import signals
 from study.sweep.worker.listener import Options
 
-OK, UNEXPECTED, USAGE, FAILED_TRIALS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+OK, UNEXPECTED, USAGE, FAILED_TRIALS = 0, 1, 2, 3
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE}
 
 
@@ -38,8 +45,8 @@ app = App(
 )
 app.register_install_completion_command(name="--install-completion")
 PLAIN: dict[str, Any] = {"soft_wrap": True, "highlight": False, "markup": False, "emoji": False}  # text of the user's
-out = Console(**PLAIN)
-err = Console(stderr=True, **PLAIN)
+out = Discreet(**PLAIN)
+err = Discreet(stderr=True, **PLAIN)
 
 
 @app.default
@@ -234,7 +241,15 @@ def evaluate(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status (0, 1, 2, 3, 4, 130 or 143)."""
+    """Run the command line; returns the exit status: 0 to 4, or 130, 143, 129 after Ctrl-C, SIGTERM, SIGHUP."""
+    with signals.handled():
+        code = _main(argv)
+    if argv is None:
+        signals.over(code)
+    return code
+
+
+def _main(argv: list[str] | None) -> int:
     try:
         return int(app(argv, exit_on_error=False, print_error=False, console=out) or 0)
     except CycloptsError as error:
@@ -253,10 +268,8 @@ def main(argv: list[str] | None = None) -> int:
         other = f"{where}: {error.strerror}; what is finished stays. Go on with"
         err.print(f"study: {full if error.errno == errno.ENOSPC else other}: {typed.again(sys.argv[1:])}", markup=False)
         return UNEXPECTED
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except runner.Terminated:
-        return TERMINATED
+    except (KeyboardInterrupt, signals.Terminated) as stop:
+        return signals.leaving() or getattr(stop, "status", 130)
     return USAGE
 
 

@@ -36,7 +36,7 @@ def refuse_newer(folder: Path) -> None:
     """Newer, with the file's name, where a newer version wrote one of a folder's tables; reads their footers alone."""
     for path in layout.tables(folder):
         if path.is_file() and not path.is_symlink():
-            with contextlib.suppress(Damaged), path.open("rb") as stream, _named(path):
+            with contextlib.suppress(Damaged), pa.OSFile(str(path)) as stream, _named(path):
                 opened(stream)
 
 
@@ -184,7 +184,7 @@ def read(*folders: str | Path) -> "pd.DataFrame":
         absent = dict.fromkeys(schema.names) | {c: settings.get(c, KNOBS[c].default) for c in moved}
         filled += [absent | r for r in rows]
     table = pa.Table.from_pylist(filled, schema=schema)
-    frame = table.to_pandas()
+    frame = table.to_pandas(use_threads=False)
     frame["deterministic"] = frame["deterministic"].fillna(False).astype(bool)
     return pd.DataFrame(frame)
 

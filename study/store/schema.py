@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Iterable, Mapping
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -60,11 +60,14 @@ def check(rows: list[dict[str, Any]]) -> None:
         seen.add(key)
 
 
-def opened(stream: IO[bytes]) -> pq.ParquetFile:
+def opened(stream: pa.NativeFile) -> pq.ParquetFile:
     """A trial's file whose columns this version knows; Newer and Damaged as in decode.
 
     Columns are looked at before the digest, which a newer version may take in another way. A Parquet file of Arrow's
     has its columns twice: a name or type in which a bit was flipped is no newer version's.
+
+    The stream is one of Arrow's own, and its reader is to be asked with use_threads=False: over a Python file Arrow's
+    threads need the interpreter, and a process that ends while one of them asks for it is aborted (status 134).
     """
     known = {f.name: f.type for f in SCHEMA} | MOVED
     try:

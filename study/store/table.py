@@ -1,7 +1,6 @@
 """One trial's table as Parquet bytes, with the digest of its rows in the footer."""
 
 import hashlib
-import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,9 +53,9 @@ def encode(rows: list[dict[str, Any]], provenance: Mapping[str, Any]) -> bytes:
         "provenance": footer,
         "provenance_sha256": hashlib.sha256(footer.encode()).hexdigest(),
     }
-    buffer = io.BytesIO()
+    buffer = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata(metadata), buffer, write_page_checksum=True)
-    return buffer.getvalue()
+    return bytes(buffer.getvalue().to_pybytes())
 
 
 def decode(content: bytes) -> Finished:
@@ -65,9 +64,9 @@ def decode(content: bytes) -> Finished:
     The digest is over the columns of the file. Those that did not exist when it was written are then null, an axis
     stands at its default, and attacks are named (store/upgrade.py).
     """
-    file = opened(io.BytesIO(content))
+    file = opened(pa.BufferReader(content))
     try:
-        table = file.read()
+        table = file.read(use_threads=False)
         metadata = table.schema.metadata or {}
         rows, footer = table.to_pylist(), metadata[b"provenance"]
         good = metadata[b"rows_sha256"].decode() == rows_digest(rows, columns=table.schema.names)

@@ -2,8 +2,7 @@
 
 import json
 import os
-import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from study.sweep.plan.job import Job
 from study.sweep.plan.plan import Plan, git_commit
 from study.sweep.plan.source import FixedList, Source
 from study.sweep.preflight import preflight
+from study.sweep.worker import signals
 from study.sweep.worker.listener import Options
 from study.sweep.worker.monitor import gpu_count
 
@@ -46,6 +46,24 @@ class Switches:
 
 def go(plan: Plan, options: Options, switches: Switches, again: str, out: Console, err: Console) -> int:
     """Run a sweep and return its exit status; UsageError before anything is started or written."""
+    signals.way_on(f"\nInterrupted; what is finished is kept. Go on with:\n  {again}\n")
+    try:
+        return _go(plan, options, switches, again, out, err)
+    except (KeyboardInterrupt, signals.Terminated) as stop:  # before it began, or after its end
+        return _stopped(plan, again, err, stop)
+
+
+def _stopped(plan: Plan, again: str, err: Console, stop: BaseException) -> int:
+    """Say what is kept and how to go on; the exit status."""
+    code = signals.leaving() or getattr(stop, "status", 130)
+    count = len(layout.finished(plan.folder))
+    err.print(
+        f"\nInterrupted: {count} of {plan.total} trials are finished and kept. Go on with:\n  {again}", markup=False
+    )
+    return code
+
+
+def _go(plan: Plan, options: Options, switches: Switches, again: str, out: Console, err: Console) -> int:
     if not in_use(plan.folder):  # the copy of an S3 output belongs to the driver that works in it
         _pull(plan)
     plan, found = against_folder(plan, switches.resume, switches.retry_failed)
@@ -104,19 +122,14 @@ def _run(
     out: Console,
     err: Console,
 ) -> int:
-    leave: Callable[[], None] | None = None
     workers = 1
-    if not switches.in_process:
-        from study.sweep.ray import backend
-
-        backend.connect(switches.address)
-        leave = backend.disconnect
     tracker = lease = None
     status = "KILLED"
+    if not switches.in_process:
+        from study.sweep.ray import backend, nodes
     try:
         if not switches.in_process:
-            from study.sweep.ray import nodes
-
+            backend.connect(switches.address)
             if switches.address and isinstance(plan.place, Path):
                 nodes.check_shared(plan.place)
             if switches.address and not plan.gpus_per_trial and (gpus := nodes.total("GPU")):
@@ -136,23 +149,19 @@ def _run(
             )
             status = "FAILED" if report.failed else "KILLED" if report.out_of_time else "FINISHED"
             code = finish(plan, report, tracker, switches, again, out, err)
-    except (KeyboardInterrupt, runner.Terminated):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except (KeyboardInterrupt, signals.Terminated) as stop:
         if lease and lease.lost:
             err.print(f"Another driver has taken over {plan.place}.", markup=False)
-        count = len(layout.finished(plan.folder))
-        err.print(f"\nInterrupted: {count} of {plan.total} trials are finished and kept. Go on with:\n  {again}")
-        raise
+        code = _stopped(plan, again, err, stop)
     finally:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if tracker:
-            artifacts = plan.folder if status != "KILLED" or plan.folder.joinpath(layout.REPORT).exists() else None
-            _close(tracker, status, plan.folder, artifacts, err)
-            if not (lease and lease.lost):
-                _send_home(plan, uri, err)
-        if leave:
-            leave()
-        signal.signal(signal.SIGINT, before)
+        with signals.held():
+            if tracker:
+                artifacts = plan.folder if status != "KILLED" or plan.folder.joinpath(layout.REPORT).exists() else None
+                _close(tracker, status, plan.folder, artifacts, err)
+                if not (lease and lease.lost):
+                    _send_home(plan, uri, err)
+            if not switches.in_process:
+                backend.disconnect()
     return code
 
 

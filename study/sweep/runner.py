@@ -2,11 +2,9 @@
 
 import errno
 import json
-import signal
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +21,11 @@ from study.sweep.plan.folder import manifest
 from study.sweep.plan.job import Job
 from study.sweep.plan.plan import Plan
 from study.sweep.plan.source import Source
-from study.sweep.worker import heartbeat
+from study.sweep.worker import heartbeat, signals
 from study.sweep.worker.listener import Listener, Options
 
 if TYPE_CHECKING:
     from study.tracking import Tracker
-
-
-class Terminated(BaseException):
-    """SIGTERM: leave cleanly with status 143."""
 
 
 @dataclass
@@ -114,18 +108,6 @@ def in_process(source: Source, options: Options, listener: Listener) -> None:
             return
 
 
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    def leave(number: int, frame: object) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def pending(plan: Plan, retry_failed: bool) -> dict[str, Job]:
     """The jobs that have no sound result yet; failed ones only on request. Damaged files are set aside."""
     results.mend(plan.folder)
@@ -138,13 +120,13 @@ def pending(plan: Plan, retry_failed: bool) -> dict[str, Job]:
 def write_manifest(
     plan: Plan, found: Manifest | None, complete: bool = False, lease: Lease | None = None, command: str = ""
 ) -> Manifest:
-    """study.json, written or extended; Terminated when another driver has taken the lease of an S3 output."""
+    """study.json, written or extended; signals.Terminated when another driver has taken the lease of an S3 output."""
     now = replace(manifest(plan, found, complete), command=command or (found.command if found else ""))
     content = json.dumps(now.record(), indent=1).encode()
     if lease is None:
         results.replace(plan.place / layout.STUDY, content)
     elif not lease.write_study(content):
-        raise Terminated
+        raise signals.Terminated
     mirror.fetch(plan.place, layout.STUDY)
     return now
 
@@ -159,13 +141,14 @@ def run(
     workers: int,
     tracker: "Tracker | None" = None,
 ) -> Report:
-    """Run the source's jobs and say how it ended. KeyboardInterrupt and Terminated pass once the back end stopped.
+    """Run the source's jobs and say how it ended. KeyboardInterrupt and signals.Terminated pass, once the back end has
+    stopped.
 
-    Raises OSError (ENOSPC) when a disk is full, places.Unavailable when a file cannot be written for another reason;
-    no further trial is started then, and what is finished stays.
+    Raises OSError (ENOSPC) when a disk is full, places.Unavailable when a file cannot be written for another reason or
+    no Ray is left; no further trial is started then, and what is finished stays.
     """
     began = time.monotonic()
-    with Display(console, source, workers, plan.estimated_trial_seconds) as display, _sigterm_raises():
+    with Display(console, source, workers, plan.estimated_trial_seconds) as display:
         search = search_record.record(plan) if plan.preset.search else {}
         listener = _Relay(plan.place, display, tracker, search)
         try:

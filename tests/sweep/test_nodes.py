@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from study.spec.errors import UsageError
+from study.store import mirror
 from study.sweep.worker import heartbeat
 from tests.folders import digests
 from tests.processes import read_until, wait_until
@@ -23,7 +24,8 @@ TRIALS = 6
 
 @pytest.fixture(scope="module")
 def cluster(store_server):
-    """A head without CPUs and two machines of one CPU each; their workers know the S3 server."""
+    """A head without CPUs and two machines of one CPU each. Their workers know the S3 server and its keys from the
+    environment of their own machine's Ray: no driver hands them over."""
     from ray.cluster_utils import Cluster
 
     from study.sweep.ray import backend
@@ -104,10 +106,11 @@ def here_status(place, folder):
     return done.stdout
 
 
-def test_a_machine_that_dies_in_mid_sweep_changes_nothing(cluster, here, tmp_path):
+def test_a_machine_that_dies_in_mid_sweep_changes_nothing(cluster, place, here, tmp_path):
+    """The results are in S3, which the workers of either machine reach."""
     alone = here(*SMOKE, "--in-process", "--output", "control", cwd=tmp_path)
     assert alone.returncode == 0, alone.stderr
-    words = [*SMOKE, "--output", "out", "--address", cluster.address, "--max-concurrent", "2"]
+    words = [*SMOKE, "--output", str(place), "--address", cluster.address, "--max-concurrent", "2"]
     process = subprocess.Popen(
         [sys.executable, "-m", "study.launch", *words],
         cwd=tmp_path, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True,
@@ -118,7 +121,7 @@ def test_a_machine_that_dies_in_mid_sweep_changes_nothing(cluster, here, tmp_pat
     said = process.communicate(timeout=300)[0]
     assert process.returncode == 0, said
     assert f"{TRIALS} of {TRIALS} trials finished" in said
-    assert digests(tmp_path / "out") == digests(tmp_path / "control")
+    assert digests(mirror.local(str(place))) == digests(tmp_path / "control")
 
 
 class Elsewhere:

@@ -31,22 +31,27 @@ with warnings.catch_warnings():
     from ray.tune.search import Searcher
 
 from study.spec.errors import UsageError
+from study.store.places import Unavailable
 from study.sweep.plan.job import Job
 from study.sweep.plan.source import Source
-from study.sweep.ray import nodes
+from study.sweep.ray import local, nodes
+from study.sweep.ray.alive import Alive
 from study.sweep.ray.trainables import FamilyTrainable
+from study.sweep.worker import signals
 from study.sweep.worker.listener import Listener, Options
 
 RETRIES = 3
 
 
+@signals.held()
 def connect(address: str) -> None:
     """Join the cluster at `address`, or start a local Ray. UsageError when no Ray answers."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     for name in ("ray", "ray.tune", "ray.air", "ray._private"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # causes of failures are told by the sweep itself
+    local.keep_environment()
     if not address:
-        ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+        local.start(**quiet)
         return
     try:
         ray.init(address=address, **quiet)
@@ -118,17 +123,27 @@ class _Patient(FIFOScheduler):
         """None: Tune then gives what becomes free to the next trial, and to a waiting one when there is no other."""
 
 
+class Lost(BaseException):
+    """No Ray is left to run on. Not for Tune, which for an Exception asks its dead workers to end, for minutes."""
+
+
 class _Relay(tune.Callback):
     """Tells the sweep's listener and source what happens to Tune's trials."""
 
-    def __init__(self, feed: _Feed, listener: Listener) -> None:
-        self.feed, self.listener = feed, listener
+    def __init__(self, feed: _Feed, listener: Listener, alive: Alive | None = None) -> None:
+        self.feed, self.listener, self.alive = feed, listener, alive
         self.begun: set[str] = set()
         self.deaths: Counter[tuple[str, bool]] = Counter()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Tune pickles its run configuration for a restore that is never asked for; the listener stays here."""
         return _Relay, (None, None)
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Ten times a second and more: here between Tune's calls of Ray, never inside one."""
+        signals.check()
+        if self.alive and self.alive.lost:
+            raise Lost(self.alive.lost)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.feed.error:
@@ -192,6 +207,7 @@ def config(job: Job) -> dict[str, Any]:
     return {"trial": job.fingerprint, "family": job.family, "seed": job.trial.seed, **job.axes}
 
 
+@signals.held()
 def concurrency(options: Options) -> int:
     """How many trials the cluster holds at once, when all of it is up; UsageError when it cannot hold one."""
     cpus, gpus = options.cpus_per_trial, options.gpus_per_trial
@@ -210,16 +226,17 @@ def _resources(options: Options, config: dict[str, Any]) -> Any:
     return tune.PlacementGroupFactory([{"CPU": options.cpus_per_trial} | ({"GPU": gpu} if gpu else {})])
 
 
+@signals.held()
 def run(source: Source, options: Options, listener: Listener) -> Any:
     """Run every job of the source on the connected Ray; returns Tune's result grid.
 
     A trial whose worker dies is tried again as a new trial of Tune's (which itself would try those of preempted
     machines alone); one that did not fit in its share of a GPU once more, last of all, with twice the share. After an
     exception of listener or source, or an OSError of a worker's own files, nothing more is started; what runs may end,
-    and the first of them is raised.
+    and the first of them is raised. Unavailable, within half a minute, when no machine is left to run on.
     """
     storage = tempfile.mkdtemp(prefix="study-tune-") if not options.storage else options.storage
-    feed = _Feed(source)
+    feed, alive = _Feed(source), Alive()
     tuner = tune.Tuner(
         tune.with_resources(FamilyTrainable, functools.partial(_resources, options)),
         tune_config=tune.TuneConfig(
@@ -234,13 +251,17 @@ def run(source: Source, options: Options, listener: Listener) -> Any:
             name="tune",
             storage_path=storage,
             verbose=0,
-            callbacks=[_Relay(feed, listener), JsonLoggerCallback()],
+            callbacks=[_Relay(feed, listener, alive), JsonLoggerCallback()],
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
     try:
-        grid = tuner.fit()
+        with alive:
+            grid = tuner.fit()
+    except Lost as lost:
+        local.abandon(str(lost))
+        raise Unavailable(str(lost)) from None
     except Exception as error:
         raise (feed.error or _full(str(error)) or error) from None
     finally:
@@ -251,6 +272,10 @@ def run(source: Source, options: Options, listener: Listener) -> Any:
     return grid
 
 
+@signals.held()
 def disconnect() -> None:
     """End the local Ray, or leave the joined one."""
-    ray.shutdown()
+    if dead := local.gone():
+        local.abandon(dead)
+    if not local.abandoned:
+        ray.shutdown()

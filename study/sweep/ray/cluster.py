@@ -25,6 +25,7 @@ from study.spec.errors import UsageError, without_secrets
 from study.store import places
 from study.sweep.plan.plan import Plan
 from study.sweep.ray.fetch import fetch
+from study.sweep.worker import signals
 
 POLL_SECONDS = 3.0
 TUNNEL_SECONDS = 60.0
@@ -161,7 +162,7 @@ def go(file: str, plan: Plan, argv: Sequence[str], out: Console, err: Console) -
     name = submission_id(words)
     try:
         said, code = _follow(file, name, words, plan, err)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, signals.Terminated):
         err.print(f"\nThe job {name} goes on without this terminal; the same command finds it again.\n"
                   f"To end it: ray job stop {name}", markup=False)  # fmt: skip
         raise

@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.spec.errors import UsageError
-from study.sweep.worker import heartbeat
+from study.sweep.worker import heartbeat, signals
 
 CLUSTER_FILE = "~/ray_bootstrap_config.yaml"
 PROBE_SECONDS = 60.0
@@ -66,6 +67,7 @@ def fits(machine: Machine, cpus: float, gpus: float) -> int:
     return int(min(by_cpu, by_gpu + 1e-9, 10**6))
 
 
+@signals.held()
 def total(kind: str) -> float:
     """CPU or GPU of the whole cluster at its largest."""
     return sum(machine.get(kind, 0.0) for machine in machines())
@@ -84,6 +86,17 @@ def _token(folder: Path) -> Iterator[Path]:
         yield Path(stream.name)
 
 
+def _done(tasks: list[Any]) -> list[Any]:
+    """Those of the tasks that are done, once all are or PROBE_SECONDS are over; a signal is heeded meanwhile."""
+    end = time.monotonic() + PROBE_SECONDS
+    done: list[Any] = []
+    while len(done) < len(tasks) and (left := end - time.monotonic()) > 0:
+        signals.check()
+        done, _ = ray.wait(tasks, num_returns=len(tasks), timeout=min(left, 0.5))
+    return done
+
+
+@signals.held()
 def check_shared(folder: Path, path: str = CLUSTER_FILE) -> None:
     """UsageError unless every machine of the cluster sees the folder that results are to be written to.
 
@@ -103,7 +116,7 @@ def check_shared(folder: Path, path: str = CLUSTER_FILE) -> None:
                 ): n["NodeManagerAddress"]
                 for n in nodes
             }
-            done, _ = ray.wait(list(asked), num_returns=len(asked), timeout=PROBE_SECONDS)
+            done = _done(list(asked))
             blind = [address for task, address in asked.items() if task not in done or not ray.get(task)]
         if blind:
             raise UsageError(f"--output {folder} is not seen by {', '.join(blind)} of the cluster; {where}")
