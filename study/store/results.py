@@ -24,6 +24,7 @@ from study.store.table import COLUMNS as COLUMNS
 from study.store.table import Finished as Finished
 from study.store.table import decode as decode
 from study.store.table import encode as encode
+from study.store.table import provenance as provenance
 from study.store.table import rows_digest as rows_digest
 
 if TYPE_CHECKING:
@@ -112,6 +113,21 @@ def scan(folder: Path, *, set_aside: bool = False) -> dict[str, Finished]:
                 put_aside(path, f"{error}; its trial runs again")
             else:
                 log.warning("%s is damaged and not used: %s", path, error)
+    return out
+
+
+def provenances(folder: Path) -> dict[str, dict[str, Any]]:
+    """The provenance of every finished trial of a folder by fingerprint, from the tables' footers alone: what they cost
+    in time and memory does not grow with their rows. Newer as in `scan`; a file whose footer is damaged is named."""
+    out: dict[str, dict[str, Any]] = {}
+    for path in layout.tables(folder):
+        try:
+            if path.is_symlink() or not path.is_file():
+                raise Damaged("it is not a plain file")
+            with path.open("rb") as stream, _named(path):
+                out[path.stem] = provenance(stream)
+        except Damaged as error:
+            log.warning("%s is damaged and not used: %s", path, error)
     return out
 
 

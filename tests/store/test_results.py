@@ -104,6 +104,7 @@ def test_what_this_version_does_not_know_is_a_newer_one_and_stays(change, named,
         lambda: results.scan(tmp_path, set_aside=True),
         lambda: results.read(tmp_path),
         lambda: results.refuse_newer(tmp_path),
+        lambda: results.provenances(tmp_path),
     ):
         with pytest.raises(results.Newer, match="written by a newer version") as refused:
             read()
@@ -202,3 +203,23 @@ def test_an_empty_word_is_no_formula(tmp_path):
     frame = pd.DataFrame({"a": ["", "=1+1", "x"]})
     results.to_csv(frame, tmp_path / "t.csv")
     assert pd.read_csv(tmp_path / "t.csv", keep_default_na=False)["a"].tolist() == ["", "'=1+1", "x"]
+
+
+def test_a_file_that_claims_millions_of_rows_is_damaged_before_they_are_read(monkeypatch, tmp_path):
+    """A column of one value packs 50 million rows into megabytes, which took gigabytes to unpack."""
+    given = {"study": "s", "family": "f", "trial": "t", "status": "ok", "measure": "m"}
+    n = schema.MOST_ROWS + 1
+    columns = {name: pa.array([value]).take(pa.nulls(n, pa.int64()).fill_null(0)) for name, value in given.items()}
+    columns["seed"] = pa.nulls(n, pa.int64()).fill_null(0)
+    columns["value"] = pa.nulls(n, pa.float64()).fill_null(0.5)
+    columns["deterministic"] = pa.nulls(n, pa.bool_()).fill_null(True)
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda *_, **__: pytest.fail("the rows were read"))
+    for read in (lambda: results.read_trial(tmp_path / "t.parquet"), lambda: opened(tmp_path / "t.parquet")):
+        with pytest.raises(results.Damaged, match=f"it has {n} rows"):
+            read()
+
+
+def opened(path):
+    with path.open("rb") as stream:
+        return results.provenance(stream)
