@@ -27,6 +27,7 @@ from study.store.manifest import ArmRecord, Manifest
 ROWS = 300  # of a trial of the laptop preset: 227 to 370
 LEVELS = tuple(i / 100 for i in range(10))
 GOALS = {"status": 2.0, "report": 30.0, "dry run": 10.0}  # CPU seconds at full size
+SERVER = "torch._dynamo, study.sweep.worker.attempt"  # as study.sweep.worker.forked does
 MOST = {"status": 200.0}  # MB
 
 
@@ -60,14 +61,20 @@ def make(folder: Path, trials: int) -> None:
 
 
 def cost(words: list[str], checkout: Path, scratch: str) -> tuple[float, float]:
-    """Processor seconds and peak megabytes of one command of a checkout."""
-    code = (
-        "import json, resource, runpy, sys, os\n"
-        "sys.stdout = open(os.devnull, 'w')\n"
+    """Processor seconds and peak megabytes of one command of a checkout; without words, of what a worker's server of
+    trials imports before the first can begin."""
+    launch = (
         "try:\n    runpy.run_module('study.launch', run_name='__main__', alter_sys=True)\n"
         "except SystemExit as end:\n    assert not end.code, end.code\n"
-        "u = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "print(json.dumps([u.ru_utime + u.ru_stime, u.ru_maxrss / 1e3]), file=sys.__stdout__)\n"
+    )
+    code = "\n".join(
+        [
+            "import json, resource, runpy, sys, os",
+            "sys.stdout = open(os.devnull, 'w')",
+            launch if words else f"import {SERVER}",
+            "u = resource.getrusage(resource.RUSAGE_SELF)",
+            "print(json.dumps([u.ru_utime + u.ru_stime, u.ru_maxrss / 1e3]), file=sys.__stdout__)",
+        ]
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *words], cwd=scratch, capture_output=True, text=True, check=False,
@@ -83,7 +90,7 @@ def main(
     *,
     quick: Annotated[bool, Parameter(negative="", help="A tenth of each size.")] = False,
     before: Annotated[Path | None, Parameter(help="Another checkout, measured in turn with this one.")] = None,
-    only: Annotated[str, Parameter(help="status, report or 'dry run'.")] = "",
+    only: Annotated[str, Parameter(help="One of these: status, report, dry run.")] = "",
     repeats: Annotated[int, Parameter(help="How often each command is run.")] = 3,
     json_: Annotated[bool, Parameter(name="--json", negative="", help="One JSON object per figure.")] = False,
 ) -> None:
@@ -100,6 +107,7 @@ def main(
         commands = {
             "status": ["status", f"{scratch}/status"],
             "report": ["report", f"{scratch}/report"],
+            "imports of a worker's server": [],
             "dry run": ["compressibility_sweep", "--dry-run", "--set", f"alpha={alphas}", "--seeds", seeds],
         }
         taken: dict[tuple[str, str], list[tuple[float, float]]] = {}
@@ -110,7 +118,7 @@ def main(
                         taken.setdefault((which, name), []).append(cost(words, checkout, scratch))
     figures: list[Figure] = []
     for (which, name), found in taken.items():
-        goals = (None, None) if which or quick else (GOALS[name], MOST.get(name))
+        goals = (None, None) if which or quick else (GOALS.get(name), MOST.get(name))
         figures.append(figure(f"{which}{name}: CPU", [s for s, _ in found], "s", goals[0]))
         figures.append(figure(f"{which}{name}: peak memory", [m for _, m in found], "MB", goals[1]))
         if which:
