@@ -31,7 +31,7 @@ def _telling(kind: type) -> tuple[tuple[str, Any], ...]:
 
 def canonical(config: Any) -> dict[str, Any]:
     """A configuration as a JSON-able dict with its type and only the fields that differ from their defaults."""
-    kind = type(config)
+    kind: Any = type(config)
     out: dict[str, Any] = {"type": kind.__name__}
     for name, default in _telling(kind):
         if (value := plain(getattr(config, name))) != default:  # nothing equals MISSING
