@@ -49,15 +49,15 @@ def make(folder: Path, trials: int) -> None:
         identity = off | {"study": made.name, "family": arm.family, "trial": name, "seed": seed, "status": "ok",
                           "data": "digits", "model": "fcn", "alpha": LEVELS[level], "deterministic": True}  # fmt: skip
         shake = (seed * 7919 % 101) / 1000
-        judged = [
+        judged: list[dict[str, object]] = [
             {"measure": "clean_accuracy", "split": "test", "n": 360, "value": 0.95 - shake},
             {"measure": "compressibility", "layer": "mean", "norm": "linf", "value": 0.3 + LEVELS[level] + shake},
             *({"measure": m, "attack": "native/apgd@3", "norm": norm, "eps": eps, "split": "test", "n": 360,
                "value": 0.8 - LEVELS[level] - shake}
               for norm, eps in (("linf", 0.1), ("l2", 0.5)) for m in ("robust_accuracy", "relative_robust_accuracy")),
         ]  # fmt: skip
-        steps = [{"measure": "train_loss", "step": float(s), "value": 1 / (1 + s)} for s in range(ROWS - len(judged))]
-        layout.trial_path(folder, name).write_bytes(results.encode([identity | r for r in judged + steps], provenance))
+        judged += [{"measure": "train_loss", "step": float(s), "value": 1 / (1 + s)} for s in range(ROWS - len(judged))]
+        layout.trial_path(folder, name).write_bytes(results.encode([{**identity, **r} for r in judged], provenance))
 
 
 def cost(words: list[str], checkout: Path, scratch: str) -> tuple[float, float]:
