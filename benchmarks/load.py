@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import cyclopts
 from cyclopts import Parameter
@@ -49,7 +49,7 @@ def make(folder: Path, trials: int) -> None:
         identity = off | {"study": made.name, "family": arm.family, "trial": name, "seed": seed, "status": "ok",
                           "data": "digits", "model": "fcn", "alpha": LEVELS[level], "deterministic": True}  # fmt: skip
         shake = (seed * 7919 % 101) / 1000
-        judged: list[dict[str, object]] = [
+        judged: list[dict[str, Any]] = [
             {"measure": "clean_accuracy", "split": "test", "n": 360, "value": 0.95 - shake},
             {"measure": "compressibility", "layer": "mean", "norm": "linf", "value": 0.3 + LEVELS[level] + shake},
             *({"measure": m, "attack": "native/apgd@3", "norm": norm, "eps": eps, "split": "test", "n": 360,
