@@ -21,7 +21,6 @@ LIBRARIES = {
     "moocore": {"analysis.pareto"},
     "safetensors": {"study.sweep.worker.weights", "study.tracking.models"},
     "pickle": set(),
-    "sklearn": set(),  # a second of each worker's start, for what study/nets/scikit.py does
     "timm": {"study.nets.vision"},
     "open_clip": {"study.nets.vision"},
 }

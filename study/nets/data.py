@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
-from study.nets import scikit, sources
+from study.nets import sources
 from study.nets.splits import Dataset, Split
 from study.spec import datasets
 from study.spec.config import Load
@@ -19,7 +21,7 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
 
 
 def _digits(root: str) -> Arrays:
-    x, y = scikit.digits()
+    x, y = load_digits(return_X_y=True)
     return (x / 16.0).reshape(-1, 1, 8, 8).astype(np.float32), y, None, None
 
 
@@ -144,7 +146,8 @@ def _statistics(x: np.ndarray, rows: np.ndarray | None) -> tuple[tuple[float, ..
 
 def _draw(y: np.ndarray, size: int, seed: int) -> tuple[Any, Any]:
     """A stratified part of `size` and the rest, as two index arrays."""
-    return scikit.stratified(y, size, seed % 2**32)
+    index = np.arange(len(y))
+    return tuple(train_test_split(index, train_size=size, stratify=y, random_state=seed % 2**32))
 
 
 def _parts(
