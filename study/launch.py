@@ -152,19 +152,21 @@ def sweep(
 @app.command
 def status(directory: str, *, json_: Annotated[bool, Parameter(name="--json")] = False) -> int:
     """What is done, running, failed (cause, log), what it cost so far, and what is left, in a folder or in S3."""
-    told.show(out, directory, *_results(directory), json_)
+    told.show(out, directory, *_results(directory, all_known=False), json_)
     return OK
 
 
-def _results(output: str) -> tuple[Path, Manifest]:
-    """The folder to read an output in (its copy, if it is in S3) and its manifest; UsageError when it has none."""
+def _results(output: str, all_known: bool = True) -> tuple[Path, Manifest]:
+    """The folder to read an output in (its copy, if it is in S3) and its manifest; UsageError when it has none, or,
+    where they must be `all_known`, when a newer version wrote one of its tables."""
     try:
         folder = mirror.local(output)
     except places.Unavailable as error:
         raise UsageError(str(error)) from None
     if (found := read_manifest(folder)) is None:
         raise UsageError(f"{output} is not a folder of results: it has no study.json")
-    results.refuse_newer(folder)
+    if all_known:
+        results.refuse_newer(folder)
     return folder, found
 
 

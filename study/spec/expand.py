@@ -219,18 +219,27 @@ def fit(
 def expand(preset: Preset, settings: Mapping[str, Any], seeds: Iterable[int]) -> list[Point]:
     """Every point of every arm for every seed, seeds outermost; a point that two arms share stands once."""
     points: dict[tuple[Any, ...], Point] = {}
-    base = axes_off(preset, settings)
+    base, said = axes_off(preset, settings), frozenset(preset.settings)
+    grids = [
+        (
+            arm,
+            [
+                settled(base | dict(zip(arm.axes, v, strict=True)), settings)
+                for v in itertools.product(*arm.axes.values())
+            ],
+        )
+        for arm in preset.arms
+    ]
     for seed in seeds:
-        for arm in preset.arms:
-            for values in itertools.product(*arm.axes.values()):
-                axes = settled(base | dict(zip(arm.axes, values, strict=True)), settings)
+        for arm, grid in grids:
+            for axes in grid:
                 key = (seed, *axes.values())
                 if key in points:
                     arms = tuple(dict.fromkeys((*points[key].arms, arm.name)))
                     points[key] = replace(points[key], arms=arms)
                 else:
                     points[key] = Point(family=arm.family, arms=(arm.name,), seed=seed, axes=axes, settings=settings,
-                                        said=frozenset(preset.settings))  # fmt: skip
+                                        said=said)  # fmt: skip
     for arm in preset.arms:
         _all_matter(arm, [p for p in points.values() if arm.name in p.arms])
     return list(points.values())

@@ -1,6 +1,7 @@
 """A trial's identity: the hash of what differs from the defaults, and the seeds drawn from its own."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -8,9 +9,13 @@ from typing import Any, get_args
 
 from study.spec.config import Measure, Stage, Train, Trial
 
+AS_THEY_ARE = {str, int, float, bool, type(None)}  # what JSON knows already: no subclass, NumPy has some
+
 
 def plain(value: Any) -> Any:
     """`value` as JSON knows it: tuples as lists, NumPy scalars as Python numbers, whole floats kept as floats."""
+    if type(value) in AS_THEY_ARE:
+        return value
     if hasattr(value, "item") and not isinstance(value, (str, bytes)):
         value = value.item()
     if isinstance(value, (list, tuple)):
@@ -18,13 +23,19 @@ def plain(value: Any) -> Any:
     return value
 
 
+@functools.cache
+def _telling(kind: type) -> tuple[tuple[str, Any], ...]:
+    """The fields of a configuration that are part of an identity, with their plain defaults (MISSING: none)."""
+    return tuple((f.name, plain(f.default)) for f in dataclasses.fields(kind) if f.metadata.get("identity", True))
+
+
 def canonical(config: Any) -> dict[str, Any]:
     """A configuration as a JSON-able dict with its type and only the fields that differ from their defaults."""
-    out: dict[str, Any] = {"type": type(config).__name__}
-    for f in dataclasses.fields(config):
-        value = plain(getattr(config, f.name))
-        if f.metadata.get("identity", True) and (f.default is dataclasses.MISSING or value != plain(f.default)):
-            out[f.name] = value
+    kind: Any = type(config)
+    out: dict[str, Any] = {"type": kind.__name__}
+    for name, default in _telling(kind):
+        if (value := plain(getattr(config, name))) != default:  # nothing equals MISSING
+            out[name] = value
     return out
 
 
@@ -53,10 +64,12 @@ def trial_of(found: Mapping[str, Any], root: str = "") -> Trial:
     )
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def digest_of(value: Any) -> str:
     """sha256 of a JSON-able value in canonical form, hexadecimal."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_ENCODER.encode(value).encode()).hexdigest()
 
 
 def fingerprint(trial: Trial) -> str:

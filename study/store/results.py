@@ -24,6 +24,7 @@ from study.store.table import COLUMNS as COLUMNS
 from study.store.table import Finished as Finished
 from study.store.table import decode as decode
 from study.store.table import encode as encode
+from study.store.table import provenance as provenance
 from study.store.table import rows_digest as rows_digest
 
 if TYPE_CHECKING:
@@ -97,21 +98,42 @@ def read_trial(path: Place) -> Finished:
 
 
 def scan(folder: Path, *, set_aside: bool = False) -> dict[str, Finished]:
-    """Every sound trial of a folder by fingerprint; Newer where there is one of a newer version.
+    """Every sound trial of a folder by fingerprint, all rows at once; the rest as in `each`."""
+    return dict(each(folder, set_aside=set_aside))
+
+
+def each(folder: Path, *, set_aside: bool = False) -> Iterator[tuple[str, Finished]]:
+    """The sound trials of a folder, fingerprint and trial, one after another, because a row takes 2 kB; Newer where
+    there is one of a newer version.
 
     Damaged files are named in a warning and, on request, moved to damaged/ so that their trials run again.
     """
-    out: dict[str, Finished] = {}
     for path in layout.tables(folder):
         try:
             if path.is_symlink() or not path.is_file():  # a pipe would be waited for, a link may lead anywhere
                 raise Damaged("it is not a plain file")
-            out[path.stem] = read_trial(path)
+            found = read_trial(path)
         except Damaged as error:
             if set_aside:
                 put_aside(path, f"{error}; its trial runs again")
             else:
                 log.warning("%s is damaged and not used: %s", path, error)
+        else:
+            yield path.stem, found
+
+
+def provenances(folder: Path) -> dict[str, dict[str, Any]]:
+    """The provenance of every finished trial of a folder by fingerprint, from the tables' footers alone: what they cost
+    in time and memory does not grow with their rows. Newer as in `scan`; a file whose footer is damaged is named."""
+    out: dict[str, dict[str, Any]] = {}
+    for path in layout.tables(folder):
+        try:
+            if path.is_symlink() or not path.is_file():
+                raise Damaged("it is not a plain file")
+            with path.open("rb") as stream, _named(path):
+                out[path.stem] = provenance(stream)
+        except Damaged as error:
+            log.warning("%s is damaged and not used: %s", path, error)
     return out
 
 
@@ -167,26 +189,35 @@ def read(*folders: str | Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    parts: list[tuple[Path, list[dict[str, Any]]]] = []
+    parts: list[tuple[Path, pa.Table]] = []
     for folder in map(mirror.local, folders):
         if not (folder / layout.STUDY).is_file():
             raise FileNotFoundError(f"{folder} is not a folder of results: it has no {layout.STUDY}")
-        finished = scan(folder)
-        rows = [r for trial in finished.values() for r in trial.rows]
+        names = set()
+        for name, trial in each(folder):
+            names.add(name)
+            parts.append((folder, _table(trial.rows)))
         failed = {"status": "failed", "measure": "failed", "value": math.nan}
-        rows += [{**n["identity"], **failed} for name, n in failures(folder).items() if name not in finished]
-        parts.append((folder, rows))
-    schema = schema_of(r for _, rows in parts for r in rows)
-    moved = [c for c in schema.names if c in MOVED]
-    filled = []
-    for folder, rows in parts:
-        settings = manifest.load(folder).settings if moved else {}
-        absent = dict.fromkeys(schema.names) | {c: settings.get(c, KNOBS[c].default) for c in moved}
-        filled += [absent | r for r in rows]
-    table = pa.Table.from_pylist(filled, schema=schema)
+        rows = [{**note["identity"], **failed} for name, note in failures(folder).items() if name not in names]
+        parts.append((folder, _table(rows)))
+    moved = [c for c in MOVED if any(c in part.column_names for _, part in parts)]
+    settings = {folder: manifest.load(folder).settings if moved else {} for folder in {f for f, _ in parts}}
+    table = pa.concat_tables([_with(part, moved, settings[folder]) for folder, part in parts] or [_table([])])
     frame = table.to_pandas(use_threads=False)
     frame["deterministic"] = frame["deterministic"].fillna(False).astype(bool)
     return pd.DataFrame(frame)
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=schema_of(rows))
+
+
+def _with(table: pa.Table, moved: list[str], settings: Mapping[str, Any]) -> pa.Table:
+    """The table with these columns of moved knobs: those that it lacks at the folder's setting."""
+    for name in (n for n in moved if n not in table.column_names):
+        held = pa.scalar(settings.get(name, KNOBS[name].default), MOVED[name])
+        table = table.append_column(name, pa.repeat(held, len(table)))
+    return table.select([*COLUMNS, *moved])
 
 
 FORMULAS = ("=", "+", "-", "@")

@@ -28,6 +28,8 @@ COLUMNS = SCHEMA.names
 # Columns of the tables of studies that move such a knob, and of no other.
 MOVED = {name: TYPES[knob.kind] for name, knob in SETTINGS.items() if name not in WHOLE}
 AT = [name for name in COORDINATES if name not in ("n", "value", "deterministic")]  # what tells two rows apart
+MOST_ROWS = 1_000_000  # of one trial; a file of some megabytes can claim any number, and reading takes 2 kB a row
+KNOWN = {f.name: f.type for f in SCHEMA} | MOVED
 NEEDED = {"study", "family", "trial", "seed", "status", "measure", "value", "deterministic"}  # every version has these
 
 
@@ -46,7 +48,9 @@ def schema_of(rows: Iterable[Mapping[str, Any]]) -> pa.Schema:
 
 
 def check(rows: list[dict[str, Any]]) -> None:
-    """ValueError for a column that the table has not, and for two rows that nothing tells apart."""
+    """ValueError for a column that the table has not, two rows that nothing tells apart, and more than MOST_ROWS."""
+    if len(rows) > MOST_ROWS:
+        raise ValueError(f"a trial has {len(rows)} rows; {MOST_ROWS} at most can be kept")
     if unknown := {c for r in rows for c in r} - {*COLUMNS, *MOVED}:
         raise ValueError(f"a row has no such columns: {', '.join(sorted(unknown))}; it has {', '.join(COLUMNS)}")
     seen = set()
@@ -69,17 +73,22 @@ def opened(stream: pa.NativeFile) -> pq.ParquetFile:
     The stream is one of Arrow's own, and its reader is to be asked with use_threads=False: over a Python file Arrow's
     threads need the interpreter, and a process that ends while one of them asks for it is aborted (status 134).
     """
-    known = {f.name: f.type for f in SCHEMA} | MOVED
     try:
         file = pq.ParquetFile(stream, page_checksum_verification=True)
         found, copy = file.schema_arrow, (file.metadata.metadata or {})[b"ARROW:schema"]
+        if file.metadata.num_rows > MOST_ROWS:
+            raise ValueError(f"it has {file.metadata.num_rows} rows, of {MOST_ROWS} at most")
+        if found.equals(SCHEMA):  # most are, and a folder may hold thousands
+            return file
         twin = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(copy)))
-        whole = twin.names == found.names and all(f.type == twin.field(f.name).type for f in found if f.name in known)
+        whole = found.equals(twin) or (
+            twin.names == found.names and all(f.type == twin.field(f.name).type for f in found if f.name in KNOWN)
+        )
     except Exception as error:  # a torn Parquet file raises OSError, ArrowInvalid, KeyError and more
         raise Damaged(f"cannot be read: {error}") from error
     if not whole or len(set(found.names)) < len(found.names):
         raise Damaged("its two lists of columns do not agree")
-    foreign = [f"{f.name} ({f.type})" for f in found if f.type != known.get(f.name)]
+    foreign = [f"{f.name} ({f.type})" for f in found if f.type != KNOWN.get(f.name)]
     if foreign:
         raise Newer(
             f"was written by a newer version than this one ({__version__}), which does not know its columns "

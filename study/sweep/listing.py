@@ -148,14 +148,16 @@ def show_plan(
     out.print(f"  results in {plan.place}", markup=False)
     if points and plan.jobs:
         arms = {(p.seed, *p.axes.values()): p.arms for p in plan.points}
-        lines = [["trial", "family", "arms", "seed", *moving(plan.preset)]]
+        moved = moving(plan.preset)
+        lines = [["trial", "family", "arms", "seed", *moved]]
         for name, job in plan.jobs.items():
             where = arms[(job.trial.seed, *job.axes.values())]
             lines.append([name, job.family, "+".join(where), str(job.trial.seed)])
-            lines[-1] += [shown(job.axes[a]) for a in moving(plan.preset)]
+            lines[-1] += [shown(job.axes[a]) for a in moved]
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-        for line in lines:
-            out.print("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip(), markup=False)
+        table = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+        for at in range(0, len(table), 1000):  # each print costs as much as ten lines of a table
+            out.print("\n".join(table[at : at + 1000]), markup=False)
     if points and plan.study.claims:
         out.print()
     show_unjudged(out, plan, none="All claims can be judged by these seeds, levels and controls." if points else "")

@@ -111,7 +111,7 @@ def in_process(source: Source, options: Options, listener: Listener) -> None:
 def pending(plan: Plan, retry_failed: bool) -> dict[str, Job]:
     """The jobs that have no sound result yet; failed ones only on request. Damaged files are set aside."""
     results.mend(plan.folder)
-    finished = results.scan(plan.folder, set_aside=True)
+    finished = {name for name, _ in results.each(plan.folder, set_aside=True)}
     mirror.set_aside(plan.place)
     failed = {} if retry_failed else results.failures(plan.folder)
     return {name: job for name, job in plan.jobs.items() if name not in finished and name not in failed}
@@ -175,12 +175,16 @@ def run(
 
 def outcome(plan: Plan, seconds: float = 0.0, had_budget: bool = False) -> Report:
     """What stands in the folder, counted."""
-    finished = {name: trial for name, trial in results.scan(plan.folder).items() if name in plan.jobs}
-    failed = {n: f["cause"] for n, f in results.failures(plan.folder).items() if n in plan.jobs and n not in finished}
+    statuses = {
+        name: trial.rows[0]["status"] if trial.rows else ""
+        for name, trial in results.each(plan.folder)
+        if name in plan.jobs
+    }
+    failed = {n: f["cause"] for n, f in results.failures(plan.folder).items() if n in plan.jobs and n not in statuses}
     return Report(
         total=len(plan.jobs),
-        finished=len(finished),
-        diverged=sum(trial.rows[0]["status"] == "diverged" for trial in finished.values() if trial.rows),
+        finished=len(statuses),
+        diverged=sum(status == "diverged" for status in statuses.values()),
         failed=failed,
         out_of_time=had_budget,
         seconds=seconds,

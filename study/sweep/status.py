@@ -20,8 +20,9 @@ def facts(output: str, folder: Path, found: Manifest) -> dict[str, Any]:
 
     Seconds are wall seconds of workers; dollars 0 where the price is not known.
     """
-    finished = {n: t.provenance for n, t in results.scan(folder).items() if n in found.trials}
-    failed = {n: f for n, f in results.failures(folder).items() if n not in finished and n in found.trials}
+    asked = set(found.trials)
+    finished = {n: p for n, p in results.provenances(folder).items() if n in asked}
+    failed = {n: f for n, f in results.failures(folder).items() if n not in finished and n in asked}
     holder = lease.in_use(folder) or lease.leased(output)
     running = _running(places.at(output), finished) if holder else {}
     total = expected(found)

@@ -113,6 +113,14 @@ def others(knob):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_a_familys_trials_of_two_seeds_differ_in_the_seed_alone(family):
+    """A plan builds a grid's point once and gives it each seed."""
+    point = {n: k.default for n, k in KNOBS.items()} | SHARED | {"sources": {}}
+    one, other = (FAMILIES[family](point | {"validation": 0.2, "seed": seed}) for seed in (0, 1))
+    assert dataclasses.replace(one, seed=1) == other
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_takes_the_knobs_that_the_table_says(family, monkeypatch):
     """A knob is taken where another value of it gives another trial, and the table says which they are."""
     monkeypatch.setattr(compressed, "check", lambda point: None)

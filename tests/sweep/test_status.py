@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 
 from study.launch import main
@@ -76,3 +77,20 @@ def test_a_folder_at_work(folder, capsys):
 def test_a_folder_with_a_damaged_note_is_still_told(folder, capsys):
     next((folder / "failed").iterdir()).write_text("{")
     assert "3 of 8 trials done, 0 failed, 5 left" in told(folder, capsys)
+
+
+def test_it_reads_footers_alone(folder, capsys, monkeypatch):
+    """What it costs does not grow with the rows: 5000 tables of 300 took 22 s and a gigabyte."""
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda *_, **__: pytest.fail("a column was read"))
+    assert "3 of 8 trials done, 1 failed, 4 left" in told(folder, capsys)
+
+
+def test_a_table_without_a_sound_footer_is_not_done(folder, capsys, caplog):
+    first, second, third = sorted((folder / "trials").iterdir())
+    first.write_bytes(first.read_bytes()[:-100])
+    whole = second.read_bytes()
+    second.write_bytes(whole.replace(b'"wall_seconds": 10.0', b'"wall_seconds": 90.0'))
+    found = json.loads(told(folder, capsys, "--json"))
+    assert (found["done"], found["left"], found["cost"]["seconds"]) == (1, 6, 10)
+    assert {r.message.split(" is damaged")[0] for r in caplog.records} == {str(first), str(second)}
+    assert third.exists()

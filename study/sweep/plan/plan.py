@@ -98,10 +98,11 @@ def with_jobs(plan: Plan) -> Plan:
     device = "cuda" if plan.gpus_per_trial > 0 else "cpu"
     ratio, past = costs.past_ratio(plan.folder.parent, device)
     jobs = _jobs(plan, points)
-    bases = Counter(base_key(job.trial) for job in jobs.values())
-    for name, job in jobs.items():
-        if bases[key := base_key(job.trial)] > 1:
-            jobs[name] = dataclasses.replace(job, base=key)
+    bases = {name: base_key(job.trial) for name, job in jobs.items()}
+    shared = Counter(bases.values())
+    for name, key in bases.items():
+        if shared[key] > 1:
+            jobs[name] = dataclasses.replace(jobs[name], base=key)
     raws = _guesses(plan, search) if search else [job.estimated_seconds for job in jobs.values()]
     return dataclasses.replace(
         plan,
@@ -119,8 +120,15 @@ def _jobs(plan: Plan, points: Iterable[Point]) -> dict[str, Job]:
     """
     built = {(job.family, job.trial.seed, *job.axes.items()): job for job in plan.jobs.values()}
     jobs: dict[str, Job] = {}
+    alike = _alike(plan)
+    firsts: dict[tuple[Any, ...], Job] = {}  # a grid's point is built for one seed: the others differ in that alone
     for point in points:
-        job = built.get((point.family, point.seed, *point.axes.items())) or job_of(plan, point)
+        at = (point.family, *point.axes.items())
+        job = built.get((point.family, point.seed, *point.axes.items()))
+        if job is None and plan.preset.search is None and at in firsts and not plan.earlier:
+            first = firsts[at]
+            job = dataclasses.replace(first, trial=dataclasses.replace(first.trial, seed=point.seed))
+        job = job or firsts.setdefault(at, job_of(plan, point, alike))
         other = jobs.setdefault(job.fingerprint, job)
         if other.axes != job.axes:
             name = next(name for name, value in job.axes.items() if other.axes[name] != value)
@@ -162,51 +170,66 @@ def _final_seconds(plan: Plan, search: Search) -> float:
     return costs.attack_seconds(plan.data, plan.model, plan.settings, plan.gpus_per_trial > 0, iterations, queries)
 
 
-def job_of(plan: Plan, point: Point) -> Job:
+def _alike(plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What every point's family is told beside its knobs and sources, and what every job has: asked of the system once
+    in a plan of a hundred thousand."""
+    told = {
+        "data": datasets.label(plan.data),
+        "data_dir": datasets.folder(plan.data, plan.data_dir),
+        "model": plan.model,
+        "revisions": plan.revisions,
+    }
+    given = {
+        "study": plan.study.name,
+        "folder": str(plan.place),
+        "data": plan.data,
+        "model": plan.model,
+        "threads": max(1, int(plan.cpus_per_trial)),
+        "device": "cuda" if plan.gpus_per_trial > 0 else "cpu",
+        "gpu_fraction": plan.gpus_per_trial,
+        "commit": git_commit(),
+        "search_path": str(Path.cwd()),
+        "checkpoint_seconds": seconds_from_environment("STUDY_CHECKPOINT_SECONDS", Job.checkpoint_seconds),
+    }
+    return told, given
+
+
+def job_of(plan: Plan, point: Point, alike: tuple[dict[str, Any], dict[str, Any]] | None = None) -> Job:
     """The job of one point of a plan: of the earliest source of the user's functions that has finished it, else of
     today's. A search keeps the weights of the models that its front may hold."""
+    alike = alike or _alike(plan)
     values = knob_values(point)
     if plan.data:
         refusals.check_point(plan.data, plan.model, values)
     for source in plan.earlier:
-        if (job := _job(plan, point, values, source)).fingerprint in source["trials"]:
+        if (job := _job(plan, point, values, source, alike)).fingerprint in source["trials"]:
             return job
     now = {"data_digest": plan.data_digest, "model_digest": plan.model_digest, "sources": plan.sources}
-    return _job(plan, point, values, now)
+    return _job(plan, point, values, now, alike)
 
 
-def _job(plan: Plan, point: Point, values: Mapping[str, Any], source: Mapping[str, Any]) -> Job:
-    shared = {
-        "data": datasets.label(plan.data),
-        "data_digest": source["data_digest"],
-        "data_dir": datasets.folder(plan.data, plan.data_dir),
-        "model": plan.model,
-        "model_digest": source["model_digest"],
-        "sources": source["sources"],
-        "revisions": plan.revisions,
-    }
-    trial = FAMILIES[point.family]({**values, **shared, "seed": point.seed})
+def _job(
+    plan: Plan,
+    point: Point,
+    values: Mapping[str, Any],
+    source: Mapping[str, Any],
+    alike: tuple[dict[str, Any], dict[str, Any]],
+) -> Job:
+    told, given = alike
+    sources = {name: source[name] for name in ("data_digest", "model_digest", "sources")}
+    trial = FAMILIES[point.family]({**values, **told, **sources, "seed": point.seed})
     search, seconds = plan.preset.search, _seconds(plan, values)
     if search:
         trial = selection.measured(trial, search, plan.settings)
         seconds += _final_seconds(plan, search) if point.seed != search["search_seed"] else 0.0
     return Job(
-        study=plan.study.name,
         family=point.family,
         axes=point.axes,
         trial=trial,
-        folder=str(plan.place),
-        data=plan.data,
-        model=plan.model,
-        threads=max(1, int(plan.cpus_per_trial)),
-        device="cuda" if plan.gpus_per_trial > 0 else "cpu",
-        gpu_fraction=plan.gpus_per_trial,
-        commit=git_commit(),
-        search_path=str(Path.cwd()),
         estimated_seconds=seconds,
-        checkpoint_seconds=seconds_from_environment("STUDY_CHECKPOINT_SECONDS", Job.checkpoint_seconds),
         base=base_key(trial) if search else "",
         weights=search is not None and point.seed != search["search_seed"],
+        **given,
     )
 
 
