@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from study.spec.errors import brief, cut
 from study.spec.knobs import KNOBS
-from study.store import layout, manifest, mirror
+from study.store import layout, manifest, mirror, shapes
 from study.store.places import Place, publish, replace
 from study.store.schema import AT as AT
 from study.store.schema import MOVED, opened, schema_of
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
+NOTE = {"identity": shapes.named(lambda found: True), "cause": shapes.text, "attempts": shapes.whole,
+        "log": shapes.text}  # fmt: skip
+LONGEST_LOG = 100_000  # characters of a failure's traceback: an exception may hold a whole tensor
 
 
 def refuse_newer(folder: Path) -> None:
@@ -121,9 +125,7 @@ def mend(folder: Path) -> None:
     Leftovers of interrupted publications are removed. Only for the driver that holds the folder.
     """
     for path in layout.notes(folder):
-        try:
-            json.loads(path.read_text())["identity"]
-        except (ValueError, KeyError, TypeError):
+        if _note(path) is None:
             put_aside(path, "its trial runs again")
     for path in sorted([*folder.glob(f"{layout.CHECKPOINTS}/*.pt"), *folder.glob(f"{layout.BASES}/*.pt")]):
         if unseal(path.read_bytes()) is None:
@@ -135,23 +137,39 @@ def mend(folder: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def _note(path: Place) -> dict[str, Any] | None:
+    """A failure note; None where it is damaged: no plain file, no JSON, or of another shape."""
+    if isinstance(path, Path) and (path.is_symlink() or not path.is_file()) and path.exists():
+        return None
+    try:
+        note = json.loads(path.read_text())
+        if shapes.wrong(note, NOTE):
+            return None
+        pa.Table.from_pylist([note["identity"]], schema=schema_of([note["identity"]]))
+    except (ValueError, TypeError, OverflowError, pa.ArrowException):
+        return None
+    return note | {"cause": brief(note["cause"])}
+
+
 def failures(folder: Path, trial: str = "*") -> dict[str, dict[str, Any]]:
     """The failure notes of a folder (of one trial, where asked) by fingerprint: point, cause, traceback, attempts."""
     notes = {}
     for path in layout.notes(folder, trial):
         with contextlib.suppress(FileNotFoundError):  # the trial was run again and has just succeeded
-            try:
-                notes[path.stem] = json.loads(path.read_text())
-            except ValueError:
+            if (note := _note(path)) is None:
                 log.warning("%s is damaged and not used", path)
+            else:
+                notes[path.stem] = note
     return notes
 
 
 def note_failure(folder: Place, trial: str, note: Mapping[str, Any]) -> None:
-    """Write or rewrite a trial's failure note, counting attempts."""
+    """Write or rewrite a trial's failure note, counting attempts; a cause and a log that nobody could read are cut."""
     path = layout.join(folder, layout.note_name(trial))
-    attempts = json.loads(path.read_text())["attempts"] + 1 if path.exists() else 1
-    replace(path, json.dumps({**note, "attempts": attempts}, indent=1).encode())
+    before = _note(path) if path.exists() else None
+    attempts = before["attempts"] + 1 if before else 1
+    short = {"cause": brief(note["cause"]), "log": cut(note.get("log", ""), LONGEST_LOG)}
+    replace(path, json.dumps({**note, **short, "attempts": attempts}, indent=1).encode())
 
 
 def read(*folders: str | Path) -> "pd.DataFrame":
@@ -170,7 +188,7 @@ def read(*folders: str | Path) -> "pd.DataFrame":
     parts: list[tuple[Path, list[dict[str, Any]]]] = []
     for folder in map(mirror.local, folders):
         if not (folder / layout.STUDY).is_file():
-            raise FileNotFoundError(f"{folder} is not a folder of results: it has no {layout.STUDY}")
+            raise FileNotFoundError(f"{folder} {manifest.absent(folder)}")
         finished = scan(folder)
         rows = [r for trial in finished.values() for r in trial.rows]
         failed = {"status": "failed", "measure": "failed", "value": math.nan}
