@@ -52,7 +52,8 @@ def pull(place: Place, folder: Path | None = None) -> None:
     """Bring the driver's copy of an S3 output (or another one) up to date; nothing to do for a folder.
 
     Tables, failures and study.json become those of the store; of the driver's own files (journals, reports) the newer
-    stays, because a driver that was killed has not sent its last ones. UsageError when the prefix holds something else.
+    stays, because a driver that was killed has not sent its last ones. UsageError when the prefix holds something else
+    than results; those that have lost their study.json come without it.
     """
     if isinstance(place, Path):
         return
@@ -62,7 +63,9 @@ def pull(place: Place, folder: Path | None = None) -> None:
         *folder.glob(f"{layout.FAILED}/*"),
     ]  # before the listing: what comes later is newer than it
     there = place.listing()
-    if layout.STUDY not in there:
+    if layout.STUDY not in there and any(name.startswith(f"{layout.TRIALS}/") for name in there):
+        (folder / layout.STUDY).unlink(missing_ok=True)  # it was lost there: known by its tables
+    elif layout.STUDY not in there:
         if set(there) - {layout.LEASE}:
             raise UsageError(f"--output {place} is not empty and holds no results of a study; choose another prefix")
         _forget(folder)
