@@ -62,9 +62,10 @@ def go(plan: Plan, options: Options, switches: Switches, again: str, out: Consol
         err.print(f"Note: {spare} GPU(s) here stay unused; give --gpus-per-trial 0.25 to use them.")
     if found and found.commit != (commit := git_commit()):
         err.print(f"Note: {found.commit} began this folder and {commit} goes on; each table names its own commit.")
-    with _locked(plan, switches) if found else nullcontext((None, plan, None)) as (_, plan, found):
+    with _locked(plan, switches) if found else nullcontext((None, plan, None)) as (lease, plan, found):
         if found and search_record.complete(plan, found) and not runner.pending(plan, switches.retry_failed):
             err.print("Nothing left to run.")
+            runner.restore_manifest(plan, found, True, lease, err)
             tracker = _tracker(plan, found, uri, plan.jobs)
             report = runner.outcome(plan)
             code = finish(plan, report, tracker, switches, again, out, err)
@@ -129,6 +130,8 @@ def _run(
             report = runner.run(
                 plan, source, options, err, ray_backend=not switches.in_process, workers=workers, tracker=tracker
             )
+            grown = replace(plan, jobs={**plan.jobs, **source.jobs})
+            runner.restore_manifest(grown, manifest, source.over, lease, err)
             status = "FAILED" if report.failed else "KILLED" if report.out_of_time else "FINISHED"
             code = finish(plan, report, tracker, switches, again, out, err)
     except (KeyboardInterrupt, runner.Terminated):
@@ -136,7 +139,8 @@ def _run(
         if lease and lease.lost:
             err.print(f"Another driver has taken over {plan.place}.", markup=False)
         count = len(layout.finished(plan.folder))
-        err.print(f"\nInterrupted: {count} of {plan.total} trials are finished and kept. Go on with:\n  {again}")
+        on = "" if lease and lease.lost else f" Go on with:\n  {again}"
+        err.print(f"\nInterrupted: {count} of {plan.total} trials are finished and kept.{on}", markup=False)
         raise
     finally:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -175,11 +179,10 @@ def _tracker(plan: Plan, manifest: Manifest, uri: str, over: Iterable[str]) -> "
 
 def _close(tracker: "Tracker", status: str, folder: Path, artifacts: Path | None, err: Console) -> None:
     if problem := tracker.close(status, artifacts):
-        err.print(
-            f"MLflow did not take everything ({problem}). The results folder is complete; deliver the rest with: "
-            f"python -m study.tracking rebuild {_short(folder)}",
-            markup=False,
-        )
+        from study.tracking.stores import rebuild_command
+
+        said = f"MLflow did not take everything ({problem}). The results folder is complete; deliver the rest with: "
+        err.print(f"{said}{rebuild_command(_short(folder), tracker.uri)}", markup=False)
 
 
 def _send_home(plan: Plan, uri: str, err: Console) -> None:

@@ -6,6 +6,7 @@ import shlex
 
 from study.spec.errors import UsageError, without_secrets
 
+COMMANDS = ("status", "report", "evaluate")
 OPTIONS = {"seeds", "data", "model", "preset", "output"}
 MOST_SEEDS, LARGEST_SEED = 1000, 2**31 - 1
 
@@ -20,6 +21,17 @@ def again(argv: list[str]) -> str:
     """The command that goes on with an interrupted sweep."""
     words = ["python", "-m", "study.launch", *argv, *([] if "--resume" in argv else ["--resume"])]
     return shlex.join(map(without_secrets, words))
+
+
+def goes_on(argv: list[str], full: bool = False) -> str:
+    """What to say after a fault of disk or store: of a sweep the command that goes on with what stays; nothing of a
+    command that cannot resume (status, report, a plan)."""
+    if not argv or argv[0] in COMMANDS or {"--dry-run", "--list"} & set(argv):
+        return ""
+    if any(word.partition("=")[0] == "--cluster" for word in argv):
+        return "; give the same command again"
+    stays = "free some space and go on with" if full else "what is finished stays. Go on with"
+    return f"; {stays}: {again(argv)}"
 
 
 def positive(name: str, number: float, zero: bool = False) -> float:

@@ -9,7 +9,7 @@ from cyclopts import App, CycloptsError, Parameter
 from study.spec.errors import UsageError, without_secrets
 from study.store import results
 from study.store.lease import in_use
-from study.store.manifest import read_manifest
+from study.store.manifest import absent, read_manifest
 from study.tracking.rebuild import rebuild as make
 from study.tracking.stores import check_uri, chosen_uri
 
@@ -26,7 +26,7 @@ def rebuild(
         raise UsageError("which folder? give one or more results folders")
     for directory in directories:
         if read_manifest(directory) is None:
-            raise UsageError(f"{directory} is not a folder of results: it has no study.json")
+            raise UsageError(f"{directory} {absent(directory)}")
         results.refuse_newer(directory)
         if holder := in_use(directory):
             raise UsageError(f"{directory} is in use by a sweep ({holder}), which delivers its trials itself")
