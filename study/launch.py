@@ -18,7 +18,7 @@ from study.store import layout, mirror, places, results
 from study.store.manifest import Manifest, absent, read_manifest
 from study.sweep import listing, runner, typed
 from study.sweep import status as told
-from study.sweep.console import Shown, prepare
+from study.sweep.console import Discreet, prepare
 from study.sweep.plan.catalogue import find_study, study_names
 from study.sweep.plan.job import seconds_from_environment
 from study.sweep.plan.request import Request, make_plan
@@ -38,8 +38,8 @@ app = App(
     result_action="return_value",
 )
 app.register_install_completion_command(name="--install-completion")
-out = Shown(soft_wrap=True, highlight=False)
-err = Shown(stderr=True, soft_wrap=True, highlight=False)
+out = Discreet(soft_wrap=True, highlight=False)
+err = Discreet(stderr=True, soft_wrap=True, highlight=False)
 
 
 @app.default

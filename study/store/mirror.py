@@ -5,6 +5,7 @@ only reads has a copy beside the driver's, which belongs to the one driver that 
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -30,8 +31,8 @@ def working_folder(place: Place) -> Path:
 
 
 def _copy(place: S3Path, kind: str) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / kind / place.bucket / place.key.replace("/", "%")  # no copy inside another
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(cache).absolute() / kind / place.bucket / place.key.replace("/", "%")  # no copy inside another
 
 
 def local(output: "str | Path") -> Path:
@@ -58,6 +59,15 @@ def pull(place: Place, folder: Path | None = None) -> None:
     if isinstance(place, Path):
         return
     folder = folder or working_folder(place)
+    try:
+        if "~" in folder.parts:  # a user without a home
+            raise FileNotFoundError(errno.ENOENT, "no home")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"the copy of {place} on this machine cannot be made ({folder}: {error.strerror}); "
+            "set XDG_CACHE_HOME to a folder that can be written"
+        ) from None
     stood = [
         *folder.glob(f"{layout.TRIALS}/*"),
         *folder.glob(f"{layout.FAILED}/*"),

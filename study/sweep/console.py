@@ -7,15 +7,15 @@ from typing import Any
 
 from rich.console import Console
 
-from study.spec.errors import visible
+from study.spec.errors import visible, without_secrets
 
 
-class Shown(Console):
-    """rich's console on which control characters of a text are written out."""
+class Discreet(Console):
+    """rich's console on which control characters of a text are written out, and passwords of addresses are ***."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         """As rich's."""
-        super().print(*(visible(o) if isinstance(o, str) else o for o in objects), **options)
+        super().print(*(visible(without_secrets(o)) if isinstance(o, str) else o for o in objects), **options)
 
 
 class _Formatter(logging.Formatter):

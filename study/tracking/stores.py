@@ -69,7 +69,7 @@ def _check_sqlite(uri: str) -> None:
         raise UsageError(f"--tracking-uri {uri}: there is no folder {path.parent}")
     if path.is_dir():
         raise UsageError(f"--tracking-uri {uri}: {path} is a folder; name a file in it")
-    if not os.access(path.parent, os.W_OK | os.X_OK):  # the database's journal is made beside it
+    if not _writable(path.parent, os.W_OK | os.X_OK):  # the database's journal is made beside it
         raise UsageError(f"--tracking-uri {uri}: {path.parent} cannot be written; give another store")
     if path.exists() and not path.is_file():
         raise UsageError(f"--tracking-uri {uri}: {path} is not a file")
@@ -79,8 +79,13 @@ def _check_sqlite(uri: str) -> None:
                 store.execute("PRAGMA schema_version")
         except sqlite3.Error as error:
             raise UsageError(f"--tracking-uri {uri}: {path} is not an SQLite database ({error})") from None
-        if not os.access(path, os.W_OK):
+        if not _writable(path, os.W_OK):
             raise UsageError(f"--tracking-uri {uri}: {path} cannot be written; give another store")
+
+
+def _writable(path: Path, mode: int) -> bool:
+    """Whether this process may, on a file system that lets itself be written."""
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def half_made(uri: str) -> str:

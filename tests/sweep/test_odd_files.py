@@ -212,6 +212,16 @@ def test_only_a_sweep_is_told_to_go_on(words, folder, here, monkeypatch):
     assert (done.returncode, done.stderr) == (1, "study: the disk of x is full\n")
 
 
+def test_a_home_without_room_for_rays_token_is_said_before_the_sweep(here, tmp_path):
+    words = ["compressibility_sweep", "--preset", "smoke", "--output", "out"]
+    done = here(*words, cwd=tmp_path, HOME="/proc/nowhere")
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert done.stderr.startswith("study: Ray keeps its token in /proc/nowhere/.ray, and /proc cannot be written (")
+    done = here("status", "s3://studies/x", cwd=tmp_path, HOME="/proc/nowhere", XDG_CACHE_HOME="")
+    assert done.returncode == 2
+    assert "set XDG_CACHE_HOME to a folder that can be written" in done.stderr
+
+
 def test_a_home_that_cannot_be_written_costs_a_sweep_nothing(tmp_path):
     done = launch(
         "compressibility_sweep", "--preset", "smoke", "--in-process", "--seeds", "1", "--set", "epochs=1", "--set",
