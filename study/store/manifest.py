@@ -211,7 +211,10 @@ def configured(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
 def load(folder: str | Path) -> Manifest:
     """study.json of a folder; FileNotFoundError where there is none, ValueError when it is not ours."""
-    return Manifest.of(json.loads((Path(folder) / layout.STUDY).read_text()))
+    path = Path(folder) / layout.STUDY
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ValueError("it is not a file")
+    return Manifest.of(json.loads(path.read_text()))
 
 
 def absent(folder: Path) -> str:

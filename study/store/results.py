@@ -53,6 +53,11 @@ def _named(path: Place) -> Iterator[None]:
         raise Newer(f"{path} {error}") from None
 
 
+def odd(path: Place) -> bool:
+    """Whether something else than a plain file lies there: a pipe would be waited for, a link may lead anywhere."""
+    return isinstance(path, Path) and (path.is_symlink() or (path.exists() and not path.is_file()))
+
+
 def seal(content: bytes) -> bytes:
     """`content` behind its own sha256, 64 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest().encode() + content
@@ -95,6 +100,8 @@ def read_trial(path: Place) -> Finished:
         raise Damaged("it is not a file")
     with _named(path):
         found = decode(path.read_bytes())
+    if not found.rows:
+        raise Damaged("it has no rows")
     if any(r["trial"] != path.stem for r in found.rows):
         raise Damaged(f"its rows are of trial {found.rows[0]['trial']}")
     return found
@@ -108,7 +115,7 @@ def scan(folder: Path, *, set_aside: bool = False) -> dict[str, Finished]:
     out: dict[str, Finished] = {}
     for path in layout.tables(folder):
         try:
-            if path.is_symlink() or not path.is_file():  # a pipe would be waited for, a link may lead anywhere
+            if odd(path):
                 raise Damaged("it is not a plain file")
             out[path.stem] = read_trial(path)
         except Damaged as error:
@@ -128,7 +135,7 @@ def mend(folder: Path) -> None:
         if _note(path) is None:
             put_aside(path, "its trial runs again")
     for path in sorted([*folder.glob(f"{layout.CHECKPOINTS}/*.pt"), *folder.glob(f"{layout.BASES}/*.pt")]):
-        if unseal(path.read_bytes()) is None:
+        if odd(path) or unseal(path.read_bytes()) is None:
             put_aside(path, "what it held is trained again")
     for leftover in folder.glob(f"*/{layout.TEMPORARY}*"):  # a folder: of a model that was being exported
         if leftover.is_dir():
@@ -139,7 +146,7 @@ def mend(folder: Path) -> None:
 
 def _note(path: Place) -> dict[str, Any] | None:
     """A failure note; None where it is damaged: no plain file, no JSON, or of another shape."""
-    if isinstance(path, Path) and (path.is_symlink() or not path.is_file()) and path.exists():
+    if odd(path):
         return None
     try:
         note = json.loads(path.read_text())

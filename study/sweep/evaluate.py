@@ -106,7 +106,7 @@ def _read(folder: Path, name: str, data_dir: str) -> tuple[results.Finished, Tri
     except results.Damaged as error:
         again = "the command of its sweep, with --resume, runs it again"
         raise UsageError(f"the table of trial {name} is damaged ({error}); {again}") from None
-    if shapes.wrong(finished.provenance, KNOWN) or not finished.rows:
+    if shapes.wrong(finished.provenance, KNOWN):
         raise UsageError(f"the table of trial {name} does not say how it was made: it cannot be measured again")
     if finished.rows[0]["status"] != "ok":
         raise UsageError(f"trial {name} {finished.rows[0]['status']}: there is nothing to measure")

@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+import os
 import socket
 import sys
 
@@ -10,7 +11,7 @@ import pytest
 
 from study.launch import main
 from study.spec.errors import LONGEST, brief, visible
-from study.store import layout, results
+from study.store import layout, places, results
 from study.store.manifest import Manifest, load
 from study.sweep import watch
 from study.sweep.worker import heartbeat
@@ -103,6 +104,27 @@ def test_notes_of_a_wrong_shape_are_damaged(folder, caplog):
         for wrong in WRONG:
             (folder / layout.PROCESSES).write_text(json.dumps(changed(listed, at, wrong)))
             assert watch.end_left(folder) == []
+
+
+def test_pipes_and_links_among_the_notes_are_set_aside_and_not_waited_for(folder, here, caplog):
+    for name in ("failed/pipe.json", "checkpoints/pipe.pt", "bases/pipe.pt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        os.mkfifo(folder / name)
+    (folder / "failed" / "dangling.json").symlink_to("nothing")
+    assert len(results.failures(folder)) == 1
+    results.mend(folder)
+    assert sorted(p.name for p in (folder / "damaged").iterdir()) == ["dangling.json", "pipe.json", "pipe.pt"]
+    (folder / "study.json").unlink()
+    os.mkfifo(folder / "study.json")
+    done = here("status", "out", cwd=folder.parent)
+    assert (done.returncode, "cannot be read (it is not a file)" in done.stderr) == (2, True)
+
+
+def test_a_table_without_rows_or_record_is_damaged(tmp_path):
+    places.publish(tmp_path / "trials" / "t.parquet", results.encode([], {}))
+    assert results.scan(tmp_path) == {}
+    with pytest.raises(results.Damaged, match="it has no rows"):
+        results.read_trial(tmp_path / "trials" / "t.parquet")
 
 
 def test_evaluate_names_a_damaged_table(folder, here):
