@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from study import __version__
 from study.spec import datasets
-from study.spec.errors import UsageError, closest
+from study.spec.errors import UsageError, closest, cut
 from study.store import layout, mirror, places, results
 from study.store.manifest import Manifest, absent, read_manifest
 from study.sweep import listing, runner, typed
@@ -25,6 +25,7 @@ from study.sweep.plan.request import Request, make_plan
 from study.sweep.worker.listener import Options
 
 OK, UNEXPECTED, USAGE, FAILED_TRIALS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+LONGEST = 20_000  # characters of a message
 OF_A_NAME = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR}
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE}
 
@@ -243,7 +244,8 @@ def main(argv: list[str] | None = None) -> int:
         text = _usage_text(error, words)
         err.print(f"study: {text}", markup=False, style="red" if err.is_terminal else None)
     except UsageError as error:
-        err.print(f"study: {error}", markup=False, style="red" if err.is_terminal else None)
+        said = cut(str(error), LONGEST)  # of a user's function it may hold whatever that has raised
+        err.print(f"study: {said}", markup=False, style="red" if err.is_terminal else None)
     except places.Unavailable as error:
         err.print(f"study: {error}{typed.goes_on(words)}", markup=False)
         return UNEXPECTED

@@ -60,7 +60,7 @@ def _unwritable(folder: Path) -> tuple[Path, str] | None:
         with tempfile.TemporaryFile(dir=parent):  # the permission bits say yes where the file system says no
             return None
     except OSError as error:
-        return parent, error.strerror
+        return parent, error.strerror or str(error)
 
 
 def check_home() -> None:

@@ -183,6 +183,9 @@ def test_a_long_message_is_cut_where_it_is_noted(folder, here):
     assert found["cause"] == "x" * LONGEST + "... (20000000 characters)"
     assert found["log"].endswith("the end")
     assert len(found["log"]) < 110_000
+    (folder.parent / "mine.py").write_text("def data():\n    raise RuntimeError('z' * 20_000_000)\n")
+    done = here("compressibility_sweep", "--data", "mine:data", cwd=folder.parent)
+    assert (done.returncode, len(done.stderr) < 30_000) == (2, True)
     path = folder / layout.note_name("long")
     path.write_text(json.dumps(found | {"cause": "z" * 20_000_000}))  # as an earlier version wrote it
     assert len(results.failures(folder)["long"]["cause"]) < LONGEST + 40
