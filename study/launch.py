@@ -19,12 +19,12 @@ from cyclopts import App, CycloptsError, Parameter
 
 from study import __version__
 from study.spec import datasets
-from study.spec.errors import UsageError, closest
+from study.spec.errors import UsageError, closest, cut
 from study.store import layout, mirror, places, results
-from study.store.manifest import Manifest, read_manifest
+from study.store.manifest import Manifest, absent, read_manifest
 from study.sweep import listing, typed
 from study.sweep import status as told
-from study.sweep.console import Discreet
+from study.sweep.console import Discreet, prepare
 from study.sweep.plan.catalogue import find_study, study_names
 from study.sweep.plan.job import seconds_from_environment
 from study.sweep.plan.request import Request, make_plan
@@ -32,6 +32,8 @@ from study.sweep.worker import signals
 from study.sweep.worker.listener import Options
 
 OK, UNEXPECTED, USAGE, FAILED_TRIALS = 0, 1, 2, 3
+LONGEST = 20_000  # characters of a message
+OF_A_NAME = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR}
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE}
 
 
@@ -164,7 +166,7 @@ def _results(output: str, all_known: bool = True) -> tuple[Path, Manifest]:
     except places.Unavailable as error:
         raise UsageError(str(error)) from None
     if (found := read_manifest(folder)) is None:
-        raise UsageError(f"{output} is not a folder of results: it has no study.json")
+        raise UsageError(f"{output} {absent(folder)}")
     if all_known:
         results.refuse_newer(folder)
     return folder, found
@@ -244,6 +246,7 @@ def evaluate(
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 to 4, or 130, 143, 129 after Ctrl-C, SIGTERM, SIGHUP."""
+    prepare()
     with signals.handled():
         code = _main(argv)
     if argv is None:
@@ -252,23 +255,28 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(argv: list[str] | None) -> int:
+    words = sys.argv[1:] if argv is None else argv
     try:
         return int(app(argv, exit_on_error=False, print_error=False, console=out) or 0)
     except CycloptsError as error:
-        text = _usage_text(error, sys.argv[1:] if argv is None else argv)
+        text = _usage_text(error, words)
         err.print(f"study: {text}", markup=False, style="red" if err.is_terminal else None)
     except UsageError as error:
-        err.print(f"study: {error}", markup=False, style="red" if err.is_terminal else None)
+        said = cut(str(error), LONGEST)  # of a user's function it may hold whatever that has raised
+        err.print(f"study: {said}", markup=False, style="red" if err.is_terminal else None)
     except places.Unavailable as error:
-        err.print(f"study: {error}; what is finished stays. Go on with: {typed.again(sys.argv[1:])}", markup=False)
+        err.print(f"study: {error}{typed.goes_on(words)}", markup=False)
         return UNEXPECTED
     except OSError as error:
+        where = error.filename or "the results folder"
+        if error.errno in OF_A_NAME:
+            err.print(f"study: {str(where)[:100]}: {error.strerror}", markup=False)
+            return USAGE
         if error.errno not in OF_THE_DISK:
             raise
-        where = error.filename or "the results folder"
-        full = f"the disk of {where} is full; free some space and go on with"
-        other = f"{where}: {error.strerror}; what is finished stays. Go on with"
-        err.print(f"study: {full if error.errno == errno.ENOSPC else other}: {typed.again(sys.argv[1:])}", markup=False)
+        full = error.errno == errno.ENOSPC
+        cause = f"the disk of {where} is full" if full else f"{where}: {error.strerror}"
+        err.print(f"study: {cause}{typed.goes_on(words, full)}", markup=False)
         return UNEXPECTED
     except (KeyboardInterrupt, signals.Terminated) as stop:
         return signals.leaving() or getattr(stop, "status", 130)

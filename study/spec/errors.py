@@ -20,6 +20,30 @@ def without_secrets(text: str) -> str:
     return IN_QUERY.sub(r"\1***", IN_AUTHORITY.sub(r"\1:***@", text))
 
 
+# What moves a terminal's cursor, sets its title or worse (tabs and line feeds do not), and what no encoding writes.
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+LONGEST = 500  # characters of a cause
+
+
+def visible(text: str) -> str:
+    """`text` with control characters written out (\\x1b), for a terminal; lines and tabs stay."""
+    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def cut(text: str, most: int) -> str:
+    """`text`, of which the middle is left out where it is longer than `most` characters."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]}\n... ({len(text) - most} characters left out) ...\n{text[len(text) - most // 2 :]}"
+
+
+def brief(text: str) -> str:
+    """The first line of a cause as it may be shown: control characters written out, LONGEST characters at most, and
+    how many there were."""
+    first = visible((text[: 2 * LONGEST].splitlines() or [""])[0])
+    return first if len(first) <= LONGEST + 40 else f"{first[:LONGEST]}... ({len(text)} characters)"
+
+
 def closest(word: str, words: Iterable[str]) -> str:
     """`; did you mean X?` when a known word is near, else a full stop."""
     near = difflib.get_close_matches(word, list(words), n=1)

@@ -17,7 +17,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 from study.spec.errors import UsageError
 from study.store import layout
@@ -38,13 +37,21 @@ def machine(folder: Path) -> str:
     return f"{os.uname().nodename} {boot.read_text().strip() if boot.exists() else ''} {folder}"
 
 
-def look(place: S3Path) -> tuple[dict[str, Any], str, float]:
-    """The lock's content, its ETag and its age in seconds by the store's clock; FileNotFoundError without one."""
+def look(place: S3Path) -> tuple[dict[str, str], str, float]:
+    """The lock's content, its ETag and its age in seconds by the store's clock; FileNotFoundError without one.
+
+    UsageError for a lock.json that no driver wrote.
+    """
     said = (place / layout.LEASE).head()
     now = email.utils.parsedate_to_datetime(said["ResponseMetadata"]["HTTPHeaders"]["date"])
     if now.tzinfo is None:
         now = now.replace(tzinfo=datetime.UTC)
-    return json.loads((place / layout.LEASE).read_bytes()), said["ETag"], (now - said["LastModified"]).total_seconds()
+    try:
+        there = json.loads((place / layout.LEASE).read_bytes())
+        lock = {name: str(there[name]) for name in ("owner", "machine", "token")}
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{place / layout.LEASE} is no lock of a sweep; if no sweep runs there, delete it") from None
+    return lock, said["ETag"], (now - said["LastModified"]).total_seconds()
 
 
 class Lease:
@@ -84,10 +91,17 @@ class Lease:
             tag = path.put(content, **({"IfMatch": self._study} if self._study else {"IfNoneMatch": "*"}))
             if tag is None and path.read_bytes() == content:  # the answer was lost, and the client's repetition failed
                 tag = self._tag()
-        except FileNotFoundError:
-            tag = None
+        except FileNotFoundError:  # deleted: written again, unless another driver has come in the meantime
+            tag = path.put(content, IfNoneMatch="*") if self._mine() else None
         self._study, self.lost = tag or "", self.lost or not tag
         return not self.lost
+
+    def _mine(self) -> bool:
+        """Whether the lock there is this driver's."""
+        try:
+            return look(self.place)[0]["token"] == self.token
+        except (FileNotFoundError, UsageError):
+            return False
 
     def _tag(self) -> str:
         """The ETag of study.json as it stands, nothing where there is none."""
@@ -137,8 +151,8 @@ class Lease:
             there, etag, _ = look(self.place)
             # a renewal whose answer was lost is repeated by the client and then fails against itself
             self._etag = etag
-            return bool(there["token"] == self.token)
-        except (FileNotFoundError, ValueError, KeyError):
+            return there["token"] == self.token
+        except (FileNotFoundError, UsageError):
             return False
 
 
@@ -184,4 +198,4 @@ def leased(output: str) -> str:
         there, _, age = look(place)
     except FileNotFoundError:
         return ""
-    return str(there["owner"]) if age <= STALE_SECONDS else ""
+    return there["owner"] if age <= STALE_SECONDS else ""

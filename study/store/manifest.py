@@ -10,6 +10,7 @@ from study.spec.domains import Value
 from study.spec.errors import UsageError
 from study.spec.families import ONCE
 from study.store import layout
+from study.store import shapes as of_json
 
 NEEDED = ("configuration", "arms", "seeds", "trials")
 # Where the keys of study.json and of its configuration stand in a Manifest under their own names, and what is a tuple.
@@ -17,6 +18,22 @@ SINGLE = ("preset", "question", "figure", "baseline", "module", "instance", "gpu
           "sweep", "version", "commit", "command", "complete")  # fmt: skip
 LISTS = ("covers", "figures", "claims", "parameters", "seeds", "trials", "earlier")
 CONFIGURATION = ("data", "data_digest", "model", "model_digest", "settings", "revisions", "sources")
+SHAPES = {
+    **dict.fromkeys(("preset", "question", "figure", "module", "instance", "sweep", "version", "commit", "name", "data",
+                     "data_digest", "model", "model_digest"), of_json.text),
+    **dict.fromkeys(("covers", "figures", "claims", "parameters"), of_json.many(of_json.text)),
+    **dict.fromkeys(("gpus_per_trial", "created"), of_json.number),
+    **dict.fromkeys(("baseline", "axes_off"), of_json.named(of_json.value)),
+    "settings": of_json.settings,
+    "revisions": of_json.named(of_json.whole),
+    "sources": of_json.named(of_json.text),
+    "seeds": of_json.many(of_json.whole),
+    "trials": of_json.many(of_json.trial),
+    "complete": lambda found: isinstance(found, bool),
+}  # fmt: skip
+ARM = {"name": of_json.text, "family": of_json.text, "axes": of_json.named(of_json.many(of_json.value))}
+POINT = {"trial": of_json.trial, "family": of_json.text, "seed": of_json.whole,
+         "axes": of_json.named(of_json.value)}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +47,8 @@ class ArmRecord:
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> "ArmRecord":
-        """An arm of study.json."""
+        """An arm of study.json; TypeError naming what of it has another shape."""
+        _check("an arm", found, ARM)
         axes = {axis: tuple(values) for axis, values in found["axes"].items()}
         about = tuple(found.get("about", ()))
         return cls(name=found["name"], family=_family(found["family"]), axes=axes, about=about)
@@ -53,7 +71,8 @@ class PointRecord:
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> "PointRecord":
-        """A point of study.json."""
+        """A point of study.json; TypeError naming what of it has another shape."""
+        _check("a point", found, POINT)
         return cls(trial=found["trial"], family=_family(found["family"]), seed=found["seed"], axes=found["axes"])
 
     def record(self) -> dict[str, Any]:
@@ -122,9 +141,11 @@ class Manifest:
         try:
             search = found.get("search", {})
             own: dict[str, Any] = {name: found[name] for name in SINGLE if name in found}
-            own |= {name: tuple(found[name]) for name in LISTS if name in found}
+            own |= {name: found[name] for name in LISTS if name in found} | configured(found["configuration"])
+            if misshapen := of_json.wrong(own, {name: shape for name, shape in SHAPES.items() if name in own}):
+                raise TypeError(", ".join(misshapen))
+            own |= {name: tuple(own[name]) for name in LISTS if name in own}
             return cls(
-                **configured(found["configuration"]),
                 **own,
                 search=search and search | {"family": _family(search["family"])},
                 arms=tuple(map(ArmRecord.of, found["arms"])),
@@ -132,7 +153,7 @@ class Manifest:
                 unknown={k: v for k, v in found.items() if k not in (*NEEDED, *SINGLE, *LISTS, "search", "points")},
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"its parts have another shape: {type(error).__name__} {error}") from None
+            raise ValueError(f"its parts have another shape: {error}") from None
 
     def configuration(self) -> dict[str, Any]:
         """What must not change in a folder of results, as study.json has it."""
@@ -195,7 +216,17 @@ def configured(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
 def load(folder: str | Path) -> Manifest:
     """study.json of a folder; FileNotFoundError where there is none, ValueError when it is not ours."""
-    return Manifest.of(json.loads((Path(folder) / layout.STUDY).read_text()))
+    path = Path(folder) / layout.STUDY
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ValueError("it is not a file")
+    return Manifest.of(json.loads(path.read_text()))
+
+
+def absent(folder: Path) -> str:
+    """What is wrong with a folder without study.json, and what to do where its tables are there."""
+    count = len(layout.tables(folder))
+    again = f"; its {count} tables are there: the command that made them writes it again with --resume" if count else ""
+    return f"is not a folder of results: it has no {layout.STUDY}{again}"
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -205,7 +236,15 @@ def read_manifest(folder: Path) -> Manifest | None:
     try:
         return load(folder)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{folder / layout.STUDY} cannot be read ({error}); choose another --output") from None
+        moved = ", or move it away: its command writes it again from the tables, with --resume"
+        more = moved if layout.tables(folder) else ""
+        path = folder / layout.STUDY
+        raise UsageError(f"{path} cannot be read ({error}); choose another --output{more}") from None
+
+
+def _check(what: str, found: Any, shapes: Mapping[str, of_json.Shape]) -> None:
+    if misshapen := of_json.wrong(found, shapes):
+        raise TypeError(f"{', '.join(misshapen)} of {what}")
 
 
 def _family(name: str) -> str:

@@ -5,6 +5,7 @@ only reads has a copy beside the driver's, which belongs to the one driver that 
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -30,8 +31,8 @@ def working_folder(place: Place) -> Path:
 
 
 def _copy(place: S3Path, kind: str) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / kind / place.bucket / place.key.replace("/", "%")  # no copy inside another
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(cache).absolute() / kind / place.bucket / place.key.replace("/", "%")  # no copy inside another
 
 
 def local(output: "str | Path") -> Path:
@@ -52,17 +53,29 @@ def pull(place: Place, folder: Path | None = None) -> None:
     """Bring the driver's copy of an S3 output (or another one) up to date; nothing to do for a folder.
 
     Tables, failures and study.json become those of the store; of the driver's own files (journals, reports) the newer
-    stays, because a driver that was killed has not sent its last ones. UsageError when the prefix holds something else.
+    stays, because a driver that was killed has not sent its last ones. UsageError when the prefix holds something else
+    than results; those that have lost their study.json come without it.
     """
     if isinstance(place, Path):
         return
     folder = folder or working_folder(place)
+    try:
+        if "~" in folder.parts:  # a user without a home
+            raise FileNotFoundError(errno.ENOENT, "no home")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"the copy of {place} on this machine cannot be made ({folder}: {error.strerror}); "
+            "set XDG_CACHE_HOME to a folder that can be written"
+        ) from None
     stood = [
         *folder.glob(f"{layout.TRIALS}/*"),
         *folder.glob(f"{layout.FAILED}/*"),
     ]  # before the listing: what comes later is newer than it
     there = place.listing()
-    if layout.STUDY not in there:
+    if layout.STUDY not in there and any(name.startswith(f"{layout.TRIALS}/") for name in there):
+        (folder / layout.STUDY).unlink(missing_ok=True)  # it was lost there: known by its tables
+    elif layout.STUDY not in there:
         if set(there) - {layout.LEASE}:
             raise UsageError(f"--output {place} is not empty and holds no results of a study; choose another prefix")
         _forget(folder)

@@ -11,8 +11,9 @@ import functools
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Iterator
+import time
+import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,11 @@ from typing import Any
 from study.spec.errors import UsageError
 
 SCHEME = "s3://"
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/|s3:", re.IGNORECASE)  # of a store, not of a folder
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 NAME = re.compile(r"(?!\.)[A-Za-z0-9._+=@,-]{1,128}")
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before a cut body is asked for again
+FOREIGN = "what answered is no S3 store (a proxy's or a login page?)"
 
 
 class Unavailable(OSError):
@@ -76,12 +80,31 @@ class S3Path:
     def head(self) -> dict[str, Any]:
         """What the store says of the object; FileNotFoundError when it is not there."""
         with _told(self):
-            return dict(client().head_object(Bucket=self.bucket, Key=self.key))
+            return self._genuine(client().head_object(Bucket=self.bucket, Key=self.key))
 
     def read_bytes(self) -> bytes:
-        """The object; FileNotFoundError when it is not there."""
-        with _told(self):
-            return bytes(client().get_object(Bucket=self.bucket, Key=self.key)["Body"].read())
+        """The object; FileNotFoundError when it is not there.
+
+        The client tries a request six times, but reads the answer's body once: one that is cut is asked for again here.
+        """
+        for pause in (*PAUSES, None):
+            with _told(self):
+                answer = self._genuine(client().get_object(Bucket=self.bucket, Key=self.key))
+            try:
+                with _told(self):
+                    return bytes(answer["Body"].read())
+            except Unavailable:
+                if pause is None:
+                    raise
+                time.sleep(pause)
+        raise AssertionError
+
+    def _genuine(self, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """An answer about one object; Unavailable where something else than S3 gave it: a login page, say."""
+        page = str(answer.get("ContentType", "")).startswith("text/html") and not self.name.endswith(".html")
+        if page or "ETag" not in answer:
+            raise Unavailable(f"{self}: {FOREIGN}")
+        return dict(answer)
 
     def read_text(self) -> str:
         """The object as UTF-8."""
@@ -97,9 +120,8 @@ class S3Path:
         for _ in range(5):
             try:
                 with _told(self):
-                    return str(
-                        client().put_object(Bucket=self.bucket, Key=self.key, Body=content, **conditions)["ETag"]
-                    )
+                    answer = client().put_object(Bucket=self.bucket, Key=self.key, Body=content, **conditions)
+                    return str(self._genuine(answer)["ETag"])
             except FileExistsError:
                 return None
             except BlockingIOError:  # two conditional writes at once: the store asks to try again
@@ -111,8 +133,11 @@ class S3Path:
         found = {}
         with _told(self):
             pages = client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{self.key}/")
-            for item in (item for page in pages for item in page.get("Contents", ())):
-                found[item["Key"][len(self.key) + 1 :]] = Entry(item["ETag"].strip('"'), item["LastModified"])
+            for page in pages:
+                if "IsTruncated" not in page:  # an empty listing would look like an output that was deleted
+                    raise Unavailable(f"{self}: {FOREIGN}")
+                for item in page.get("Contents", ()):
+                    found[item["Key"][len(self.key) + 1 :]] = Entry(item["ETag"].strip('"'), item["LastModified"])
         return found
 
 
@@ -120,11 +145,19 @@ Place = Path | S3Path
 
 
 def at(output: "str | Place") -> Place:
-    """The place of s3://BUCKET/PREFIX or of a folder; UsageError for an S3 address that is none."""
+    """The place of s3://BUCKET/PREFIX or of a folder; UsageError for an S3 address that is none, and for that of
+    another kind of store, which would become a folder of that name here."""
     if not isinstance(output, str):
         return output
     if not output.startswith(SCHEME):
-        return Path(output).resolve()
+        if ADDRESS.match(output):
+            near = SCHEME + output[3:].lstrip(":/")
+            meant = f" (did you mean {near}?)" if output.lower().startswith("s3:") else ""
+            raise UsageError(f"--output {output!r} is not accepted; give s3://BUCKET/PREFIX or a folder{meant}")
+        path = Path(os.path.realpath(output))
+        if path.is_symlink():
+            raise UsageError(f"--output {output!r} is a link that leads back to itself; choose another folder")
+        return path
     bucket, _, prefix = output.removeprefix(SCHEME).rstrip("/").partition("/")
     if not BUCKET.fullmatch(bucket) or not prefix or not safe(prefix):
         raise UsageError(f"--output {output!r} is not accepted; give s3://BUCKET/PREFIX or a folder")
@@ -156,6 +189,7 @@ def _told(place: S3Path) -> Iterator[None]:
     """The store's errors as those of a file system: absent, there already, conflict; Unavailable for all others."""
     client()
     import botocore.exceptions as kinds
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
@@ -168,6 +202,8 @@ def _told(place: S3Path) -> Iterator[None]:
         if code in ("ConditionalRequestConflict", "409"):
             raise BlockingIOError(11, "written by another at once", str(place)) from None
         raise Unavailable(f"{place}: {error.response['Error'].get('Message') or code} ({code})") from None
+    except ResponseParserError:
+        raise Unavailable(f"{place}: {FOREIGN}") from None
     except (kinds.BotoCoreError, OSError) as error:
         if isinstance(error, Unavailable):
             raise
@@ -175,18 +211,21 @@ def _told(place: S3Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _written(path: Path, content: bytes) -> Iterator[str]:
-    """A temporary file beside `path` with `content` safely on the disk; gone afterwards unless it was renamed."""
+def _written(path: Path, content: bytes) -> Iterator[Path]:
+    """A temporary file beside `path` with `content` safely on the disk; gone afterwards unless it was renamed.
+
+    Who may read it says the umask: results lie on disks that colleagues share, and no secret is written this way.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+    temporary = path.parent / f".tmp-{uuid.uuid4().hex}"  # tempfile's would be for this user alone, umask or not
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with temporary.open("xb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         yield temporary
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def publish(place: Place, content: bytes) -> bool:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from study.spec.errors import brief, cut
 from study.spec.knobs import KNOBS
-from study.store import layout, manifest, mirror
+from study.store import layout, manifest, mirror, shapes
 from study.store.places import Place, publish, replace
 from study.store.schema import AT as AT
 from study.store.schema import MOVED, opened, schema_of
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
+NOTE = {"identity": shapes.named(lambda found: True), "cause": shapes.text, "attempts": shapes.whole,
+        "log": shapes.text}  # fmt: skip
+LONGEST_LOG = 100_000  # characters of a failure's traceback: an exception may hold a whole tensor
 
 
 def refuse_newer(folder: Path) -> None:
@@ -48,6 +52,11 @@ def _named(path: Place) -> Iterator[None]:
         yield
     except Newer as error:
         raise Newer(f"{path} {error}") from None
+
+
+def odd(path: Place) -> bool:
+    """Whether something else than a plain file lies there: a pipe would be waited for, a link may lead anywhere."""
+    return isinstance(path, Path) and (path.is_symlink() or (path.exists() and not path.is_file()))
 
 
 def seal(content: bytes) -> bytes:
@@ -92,6 +101,8 @@ def read_trial(path: Place) -> Finished:
         raise Damaged("it is not a file")
     with _named(path):
         found = decode(path.read_bytes())
+    if not found.rows:
+        raise Damaged("it has no rows")
     if any(r["trial"] != path.stem for r in found.rows):
         raise Damaged(f"its rows are of trial {found.rows[0]['trial']}")
     return found
@@ -110,7 +121,7 @@ def each(folder: Path, *, set_aside: bool = False) -> Iterator[tuple[str, Finish
     """
     for path in layout.tables(folder):
         try:
-            if path.is_symlink() or not path.is_file():  # a pipe would be waited for, a link may lead anywhere
+            if odd(path):
                 raise Damaged("it is not a plain file")
             found = read_trial(path)
         except Damaged as error:
@@ -143,12 +154,10 @@ def mend(folder: Path) -> None:
     Leftovers of interrupted publications are removed. Only for the driver that holds the folder.
     """
     for path in layout.notes(folder):
-        try:
-            json.loads(path.read_text())["identity"]
-        except (ValueError, KeyError, TypeError):
+        if _note(path) is None:
             put_aside(path, "its trial runs again")
     for path in sorted([*folder.glob(f"{layout.CHECKPOINTS}/*.pt"), *folder.glob(f"{layout.BASES}/*.pt")]):
-        if unseal(path.read_bytes()) is None:
+        if odd(path) or unseal(path.read_bytes()) is None:
             put_aside(path, "what it held is trained again")
     for leftover in folder.glob(f"*/{layout.TEMPORARY}*"):  # a folder: of a model that was being exported
         if leftover.is_dir():
@@ -157,23 +166,39 @@ def mend(folder: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def _note(path: Place) -> dict[str, Any] | None:
+    """A failure note; None where it is damaged: no plain file, no JSON, or of another shape."""
+    if odd(path):
+        return None
+    try:
+        note = json.loads(path.read_text())
+        if shapes.wrong(note, NOTE):
+            return None
+        pa.Table.from_pylist([note["identity"]], schema=schema_of([note["identity"]]))
+    except (ValueError, TypeError, OverflowError, pa.ArrowException):
+        return None
+    return note | {"cause": brief(note["cause"])}
+
+
 def failures(folder: Path, trial: str = "*") -> dict[str, dict[str, Any]]:
     """The failure notes of a folder (of one trial, where asked) by fingerprint: point, cause, traceback, attempts."""
     notes = {}
     for path in layout.notes(folder, trial):
         with contextlib.suppress(FileNotFoundError):  # the trial was run again and has just succeeded
-            try:
-                notes[path.stem] = json.loads(path.read_text())
-            except ValueError:
+            if (note := _note(path)) is None:
                 log.warning("%s is damaged and not used", path)
+            else:
+                notes[path.stem] = note
     return notes
 
 
 def note_failure(folder: Place, trial: str, note: Mapping[str, Any]) -> None:
-    """Write or rewrite a trial's failure note, counting attempts."""
+    """Write or rewrite a trial's failure note, counting attempts; a cause and a log that nobody could read are cut."""
     path = layout.join(folder, layout.note_name(trial))
-    attempts = json.loads(path.read_text())["attempts"] + 1 if path.exists() else 1
-    replace(path, json.dumps({**note, "attempts": attempts}, indent=1).encode())
+    before = _note(path) if path.exists() else None
+    attempts = before["attempts"] + 1 if before else 1
+    short = {"cause": brief(note["cause"]), "log": cut(note.get("log", ""), LONGEST_LOG)}
+    replace(path, json.dumps({**note, **short, "attempts": attempts}, indent=1).encode())
 
 
 def read(*folders: str | Path) -> "pd.DataFrame":
@@ -192,7 +217,7 @@ def read(*folders: str | Path) -> "pd.DataFrame":
     parts: list[tuple[Path, pa.Table]] = []
     for folder in map(mirror.local, folders):
         if not (folder / layout.STUDY).is_file():
-            raise FileNotFoundError(f"{folder} is not a folder of results: it has no {layout.STUDY}")
+            raise FileNotFoundError(f"{folder} {manifest.absent(folder)}")
         names = set()
         for name, trial in each(folder):
             names.add(name)

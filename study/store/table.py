@@ -76,6 +76,8 @@ def decode(content: bytes) -> Finished:
     if not good:
         raise Damaged("its rows do not match the digest in its footer")
     provenance = json.loads(footer)
+    if not isinstance(provenance, dict):
+        raise Damaged("its footer does not say how it was made")
     if "attack" not in table.schema.names:
         rows = upgrade.name_attacks(rows, provenance.get("configuration", {}))
     absent = {c: AXES[c].default if c in AXES else None for c in COLUMNS}

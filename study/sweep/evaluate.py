@@ -12,12 +12,13 @@ from study.spec.config import Robustness, Trial
 from study.spec.errors import UsageError, closest
 from study.spec.identity import fingerprint, trial_of
 from study.spec.names import metric_name
-from study.store import layout, results
+from study.store import layout, results, shapes
 
 if TYPE_CHECKING:
     from study.nets.net import Net
 
 IDENTITY = ("measure", "attack", "layer", "norm", "eps", "kept", "k", "draw", "on", "split", "step", "n")
+KNOWN = {"threads": shapes.whole, "device": shapes.text, "configuration": shapes.named(lambda found: True)}
 
 
 @dataclass
@@ -100,16 +101,22 @@ def net(folder: Path, name: str, data_dir: str) -> "tuple[Net, tuple[int, int, i
 
 def _read(folder: Path, name: str, data_dir: str) -> tuple[results.Finished, Trial]:
     """A finished trial's table and the trial that its configuration describes; UsageError where they do not agree."""
-    finished = results.read_trial(layout.trial_path(folder, name))
+    try:
+        finished = results.read_trial(layout.trial_path(folder, name))
+    except results.Damaged as error:
+        again = "the command of its sweep, with --resume, runs it again"
+        raise UsageError(f"the table of trial {name} is damaged ({error}); {again}") from None
+    if shapes.wrong(finished.provenance, KNOWN):
+        raise UsageError(f"the table of trial {name} does not say how it was made: it cannot be measured again")
     if finished.rows[0]["status"] != "ok":
         raise UsageError(f"trial {name} {finished.rows[0]['status']}: there is nothing to measure")
     configuration = finished.provenance["configuration"]
-    load: dict[str, Any] = next((s for s in configuration["stages"] if s["type"] == "Load"), {})
+    load: dict[str, Any] = next((s for s in configuration.get("stages", ()) if s.get("type") == "Load"), {})
     data, here = load.get("data", "digits"), str(Path(data_dir).resolve())
     root = here if data.startswith("imagefolder:") else datasets.folder(data, here)  # the table has no path of it
     try:
         trial = trial_of(configuration, root)
-    except (KeyError, TypeError):  # a stage, measure or field that this version does not know
+    except (KeyError, TypeError, ValueError):  # a stage, measure or field that this version does not know
         trial = None
     if trial is None or fingerprint(trial) != name:
         raise UsageError(f"trial {name} was written by a version whose configurations this one does not read")

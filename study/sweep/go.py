@@ -57,9 +57,8 @@ def _stopped(plan: Plan, again: str, err: Console, stop: BaseException) -> int:
     """Say what is kept and how to go on; the exit status."""
     code = signals.leaving() or getattr(stop, "status", 130)
     count = len(layout.finished(plan.folder))
-    err.print(
-        f"\nInterrupted: {count} of {plan.total} trials are finished and kept. Go on with:\n  {again}", markup=False
-    )
+    on = f" Go on with:\n  {again}" if again else ""
+    err.print(f"\nInterrupted: {count} of {plan.total} trials are finished and kept.{on}", markup=False)
     return code
 
 
@@ -83,9 +82,10 @@ def _go(plan: Plan, options: Options, switches: Switches, again: str, out: Conso
         err.print(f"Note: {found.commit} began this folder and {commit} goes on; each table names its own commit.")
     if found and (earlier := mended.sentence(replace(found, earlier=plan.earlier))):
         err.print(f"Note: {earlier}; what is left is made with them as they are now.", markup=False)
-    with _locked(plan, switches) if found else nullcontext((None, plan, None)) as (_, plan, found):
+    with _locked(plan, switches) if found else nullcontext((None, plan, None)) as (lease, plan, found):
         if found and search_record.complete(plan, found) and not runner.pending(plan, switches.retry_failed):
             err.print("Nothing left to run.")
+            runner.restore_manifest(plan, found, True, lease, err)
             tracker = _tracker(plan, found, uri, plan.jobs)
             report = runner.outcome(plan)
             code = finish(plan, report, tracker, switches, again, out, err)
@@ -147,12 +147,14 @@ def _run(
             report = runner.run(
                 plan, source, options, err, ray_backend=not switches.in_process, workers=workers, tracker=tracker
             )
+            grown = replace(plan, jobs={**plan.jobs, **source.jobs})
+            runner.restore_manifest(grown, manifest, source.over, lease, err)
             status = "FAILED" if report.failed else "KILLED" if report.out_of_time else "FINISHED"
             code = finish(plan, report, tracker, switches, again, out, err)
     except (KeyboardInterrupt, signals.Terminated) as stop:
         if lease and lease.lost:
             err.print(f"Another driver has taken over {plan.place}.", markup=False)
-        code = _stopped(plan, again, err, stop)
+        code = _stopped(plan, "" if lease and lease.lost else again, err, stop)
     finally:
         with signals.held():
             if tracker:
@@ -191,11 +193,10 @@ def _close(tracker: "Tracker", status: str, folder: Path, artifacts: Path | None
     with meanwhile(err, "Handing MLflow what it does not have yet"):
         problem = tracker.close(status, artifacts)
     if problem:
-        err.print(
-            f"MLflow did not take everything ({problem}). The results folder is complete; deliver the rest with: "
-            f"python -m study.tracking rebuild {_short(folder)}",
-            markup=False,
-        )
+        from study.tracking.stores import rebuild_command
+
+        said = f"MLflow did not take everything ({problem}). The results folder is complete; deliver the rest with: "
+        err.print(f"{said}{rebuild_command(_short(folder), tracker.uri)}", markup=False)
 
 
 def _send_home(plan: Plan, uri: str, err: Console) -> None:

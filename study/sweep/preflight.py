@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import tempfile
+from pathlib import Path
 
 from study.spec import budgets
 from study.spec.errors import UsageError
@@ -29,6 +30,8 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
         check_reachable(address)
     if in_process and plan.cpus_per_trial > (here := os.cpu_count() or 1):
         raise UsageError(f"--cpus-per-trial {plan.cpus_per_trial:g}: there are {here} CPUs here; give at most {here}")
+    if not address and not in_process:
+        check_home()
     if plan.gpus_per_trial > 0 and (in_process or not address) and gpu_count() == 0:
         raise UsageError(
             f"this sweep wants {plan.gpus_per_trial:g} GPU per trial and there is no GPU here; "
@@ -46,14 +49,33 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
         _check_search(plan, plan.preset.search)
     if isinstance(plan.place, S3Path):
         return  # it has just been listed; that it takes files shows when it is locked, before anything starts
-    parent = plan.folder
-    while not parent.exists():
+    if (parent := _unwritable(plan.folder)) is not None:
+        raise UsageError(f"--output {plan.folder}: {parent[0]} cannot be written ({parent[1]})")
+
+
+def _unwritable(folder: Path) -> tuple[Path, str] | None:
+    """Where a folder is, or would be made, and why nothing can be written there; None where it can."""
+    parent = folder
+    while not parent.exists() and parent != parent.parent:
         parent = parent.parent
     try:
         with tempfile.TemporaryFile(dir=parent):  # the permission bits say yes where the file system says no
-            pass
+            return None
     except OSError as error:
-        raise UsageError(f"--output {plan.folder}: {parent} cannot be written ({error.strerror})") from None
+        return parent, error.strerror or str(error)
+
+
+def check_home() -> None:
+    """UsageError where a local Ray could not keep its token: in the home folder, unless the environment has it, or says
+    where it lies."""
+    home = Path(os.path.expanduser("~"))
+    if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ) or (home / ".ray" / "auth_token").is_file():
+        return
+    if (parent := _unwritable(home / ".ray")) is not None:
+        raise UsageError(
+            f"Ray keeps its token in {home / '.ray'}, and {parent[0]} cannot be written ({parent[1]}); set HOME to a "
+            "folder that can, or RAY_AUTH_TOKEN_PATH, or give --in-process"
+        )
 
 
 def _check_search(plan: Plan, search: Search) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from study.spec.errors import brief
 from study.store import layout, mirror, places, results
 from study.store.lease import Lease
 from study.store.manifest import Manifest
@@ -65,6 +66,7 @@ class _Relay:
             self.tracker.trial(job.fingerprint)
 
     def died(self, job: Job, cause: str, log: str) -> None:
+        cause = brief(cause)
         heartbeat.forget(self.place, job.fingerprint)
         results.note_failure(self.place, job.fingerprint, {"identity": job.identity(), "cause": cause, "log": log})
         mirror.fetch_trial(self.place, job.fingerprint)
@@ -129,6 +131,14 @@ def write_manifest(
         raise signals.Terminated
     mirror.fetch(plan.place, layout.STUDY)
     return now
+
+
+def restore_manifest(plan: Plan, known: Manifest, complete: bool, lease: Lease | None, err: Console) -> None:
+    """study.json written again where it is gone: by itself, or with its folder, which the workers have made anew."""
+    if not (plan.folder / layout.STUDY).exists():
+        gone = f"{plan.place} had lost its {layout.STUDY} (deleted, moved, unmounted?); it is written again."
+        err.print(gone, markup=False)
+        write_manifest(plan, known, complete, lease)
 
 
 def run(

@@ -10,6 +10,7 @@ from study.spec.knobs import KNOBS
 
 log = logging.getLogger(__name__)
 
+COMMANDS = ("status", "report", "evaluate")
 # Words that are no knob but an option of the command, which people set like one.
 OPTIONS = {
     "seeds": "--seeds", "seed": "--seeds", "n_seeds": "--seeds", "data": "--data", "dataset": "--data",
@@ -31,6 +32,17 @@ def again(argv: list[str]) -> str:
     """The command that goes on with an interrupted sweep."""
     words = ["python", "-m", "study.launch", *argv, *([] if "--resume" in argv else ["--resume"])]
     return shlex.join(map(without_secrets, words))
+
+
+def goes_on(argv: list[str], full: bool = False) -> str:
+    """What to say after a fault of disk or store: of a sweep the command that goes on with what stays; nothing of a
+    command that cannot resume (status, report, a plan)."""
+    if not argv or argv[0] in COMMANDS or {"--dry-run", "--list"} & set(argv):
+        return ""
+    if any(word.partition("=")[0] == "--cluster" for word in argv):
+        return "; give the same command again"
+    stays = "free some space and go on with" if full else "what is finished stays. Go on with"
+    return f"; {stays}: {again(argv)}"
 
 
 def positive(name: str, number: float, zero: bool = False) -> float:

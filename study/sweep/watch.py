@@ -13,13 +13,15 @@ from typing import Any
 
 import psutil
 
-from study.store import layout, mirror, results
+from study.store import layout, mirror, results, shapes
 from study.store.places import Place
 from study.sweep.worker import heartbeat
 
 EVERY_SECONDS = 3.0  # looking through the process table takes some 20 ms
 BEATS_MISSED = 4  # at least, before a worker counts as silent
 STOP_SECONDS = 5.0
+PROCESS = {"pid": shapes.whole, "started": shapes.number}
+LIST = {"host": shapes.text, "processes": shapes.many(lambda found: not shapes.wrong(found, PROCESS))}
 
 
 def end_left(folder: Path) -> list[int]:
@@ -31,7 +33,7 @@ def end_left(folder: Path) -> list[int]:
         found = json.loads((folder / layout.PROCESSES).read_text())
     except (OSError, ValueError):
         return []
-    if found["host"] != socket.gethostname():
+    if shapes.wrong(found, LIST) or found["host"] != socket.gethostname():
         return []
     left = [heartbeat.same(p["pid"], p["started"]) for p in found["processes"]]
     alive = [process for process in left if process is not None]

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
-from study.spec.errors import UsageError, without_secrets
+from study.spec.errors import UsageError, visible, without_secrets
 from study.store import results
 from study.store.lease import in_use
-from study.store.manifest import read_manifest
+from study.store.manifest import absent, read_manifest
 from study.tracking.rebuild import rebuild as make
 from study.tracking.stores import check_uri, chosen_uri
 
@@ -26,7 +26,7 @@ def rebuild(
         raise UsageError("which folder? give one or more results folders")
     for directory in directories:
         if read_manifest(directory) is None:
-            raise UsageError(f"{directory} is not a folder of results: it has no study.json")
+            raise UsageError(f"{directory} {absent(directory)}")
         results.refuse_newer(directory)
         if holder := in_use(directory):
             raise UsageError(f"{directory} is in use by a sweep ({holder}), which delivers its trials itself")
@@ -35,7 +35,7 @@ def rebuild(
     problems = 0
     for directory in directories:
         count, problem = make(directory.resolve(), uri)
-        missing = f"; not everything: {problem}" if problem else ""
+        missing = f"; not everything: {visible(problem)}" if problem else ""
         print(f"{directory}: {count} trials in {without_secrets(uri)}{missing}")
         problems += bool(problem)
     return 1 if problems else 0
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(app(argv, exit_on_error=False, print_error=False) or 0)
     except (CycloptsError, UsageError) as error:
-        print(f"study.tracking: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"study.tracking: {visible(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
 
 

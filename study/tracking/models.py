@@ -75,6 +75,8 @@ def _write(temporary: Path, net: "nn.Module", shape: tuple[int, int, int]) -> No
         pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}"],
         extra_files=[str(weights)],
     )
+    for path in (temporary / "model").rglob("*"):  # safetensors and MLflow make some for this user alone
+        shutil.copymode(temporary / "model" if path.is_dir() else temporary / "model" / "MLmodel", path)
 
 
 def deliver(client: Any, experiment: str, run: str, path: Path, view: TrialView) -> None:

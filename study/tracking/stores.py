@@ -69,12 +69,38 @@ def _check_sqlite(uri: str) -> None:
         raise UsageError(f"--tracking-uri {uri}: there is no folder {path.parent}")
     if path.is_dir():
         raise UsageError(f"--tracking-uri {uri}: {path} is a folder; name a file in it")
+    if not _writable(path.parent, os.W_OK | os.X_OK):  # the database's journal is made beside it
+        raise UsageError(f"--tracking-uri {uri}: {path.parent} cannot be written; give another store")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"--tracking-uri {uri}: {path} is not a file")
     if path.exists():
         try:
             with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as store:
                 store.execute("PRAGMA schema_version")
         except sqlite3.Error as error:
             raise UsageError(f"--tracking-uri {uri}: {path} is not an SQLite database ({error})") from None
+        if not _writable(path, os.W_OK):
+            raise UsageError(f"--tracking-uri {uri}: {path} cannot be written; give another store")
+
+
+def _writable(path: Path, mode: int) -> bool:
+    """Whether this process may, on a file system that lets itself be written."""
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
+def half_made(uri: str) -> str:
+    """What to do about a SQLite store that MLflow began and did not bring to its end, on a disk that was full, say:
+    it then has tables, and not even the experiment that each store begins with. Nothing for any other store."""
+    path = sqlite_file(uri)
+    if not uri.startswith("sqlite:///") or not path.is_file():
+        return ""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as store:
+            tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            begun = "experiments" in tables and store.execute("SELECT 1 FROM experiments").fetchone()
+    except sqlite3.Error:
+        return ""
+    return "" if begun or not tables else f"{path} was not made to its end and holds nothing: move it away"
 
 
 def _check_server(uri: str) -> None:
@@ -104,6 +130,12 @@ def _check_database(uri: str) -> None:
     except Exception as error:  # drivers raise their own kinds, a missing driver an ImportError
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"--tracking-uri {uri}: the database cannot be used ({cause})") from None
+
+
+def rebuild_command(folder: str, uri: str) -> str:
+    """What to type to deliver a folder to a store, which is named where rebuild takes another; without a password."""
+    option = "" if uri == chosen_uri() else f" --tracking-uri {shlex.quote(without_secrets(uri))}"
+    return f"python -m study.tracking rebuild {shlex.quote(folder)}{option}"
 
 
 def ui_command(uri: str, experiment: str = "") -> str:

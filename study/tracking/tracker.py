@@ -13,6 +13,7 @@ from study.store import layout
 from study.store.manifest import Manifest
 from study.tracking import models
 from study.tracking.runs import Runs
+from study.tracking.stores import half_made
 
 if TYPE_CHECKING:
     from torch import nn
@@ -95,7 +96,8 @@ class Tracker:
                 self._tries, self.away, self.moved = 0, False, time.monotonic()
             except Exception as error:  # a tracking store may fail in any way; the table is the truth
                 words = str(error).splitlines()[0] if str(error) else ""
-                self.error = without_secrets(f"{type(error).__name__}: {words}")
+                hint = half_made(self.uri) if runs is None else ""
+                self.error = without_secrets(f"{type(error).__name__}: {words}{hint and f'; {hint}'}")
                 self._failed(runs)
                 runs = None
             used = time.thread_time() - began

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 import weakref
 from types import SimpleNamespace
 
@@ -38,6 +39,20 @@ def test_first_publication_wins(tmp_path, caplog):
     assert path.read_bytes() == before
     assert "other deterministic rows" in caplog.text
     assert [p.name for p in path.parent.iterdir()] == ["t.parquet"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_result_files_follow_the_umask(mask, mode, tmp_path):
+    """Colleagues on a shared disk read them, or do not."""
+    before = os.umask(mask)
+    try:
+        results.publish_trial(tmp_path, "t", rows(), {})
+        results.note_failure(tmp_path, "u", {"identity": rows()[0], "cause": "boom", "log": ""})
+        results.replace(tmp_path / "study.json", b"{}")
+    finally:
+        os.umask(before)
+    modes = {p.name: p.stat().st_mode & 0o777 for p in tmp_path.rglob("*") if p.is_file()}
+    assert modes == {"t.parquet": mode, "u.json": mode, "study.json": mode}
 
 
 def test_rows_that_are_not_deterministic_may_differ(tmp_path, caplog):

@@ -47,6 +47,7 @@ def test_the_model_loads_without_pickle_and_gives_the_same_logits(kept, monkeypa
     files = {p.name for p in path.rglob("*") if p.is_file()}
     assert {"MLmodel", "model.pt2", "weights.safetensors"} <= files
     assert not [f for f in files if f.endswith((".pth", ".pkl", ".pickle"))]
+    assert len({p.stat().st_mode for p in path.rglob("*") if p.is_file()}) == 1, "as the umask says, all of them"
     assert not any(b"cloudpickle" in p.read_bytes() for p in path.rglob("*") if p.is_file())
     weights = load_file(next(path.rglob("weights.safetensors")))
     assert all(torch.equal(t, weights[name]) for name, t in net.state_dict().items())

@@ -1,6 +1,8 @@
 """What a sweep will cost before it is started: seconds per stage from a committed table, scaled by past runs."""
 
+import json
 import math
+import stat
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,23 +85,41 @@ def attack_seconds(
 
 
 def past_ratio(results: Path, device: str, most: int = 60) -> tuple[float, int]:
-    """Median of measured over estimated seconds of the newest trials under a folder of results, and their number."""
-    files = sorted(results.glob(f"*/{layout.TRIALS}/*.parquet"), key=lambda p: -p.stat().st_mtime)[:most]
-    ratios = []
-    for path in files:
-        provenance = _footer(path)
-        if provenance.get("estimated_seconds", 0) > 0 and (provenance.get("device") == "cpu") == (device == "cpu"):
-            ratios.append(provenance["wall_seconds"] / provenance["estimated_seconds"])
+    """Median of measured over estimated seconds of the newest trials under a folder of results, and their number.
+
+    A convenience: whatever lies there and cannot be read as a trial's table is passed over.
+    """
+    ages = {path: _modified(path) for path in results.glob(f"*/{layout.TRIALS}/*.parquet")}
+    files = sorted((path for path in ages if ages[path] > 0), key=lambda path: -ages[path])[:most]
+    ratios = [ratio for ratio in (_ratio(_footer(path), device) for path in files) if ratio]
     return (statistics.median(ratios), len(ratios)) if ratios else (1.0, 0)
 
 
-def _footer(path: Path) -> dict[str, Any]:
-    import json
+def _modified(path: Path) -> float:
+    """When a plain file was last written; 0 for a link, which may lead to nothing, a pipe, which would be waited for,
+    and all else."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return 0.0
+    return found.st_mtime if stat.S_ISREG(found.st_mode) else 0.0
 
+
+def _footer(path: Path) -> Any:
     try:
         return json.loads((pq.read_metadata(path).metadata or {})[b"provenance"])
-    except (OSError, KeyError, ValueError):  # a damaged file is named by the sweep itself; it just does not scale
+    except Exception:  # of a torn file Arrow raises many kinds; the sweep names it, here it just does not scale
         return {}
+
+
+def _ratio(provenance: Any, device: str) -> float:
+    """Measured over estimated seconds of a trial on a CPU, or on a GPU, as `device` is; 0 where it tells none."""
+    try:
+        ratio = provenance["wall_seconds"] / provenance["estimated_seconds"]
+        alike = (provenance["device"] == "cpu") == (device == "cpu")
+        return float(ratio) if alike and 0 < ratio < math.inf else 0.0
+    except (KeyError, TypeError, ArithmeticError):
+        return 0.0
 
 
 def gpu_share(family: str, model: str, width: int) -> float:

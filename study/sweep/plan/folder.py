@@ -17,6 +17,7 @@ from study.store import layout, results
 from study.store.manifest import ArmRecord, Manifest, configured, read_manifest
 from study.sweep.plan import fitting, mended, search_record
 from study.sweep.plan.plan import Plan, git_commit, with_jobs
+from study.sweep.plan.remade import refuse_other_points, remade
 
 
 def manifest(plan: Plan, past: Manifest | None = None, complete: bool = False) -> Manifest:
@@ -55,12 +56,17 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
     """The plan as it can run in its folder, extended by what stands there, and the manifest found.
 
     With `retry_failed` functions of the user's may have been mended since. UsageError when the folder holds something
-    else, another configuration (with a diff), or is unfinished (or asked for more) without --resume.
+    else, another configuration (with a diff), or is unfinished (or asked for more) without --resume. A folder without
+    study.json is known by its tables, with --resume.
     """
     folder = plan.folder
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--output {folder} is a file; choose a folder")
     found = read_manifest(folder)
+    lost = found is None and bool(layout.tables(folder))
+    if lost:
+        results.refuse_newer(folder)
+        found = remade(plan, manifest(plan))
     if found is None:
         if folder.is_dir() and any(p.name != layout.LOCK for p in folder.iterdir()):  # a first start refused leaves one
             raise UsageError(f"--output {folder} is not empty and holds no results of a study; choose another folder")
@@ -94,12 +100,20 @@ def against_folder(plan: Plan, resume: bool, retry_failed: bool = False) -> tupl
             "and reported. For more choose another --output, where all is measured anew, or the version that wrote it"
             f"{f' ({found.commit})' if found.commit else ''}"
         )
+    if lost and not (resume or retry_failed):
+        raise UsageError(
+            f"{plan.place} has lost its {layout.STUDY}; {len(found.trials)} trials of this study stand there: add "
+            "--resume to write it again from their tables and go on"
+        )
     if (missing or more or asks) and not (resume or retry_failed):
         state = f"{len(missing)} of {len(found.trials)} trials are not finished" if missing else "it is finished"
         wish = f", and {len(more)} more are asked for" if more else ", and the search is not at its end" if asks else ""
         raise UsageError(f"{plan.place} holds this study: {state}{wish}; add --resume to go on there")
     extended = _extended(plan, found)
-    return (plan if extended == plan else with_jobs(extended)), found
+    plan = plan if extended == plan else with_jobs(extended)
+    if lost:
+        refuse_other_points(plan, found)
+    return plan, found
 
 
 def _at_its_settings(plan: Plan, found: Manifest) -> Plan:

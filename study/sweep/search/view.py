@@ -248,7 +248,9 @@ def open_view(search: Search, folder: Path, *, name: str, maximise: Sequence[boo
 
     try:
         return load()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # what Optuna raises on a damaged journal
+    except (UsageError, OSError):
+        raise
+    except Exception as error:  # a damaged journal raises any kind, an AssertionError at an operation unknown to Optuna
         if search.storage:
             raise
         log.warning("%s cannot be read (%s); it is made again from the tables", folder / layout.JOURNAL, error)

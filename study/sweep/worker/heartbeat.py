@@ -16,10 +16,12 @@ from typing import Any
 
 import psutil
 
-from study.store import layout, places
+from study.store import layout, places, shapes
 from study.store.places import Place
 
 LONGEST_WAIT = 300.0  # seconds that an attempt may wait to be asked on before it counts as silent
+NOTE = {**dict.fromkeys(("pid", "epoch"), shapes.whole), **dict.fromkeys(("host", "phase"), shapes.text),
+        **dict.fromkeys(("process_started", "began"), shapes.number)}  # fmt: skip
 STORE_SECONDS = 15.0  # 240 puts an hour of a worker: an eighth of a cent
 
 
@@ -146,9 +148,10 @@ def beats(place: Place) -> dict[str, float]:
 
 
 def note(place: Place, trial: str) -> dict[str, Any] | None:
-    """What the attempt at a trial says of itself; None when it has just ended."""
+    """What the attempt at a trial says of itself; None when it has just ended, and for what is no such note."""
     try:
-        return dict(json.loads((place / layout.RUNNING / f"{trial}.json").read_text()))
+        found = json.loads((place / layout.RUNNING / f"{trial}.json").read_text())
+        return None if shapes.wrong(found, NOTE) else dict(found)
     except places.Unavailable:
         raise
     except (OSError, ValueError):
