@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from study.spec.knobs import KNOBS
-from study.store import layout, manifest, mirror
+from study.store import arms, layout, manifest, mirror
 from study.store.places import Place, publish, replace
 from study.store.schema import AT as AT
 from study.store.schema import MOVED, opened, schema_of
@@ -157,8 +157,9 @@ def note_failure(folder: Place, trial: str, note: Mapping[str, Any]) -> None:
 def read(*folders: str | Path) -> "pd.DataFrame":
     """The tidy table of one or more results folders, s3://BUCKET/PREFIX too, as a pandas DataFrame, failures included.
 
-    Columns: study, family, trial, seed, status (ok, diverged, failed), data, model, the axes (knobs that a study moves
-    beside them stand last, at its setting where another study holds them), then the coordinates:
+    Columns: study, family, arm (all that the trial belongs to, `neuron, spectral`: study.results.arm chooses one; null
+    in a search), trial, seed, status (ok, diverged, failed), data, model, the axes (knobs that a study moves beside
+    them stand last, at its setting where another study holds them), then the coordinates:
     measure, attack (`native/apgd`), layer, norm, eps, kept, k (of top-k), draw (of a mask or sample), on (the data or
     class group measured, where it is not the trial's own), split, step, n, value, deterministic. What does not apply
     is null (None or NaN). A failed trial has one row with measure `failed`. Tables of earlier versions are read with
@@ -178,15 +179,30 @@ def read(*folders: str | Path) -> "pd.DataFrame":
         parts.append((folder, rows))
     schema = schema_of(r for _, rows in parts for r in rows)
     moved = [c for c in schema.names if c in MOVED]
-    filled = []
+    filled: list[dict[str, Any]] = []
+    belongs: list[str | None] = []
     for folder, rows in parts:
         settings = manifest.load(folder).settings if moved else {}
         absent = dict.fromkeys(schema.names) | {c: settings.get(c, KNOBS[c].default) for c in moved}
         filled += [absent | r for r in rows]
+        belongs += _arms(folder, rows)
     table = pa.Table.from_pylist(filled, schema=schema)
+    table = table.add_column(schema.names.index("family") + 1, arms.COLUMN, pa.array(belongs, pa.string()))
     frame = table.to_pandas()
     frame["deterministic"] = frame["deterministic"].fillna(False).astype(bool)
     return pd.DataFrame(frame)
+
+
+def _arms(folder: Path, rows: list[dict[str, Any]]) -> list[str | None]:
+    """The arms of each row's trial; null where study.json does not say them."""
+    try:
+        study = arms.Arms(manifest.load(folder))
+    except ValueError as error:
+        log.warning("%s: the arms of its trials are not known (%s)", folder / layout.STUDY, error)
+        return [None] * len(rows)
+    by_trial = {r["trial"]: r for r in rows}
+    texts = {trial: study.text(r) for trial, r in by_trial.items()}
+    return [texts[r["trial"]] for r in rows]
 
 
 FORMULAS = ("=", "+", "-", "@")
