@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from study.spec.names import meaning
 from study.store import results
-from study.store.arms import Arms
+from study.store.arms import Arms, arm
 from study.store.manifest import Manifest, load
 from study.tracking import content, ui_command
 from tests.helpers import ROOT, launch
@@ -266,7 +266,7 @@ def test_two_sweeps_compare_by_their_axes_their_settings_and_how_good_they_are(s
         "rank": "full, 8", "preset": "smoke", "test_size": "50", "attack_iterations": "5", "data": "digits",
         "model": "fcn",
     }  # fmt: skip
-    frame = results.arm(results.read(store / "second"), "neuron")
+    frame = arm(results.read(store / "second"), "neuron")
     clean = frame[(frame.measure == "clean_accuracy") & (frame.split == "test") & (frame.alpha == 0)].value.mean()
     assert second.metrics["baseline/clean_accuracy"] == pytest.approx(clean, rel=1e-5)
     assert second.metrics["best/robust_accuracy/linf_16_255"] >= second.metrics["baseline/robust_accuracy/linf_16_255"]
