@@ -13,6 +13,7 @@ import pandas as pd
 
 from analysis import figures as pictures
 from analysis import finalists, levels, optimism, origin, sections, trust
+from analysis import summary as numbers
 from analysis.attempt import attempt
 from analysis.claims import CLAIMS, WITHDRAWN, Claim, find, foresight
 from analysis.claims.checks import check_arms, check_terms
@@ -193,5 +194,9 @@ def write(
         where=sections.where(frame, study, taken),
         settings=study.settings,
     )
+    of = partial(numbers.of, whole if study.search else frame, study, judgements)
+    content, _ = attempt(f"{layout.SUMMARY} could not be written", of)
+    if content:
+        results.replace(folder / layout.SUMMARY, content)
     results.replace(folder / layout.REPORT, html.encode())
     return summary

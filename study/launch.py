@@ -22,7 +22,7 @@ from study.spec import datasets
 from study.spec.errors import UsageError, closest, cut
 from study.store import layout, mirror, places, results
 from study.store.manifest import Manifest, absent, read_manifest
-from study.sweep import listing, typed
+from study.sweep import completion, listing, typed
 from study.sweep import status as told
 from study.sweep.console import Discreet, prepare
 from study.sweep.plan.catalogue import find_study, study_names
@@ -53,12 +53,17 @@ err = Discreet(stderr=True, **PLAIN)
 
 @app.default
 def sweep(
-    study: Annotated[str, Parameter(help=f"Study to run: {', '.join(study_names())}.")] = "",
+    study: Annotated[
+        str, Parameter(help=f"Study to run: {', '.join(study_names())}.", completer=completion.studies)
+    ] = "",
     *,
     list_: Annotated[bool, Parameter(name="--list", help="Show the studies: question, rows, cost.")] = False,
-    preset: Annotated[str, Parameter(help="Scale: smoke, laptop or paper.")] = "laptop",
+    preset: Annotated[str, Parameter(help="Scale: smoke, laptop or paper.", completer=completion.presets)] = "laptop",
     set_: Annotated[
-        tuple[str, ...], Parameter(name=["--set", "-S"], help="KNOB=V, or KNOB=V1,V2 for an axis; may be repeated.")
+        tuple[str, ...],
+        Parameter(
+            name=["--set", "-S"], help="KNOB=V, or KNOB=V1,V2 for an axis; may be repeated.", completer=completion.knobs
+        ),
     ] = (),
     seeds: Annotated[str, Parameter(help="How many seeds (5), or which ones (0,3,7).")] = "",
     data: Annotated[str, Parameter(help=f"Data set: {datasets.ACCEPTED}.")] = "",

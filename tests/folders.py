@@ -7,6 +7,8 @@ from study.spec.knobs import AXES
 from study.store import results
 from study.store.manifest import Manifest
 
+READ = [*results.COLUMNS[:2], "arm", *results.COLUMNS[2:]]  # the columns of a table that was read
+
 
 def make_folder(folder, trials, failed=0):
     """A results folder with finished and failed trials, as a sweep leaves it: its manifest, and their fingerprints."""

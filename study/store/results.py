@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from study.spec.errors import brief, cut
 from study.spec.knobs import KNOBS
-from study.store import layout, manifest, mirror, shapes
+from study.store import arms, layout, manifest, mirror, shapes
 from study.store.places import Place, publish, replace
 from study.store.schema import AT as AT
 from study.store.schema import MOVED, opened, schema_of
@@ -204,8 +204,9 @@ def note_failure(folder: Place, trial: str, note: Mapping[str, Any]) -> None:
 def read(*folders: str | Path) -> "pd.DataFrame":
     """The tidy table of one or more results folders, s3://BUCKET/PREFIX too, as a pandas DataFrame, failures included.
 
-    Columns: study, family, trial, seed, status (ok, diverged, failed), data, model, the axes (knobs that a study moves
-    beside them stand last, at its setting where another study holds them), then the coordinates:
+    Columns: study, family, arm (all that the trial belongs to, `neuron, spectral`: study.results.arm chooses one; null
+    in a search), trial, seed, status (ok, diverged, failed), data, model, the axes (knobs that a study moves beside
+    them stand last, at its setting where another study holds them), then the coordinates:
     measure, attack (`native/apgd`), layer, norm, eps, kept, k (of top-k), draw (of a mask or sample), on (the data or
     class group measured, where it is not the trial's own), split, step, n, value, deterministic. What does not apply
     is null (None or NaN). A failed trial has one row with measure `failed`. Tables of earlier versions are read with
@@ -227,7 +228,9 @@ def read(*folders: str | Path) -> "pd.DataFrame":
         parts.append((folder, _table(rows)))
     moved = [c for c in MOVED if any(c in part.column_names for _, part in parts)]
     settings = {folder: manifest.load(folder).settings if moved else {} for folder in {f for f, _ in parts}}
-    table = pa.concat_tables([_with(part, moved, settings[folder]) for folder, part in parts] or [_table([])])
+    named = {folder: _arms(folder) for folder in settings}
+    filled = [_with(part, moved, settings[folder], named[folder]) for folder, part in parts]
+    table = pa.concat_tables(filled or [_with(_table([]), [], {}, None)])
     frame = table.to_pandas(use_threads=False)
     frame["deterministic"] = frame["deterministic"].fillna(False).astype(bool)
     return pd.DataFrame(frame)
@@ -237,12 +240,30 @@ def _table(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema_of(rows))
 
 
-def _with(table: pa.Table, moved: list[str], settings: Mapping[str, Any]) -> pa.Table:
-    """The table with these columns of moved knobs: those that it lacks at the folder's setting."""
+def _arms(folder: Path) -> arms.Arms | None:
+    """The arms of a folder's trials; None where study.json does not say them."""
+    try:
+        return arms.Arms(manifest.load(folder))
+    except ValueError as error:
+        log.warning("%s: the arms of its trials are not known (%s)", folder / layout.STUDY, error)
+        return None
+
+
+def _with(table: pa.Table, moved: list[str], settings: Mapping[str, Any], study: arms.Arms | None) -> pa.Table:
+    """The table with these columns of moved knobs, those that it lacks at the folder's setting, and with the arms of
+    each row's trial."""
     for name in (n for n in moved if n not in table.column_names):
         held = pa.scalar(settings.get(name, KNOBS[name].default), MOVED[name])
         table = table.append_column(name, pa.repeat(held, len(table)))
-    return table.select([*COLUMNS, *moved])
+    first: dict[str, str | None] = {}
+    trials = table["trial"].to_pylist()
+    for at, trial in enumerate(trials):
+        if trial not in first:
+            row = {name: v for name, [v] in table.slice(at, 1).to_pydict().items() if v is not None}
+            first[trial] = study.text(row) if study else None
+    belongs = pa.array([first[trial] for trial in trials], pa.string())
+    table = table.select([*COLUMNS, *moved])
+    return table.add_column(table.column_names.index("family") + 1, arms.COLUMN, belongs)
 
 
 FORMULAS = ("=", "+", "-", "@")

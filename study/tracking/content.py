@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.spec.knobs import KNOBS
+from study.spec.knobs import KNOBS, SETTINGS
 from study.spec.names import metric_name, point_name, table_of_meanings
 from study.spec.recipes import PREFIXES, RECIPES, parts
 from study.spec.values import shown
 from study.store import layout, results
+from study.store.arms import Arms
 from study.store.manifest import Manifest
 
 PARAMS = ("width", "depth", "epochs", "batch_size", "learning_rate", "train_size", "test_size")
 STATUS = {"ok": "FINISHED", "diverged": "FINISHED", "failed": "FAILED"}
 LONGEST_TAG = 5000  # what every server since MLflow 2 takes
+FIRST = ("robust_accuracy", "clean_accuracy")
 NET_LEVEL = (None, "mean", "product")
 
 
@@ -39,19 +41,33 @@ def moving(manifest: Manifest) -> list[str]:
 
 
 def settings(manifest: Manifest) -> dict[str, Any]:
-    """The settings worth a parameter: the usual ones of a net, or those that a study without data names. Those that the
-    study moves, or that a recipe which it moves sets, are no setting of the whole."""
+    """The settings worth a parameter: the usual ones of a net, or those that a study without data names, and any other
+    that is not at its default. Those that the study moves, or that a recipe which it moves sets, are no setting of the
+    whole."""
     usual = PARAMS if manifest.data else manifest.parameters
     moved = moving(manifest)
     of_recipes = {part for name in moved if name in PREFIXES for recipe in RECIPES for part in parts({name: recipe})}
-    return {k: manifest.settings[k] for k in usual if k in manifest.settings and k not in {*moved, *of_recipes}}
+    wanted = [k for k in dict.fromkeys([*usual, *changed(manifest)]) if k in manifest.settings]
+    return {k: manifest.settings[k] for k in wanted if k not in {*moved, *of_recipes}}
 
 
-def shared_tags(manifest: Manifest) -> dict[str, str]:
-    """The tags that a sweep's run and its trials have in common: what to search and group by."""
+def changed(manifest: Manifest) -> list[str]:
+    """The settings that are not at their default."""
+    return [k for k, v in manifest.settings.items() if k in SETTINGS and told(v) != told(SETTINGS[k].default)]
+
+
+def told(value: Any) -> str:
+    """A setting as a parameter: numbers to six digits, several values with commas."""
+    return ", ".join(map(shown, value)) if isinstance(value, list | tuple) else shown(value)
+
+
+def shared_tags(folder: Path, manifest: Manifest) -> dict[str, str]:
+    """The tags that a sweep's run and its trials have in common: what to search and group by. `study.sweep` reads like
+    the folder; `study.id` stays where that is moved."""
     tags = {
         "study.name": manifest.name,
-        "study.sweep": sweep_id(manifest),
+        "study.sweep": folder.name,
+        "study.id": sweep_id(manifest),
         "study.preset": manifest.preset,
         "study.data": manifest.data,
         "study.model": manifest.model,
@@ -59,7 +75,7 @@ def shared_tags(manifest: Manifest) -> dict[str, str]:
         "mlflow.source.name": "study.launch",
         "mlflow.source.type": "LOCAL",
     }
-    tags |= {f"study.setting.{key}": str(value) for key, value in settings(manifest).items()}
+    tags |= {f"study.setting.{key}": told(value) for key, value in settings(manifest).items()}
     return tags | ({"mlflow.source.git.commit": commit.removesuffix("-dirty")} if (commit := manifest.commit) else {})
 
 
@@ -80,8 +96,8 @@ def experiment_note(manifest: Manifest) -> str:
     )
 
 
-def sweep_note(manifest: Manifest) -> str:
-    """What a sweep varies, and what its metrics mean; Markdown."""
+def sweep_note(manifest: Manifest, good: str = "") -> str:
+    """What a sweep varies, `good`: how good it is, and what its metrics mean; Markdown."""
     arms = "\n".join(
         f"- **{arm.name}** ({arm.family}): "
         + "; ".join(f"{axis} {', '.join(map(shown, values))}" for axis, values in arm.axes.items())
@@ -90,10 +106,9 @@ def sweep_note(manifest: Manifest) -> str:
     if manifest.search:
         arms = _search_note(manifest.search)
     axes = "\n".join(f"- `{axis}`: {KNOBS[axis].help}" for axis in moving(manifest) if axis in KNOBS)
-    return (
-        f"{experiment_note(manifest)}\n\n{arms}\n\nSeeds {', '.join(map(str, manifest.seeds))}.\n\n{axes}\n\n"
-        "Verdicts and figures: Artifacts, `report.html` and `figures`."
-    )[:LONGEST_TAG]
+    seeds = f"Seeds {', '.join(map(str, manifest.seeds))}."
+    last = "Verdicts and figures: Artifacts, `report.html` and `figures`."
+    return "\n\n".join(p for p in (good, experiment_note(manifest), arms, seeds, axes, last) if p)[:LONGEST_TAG]
 
 
 def _search_note(search: Mapping[str, Any]) -> str:
@@ -136,33 +151,37 @@ def failure(folder: Path, trial: str) -> dict[str, Any] | None:
     return results.failures(folder, trial).get(trial)
 
 
-def trial_view(folder: Path, manifest: Manifest, trial: str, parent: str) -> TrialView | None:
-    """A trial's run from its table, or from its failure note; None where the folder has neither."""
+def trial_view(folder: Path, manifest: Manifest, trial: str, parent: str, arms: Arms) -> TrialView | None:
+    """A trial's run from its table, or from its failure note; None where the folder has neither. `arms` are the
+    study's."""
     note = failure(folder, trial)
     if note is not None:
         written = int((folder / layout.note_name(trial)).stat().st_mtime * 1000)
-        return _view(manifest, note["identity"] | {"status": "failed"}, [], written, written, parent, note)
+        identity = note["identity"] | {"status": "failed"}
+        return _view(folder, manifest, identity, [], written, written, parent, arms, note)
     path = layout.trial_path(folder, trial)
     if not path.exists():
         return None
     found = results.read_trial(path)
     end = int(found.provenance.get("finished", time.time()) * 1000)
     start = int(end - found.provenance.get("wall_seconds", 0.0) * 1000)
-    return _view(manifest, found.rows[0], found.rows, start, end, parent, {})
+    return _view(folder, manifest, found.rows[0], found.rows, start, end, parent, arms, {})
 
 
 def _view(
+    folder: Path,
     manifest: Manifest,
     identity: Mapping[str, Any],
     rows: list[dict[str, Any]],
     start: int,
     end: int,
     parent: str,
+    arms: Arms,
     note: Mapping[str, Any],
 ) -> TrialView:
-    rows = [r for r in rows if r["layer"] in NET_LEVEL]
+    rows = sorted((r for r in rows if r["layer"] in NET_LEVEL), key=_rank)
     cause = str(note.get("cause", ""))
-    tags = shared_tags(manifest) | {
+    tags = shared_tags(folder, manifest) | {
         "mlflow.parentRunId": parent,
         "mlflow.note.content": trial_note(identity, manifest, (r["measure"] for r in rows), cause),
         "study.level": "trial",
@@ -172,16 +191,23 @@ def _view(
         "study.status": identity["status"],
         "study.attempts": str(note.get("attempts", 1)),
     }
-    params = {axis: identity[axis] for axis in moving(manifest)} | {"seed": identity["seed"]} | settings(manifest)
+    own = {"study.arm": arms.text(identity), "study.cause": cause[:LONGEST_TAG]}
+    params = {axis: str(identity[axis]) for axis in moving(manifest)} | {"seed": str(identity["seed"])}
+    params |= {key: told(value) for key, value in settings(manifest).items()}
     return TrialView(
         name=point_name(identity, identity["seed"]),
         status=STATUS[identity["status"]],
         start=start,
         end=end,
-        tags=tags | ({"study.cause": cause[:LONGEST_TAG]} if cause else {}),
-        params={key: str(value) for key, value in params.items()},
+        tags=tags | {key: text for key, text in own.items() if text},
+        params=params,
         metrics=[(metric_name(r), r["value"], _stamp(r, start), int(r["step"] or 0)) for r in rows],
     )
+
+
+def _rank(r: Mapping[str, Any]) -> tuple[bool, bool]:
+    """What people look for first: robust and clean accuracy, then what a net has one number of, then the curves."""
+    return r["step"] is not None, r["measure"] not in FIRST
 
 
 def _stamp(r: Mapping[str, Any], start: int) -> int:

@@ -2,17 +2,20 @@
 
 import contextlib
 import logging
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from study.store import layout
+from study.store.arms import Arms
 from study.store.manifest import Manifest
-from study.tracking import content, models
+from study.tracking import content, models, overview
 from study.tracking.stores import sqlite_file
 
 PAGE = 1000
 CHUNK = 900
+FRONT_TAG, ON = "study.front", "on the front"
 REPORTS = (layout.REPORT, f"{layout.FIGURES}/*.png")
 
 
@@ -25,12 +28,14 @@ class State:
     status: str
     attempts: str
     end: int
+    front: str = ""
 
 
 def _state(run: Any) -> State:
     tags = run.data.tags
     parent, status, attempts = (tags.get(key, "") for key in ("mlflow.parentRunId", "study.status", "study.attempts"))
-    return State(run.info.run_id, parent, status, attempts, run.info.end_time or 0)
+    front = tags.get(FRONT_TAG, "")
+    return State(run.info.run_id, parent, status, attempts, run.info.end_time or 0, front)
 
 
 class Runs:
@@ -43,12 +48,48 @@ class Runs:
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         self.client = MlflowClient(tracking_uri=uri)
         self.folder, self.manifest = folder, manifest
+        self.arms = Arms(manifest)
         self.experiment = self._experiment(uri)
         parents = self._once("sweep")
-        self.parent = parents[""].info.run_id if parents else self._make_parent()
-        self.client.set_tag(self.parent, "mlflow.note.content", content.sweep_note(manifest))  # sweeps are extended
+        self.parent = self._parent(parents.get(""))
+        self._describe()
         self.client.update_run(self.parent, status="RUNNING")
         self.known = {name: _state(run) for name, run in self._once("trial").items()}
+        self._adopt()
+        if parents and (old := parents[""].info.run_id) != self.parent:
+            self.client.delete_run(old)
+
+    def _parent(self, found: Any) -> str:
+        """The sweep's run with its parameters of today. MLflow changes none that is written: a sweep that was extended
+        by seeds or axes has a new run, and its trials move there."""
+        wanted = overview.params(self.manifest)
+        if found is None or any(found.data.params.get(key, value) != value for key, value in wanted.items()):
+            return self._make_parent(wanted)
+        for key in wanted.keys() - found.data.params.keys():
+            self.client.log_param(found.info.run_id, key, wanted[key])
+        return str(found.info.run_id)
+
+    def _adopt(self) -> None:
+        """Hang the trials of an earlier run of this sweep under the one of today."""
+        for name, state in self.known.items():
+            if state.parent != self.parent:
+                self.client.set_tag(state.run, "mlflow.parentRunId", self.parent)
+                self.known[name] = replace(state, parent=self.parent)
+
+    def _describe(self) -> None:
+        """How good the sweep is, in its description and metrics, and the experiment's first screen."""
+        metrics, words = overview.summary(self.folder)
+        good = overview.note(self.manifest, metrics, words)
+        self.client.set_tag(self.parent, "mlflow.note.content", content.sweep_note(self.manifest, good))
+        for name, word in words.items():
+            if name != "front":
+                self.client.set_tag(self.parent, f"study.{name}", word)
+        before = self.client.get_experiment(self.experiment).tags
+        shown = overview.view(self.manifest, metrics, before.get(overview.VIEW_TAG, ""), int(time.time() * 1000))
+        if shown != before.get(overview.VIEW_TAG):
+            self.client.set_experiment_tag(self.experiment, overview.VIEW_TAG, shown)
+        if (first := overview.primary(self.manifest)) and overview.PRIMARY_TAG not in before:
+            self.client.set_experiment_tag(self.experiment, overview.PRIMARY_TAG, first)
 
     def _experiment(self, uri: str) -> str:
         study = self.manifest.name
@@ -62,13 +103,20 @@ class Runs:
 
     def _runs(self, level: str) -> list[Any]:
         """This sweep's runs of a level (sweep, trial), all pages of them."""
-        where = f"tags.`study.sweep` = '{content.sweep_id(self.manifest)}' and tags.`study.level` = '{level}'"
+        own = content.sweep_id(self.manifest)
         found, token = [], None
-        while True:
-            page = self.client.search_runs([self.experiment], where, max_results=PAGE, page_token=token)
-            found += page
-            if not (token := page.token):
-                return found
+        for key in ("study.id", "study.sweep"):  # under the latter in stores of earlier versions
+            where = f"tags.`{key}` = '{own}' and tags.`study.level` = '{level}'"
+            while True:
+                page = self.client.search_runs([self.experiment], where, max_results=PAGE, page_token=token)
+                found += page
+                if not (token := page.token):
+                    break
+        for run in found:
+            if "study.id" not in run.data.tags:
+                self.client.set_tag(run.info.run_id, "study.id", own)
+                self.client.set_tag(run.info.run_id, "study.sweep", self.folder.name)
+        return found
 
     def _once(self, level: str) -> dict[str, Any]:
         """The runs of a level by fingerprint ("" for the sweep's); a second one, or a half-written trial, is deleted.
@@ -84,14 +132,15 @@ class Runs:
                 kept[name] = run
         return kept
 
-    def _make_parent(self) -> str:
-        tags = content.shared_tags(self.manifest) | {"study.level": "sweep"}
+    def _make_parent(self, wanted: dict[str, str]) -> str:
+        from mlflow.entities import Param
+
+        tags = content.shared_tags(self.folder, self.manifest) | {"study.level": "sweep"}
         started = int(self.manifest.created * 1000)
         run = self.client.create_run(self.experiment, run_name=self.folder.name, tags=tags, start_time=started)
         self._inputs(run.info.run_id)
-        for key, value in content.settings(self.manifest).items():
-            self.client.log_param(run.info.run_id, key, value)
-        return run.info.run_id
+        self.client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in wanted.items()])
+        return str(run.info.run_id)
 
     def _inputs(self, run: str) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -128,14 +177,14 @@ class Runs:
             self._write(trial)
         path = layout.model_path(self.folder, trial)
         if path.is_dir() and trial in self.known:
-            view = content.trial_view(self.folder, self.manifest, trial, self.parent)
+            view = content.trial_view(self.folder, self.manifest, trial, self.parent, self.arms)
             assert view is not None
             models.deliver(self.client, self.experiment, self.known[trial].run, path, view)
 
     def _write(self, trial: str) -> None:
         from mlflow.entities import Metric, Param
 
-        view = content.trial_view(self.folder, self.manifest, trial, self.parent)
+        view = content.trial_view(self.folder, self.manifest, trial, self.parent, self.arms)
         if view is None:
             raise FileNotFoundError(f"{self.folder} holds neither a table nor a failure note of trial {trial}")
         if old := self.known.pop(trial, None):
@@ -157,7 +206,26 @@ class Runs:
         """
         self._once("trial")
         if artifacts and artifacts.is_dir():
+            self._sum_up(artifacts)
             for path in sorted(p for pattern in REPORTS for p in artifacts.glob(pattern)):
                 with contextlib.suppress(FileNotFoundError):
                     self.client.log_artifact(self.parent, str(path), layout.FIGURES if path.suffix == ".png" else None)
         self.client.set_terminated(self.parent, status, max((s.end for s in self.known.values()), default=None))
+
+    def _sum_up(self, folder: Path) -> None:
+        """The sweep's own metrics, and a tag on each trial of a search's front."""
+        from mlflow.entities import Metric
+
+        metrics, words = overview.summary(folder)
+        self._describe()
+        ends = max((s.end for s in self.known.values()), default=int(self.manifest.created * 1000))
+        had = self.client.get_run(self.parent).data.metrics
+        news = [Metric(name, value, ends, 0) for name, value in metrics.items() if had.get(name) != value]
+        self.client.log_batch(self.parent, metrics=news)
+        on = set(words.get("front", "").split())
+        for name, state in self.known.items():
+            if name in on and not state.front:
+                self.client.set_tag(state.run, FRONT_TAG, ON)
+            elif state.front and name not in on:
+                self.client.delete_tag(state.run, FRONT_TAG)
+            self.known[name] = replace(state, front=ON if name in on else "")

@@ -22,6 +22,7 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 from study.spec.errors import UsageError, without_secrets
 
+VIEW = "sweeps"  # the key, in an address of MLflow's pages, of the view of an experiment's sweeps
 SERVERS = ("http", "https")
 DATABASES = ("postgresql", "mysql", "mssql")
 
@@ -141,7 +142,8 @@ def rebuild_command(folder: str, uri: str) -> str:
 def ui_command(uri: str, experiment: str = "") -> str:
     """What to type, and the page to open, to look at a store and at an experiment in it."""
     # Without the last word MLflow opens its interface for language models.
-    page = f"/#/experiments/{experiment}/runs?workflowType=machine_learning" if experiment else ""
+    query = f"workflowType=machine_learning&viewStateShareKey={VIEW}"
+    page = f"/#/experiments/{experiment}/runs?{query}" if experiment else ""
     if uri.startswith("http"):
         return without_secrets(f"open {uri}{page}")
     if uri == default_uri():

@@ -15,7 +15,7 @@ import pytest
 from study.store import layout, manifest, results, schema
 from study.store import table as tables
 from study.sweep import runner
-from tests.folders import make_folder, rows
+from tests.folders import READ, make_folder, rows
 
 
 def test_round_trip_keeps_every_value():
@@ -80,9 +80,9 @@ def test_a_knob_that_a_study_moves_is_a_column_of_its_tables_alone(tmp_path):
         study = {"configuration": settings, "arms": [], "seeds": [0], "trials": ["t"]}
         (tmp_path / folder / "study.json").write_text(json.dumps(study))
     assert "width" not in results.read_trial(layout.trial_path(tmp_path / "holds", "t")).rows[0]
-    assert list(results.read(tmp_path / "holds").columns) == results.COLUMNS
+    assert list(results.read(tmp_path / "holds").columns) == READ
     both = results.read(tmp_path / "moves", tmp_path / "holds")
-    assert list(both.columns) == [*results.COLUMNS, "width"]
+    assert list(both.columns) == [*READ, "width"]
     assert both["width"].tolist() == [32] * 3 + [200] * 3, "a study that holds it has it at its setting"
 
 
@@ -182,7 +182,7 @@ def test_read_joins_finished_and_failed(tmp_path):
     for _ in range(2):
         results.note_failure(tmp_path, "u", {"identity": rows()[0] | {"trial": "u"}, "cause": "boom", "log": "..."})
     frame = results.read(tmp_path)
-    assert list(frame.columns) == results.COLUMNS
+    assert list(frame.columns) == READ
     assert set(frame["status"]) == {"ok", "failed"}
     assert results.failures(tmp_path)["u"]["attempts"] == 2
     results.publish_trial(tmp_path, "u", rows(), {})

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from study.store import results
+from tests.folders import READ
 from tests.helpers import ROOT
 
 OLD = ROOT / "tests/data" / "written_by_0.1.0"
@@ -69,10 +70,14 @@ def test_rows_are_read_with_their_attacks():
         ("zero_eps_agrees", "native/apgd"): 1.0,
     }
     for frame in (grid, search):
-        assert list(frame.columns) == results.COLUMNS
+        assert list(frame.columns) == READ
         assert frame[["k", "draw", "on"]].isna().all(axis=None)
         assert not frame.duplicated(["trial", *results.AT]).any()
         assert not {"robust_accuracy_square", "loss_gap_art"} & set(frame["measure"])
+    arms = grid.drop_duplicates("trial").set_index(["alpha", "rank"])["arm"]
+    assert set(arms[0.0, 0]) == {"neuron, spectral"}
+    assert (set(arms[0.03, 0]), set(arms[0.0, 8])) == ({"neuron"}, {"spectral"})
+    assert search["arm"].isna().all()
 
 
 @pytest.mark.parametrize(

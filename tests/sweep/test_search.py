@@ -286,7 +286,7 @@ def test_a_search_tries_what_was_asked_and_trains_its_finalists_anew_at_every_se
 def runs_in_mlflow(sweep, level):
     client = MlflowClient(tracking_uri=os.environ["MLFLOW_TRACKING_URI"])
     experiment = client.get_experiment_by_name("pareto_search").experiment_id
-    return client.search_runs([experiment], f"tags.`study.sweep` = '{sweep}' and tags.`study.level` = '{level}'")
+    return client.search_runs([experiment], f"tags.`study.id` = '{sweep}' and tags.`study.level` = '{level}'")
 
 
 def models_in_mlflow(sweep):

@@ -45,7 +45,8 @@ def test_a_newcomer_sees_plan_progress_summary_and_what_to_do_next(control):
     assert "REGIME NOT REACHED" in done.stdout
     assert "9 of 9 trials finished" in done.stdout
     assert "mlflow ui --backend-store-uri sqlite:///" in done.stdout
-    assert {p.name for p in folder.iterdir()} == {".lock", "figures", "report.html", "study.json", "trials"}
+    left = {".lock", "figures", "report.html", "study.json", "summary.json", "trials"}
+    assert {p.name for p in folder.iterdir()} == left
 
 
 @pytest.mark.parametrize("backend", ["in-process", pytest.param("ray", marks=pytest.mark.slow)])

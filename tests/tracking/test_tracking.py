@@ -10,8 +10,9 @@ from mlflow import MlflowClient
 
 from study.spec.names import meaning
 from study.store import results
+from study.store.arms import Arms, arm
 from study.store.manifest import Manifest, load
-from study.tracking import content
+from study.tracking import content, ui_command
 from tests.helpers import ROOT, launch
 from tests.mlflow_server import Server
 
@@ -47,7 +48,8 @@ def test_one_store_holds_both_sweeps_one_level_deep(store):
     }
     assert count == {"first": 3, "second": 6}, "a resumed sweep logs each trial once"
     assert {r.info.status for r in found} == {"FINISHED"}
-    fingerprints = [(c.data.tags["study.sweep"], c.data.tags["study.fingerprint"]) for c in children]
+    assert {r.data.tags["study.sweep"] for r in found} == {"first", "second"}, "it reads like the folder"
+    fingerprints = [(c.data.tags["study.id"], c.data.tags["study.fingerprint"]) for c in children]
     assert len(set(fingerprints)) == len(fingerprints)
 
 
@@ -253,3 +255,50 @@ def manifest_of(arms):
     settings = {"width": 8, "epochs": 2, "batch_size": 100, "learning_rate": 0.1}
     return Manifest.of({"configuration": {"study": "s", "data": "digits", "settings": settings}, "arms": arms,
                         "seeds": [0], "trials": []})  # fmt: skip
+
+
+def test_two_sweeps_compare_by_their_axes_their_settings_and_how_good_they_are(store):
+    _, _, parents = runs(store)
+    first, second = (parents[name].data for name in ("first", "second"))
+    assert (first.params["alpha"], second.params["alpha"]) == ("0, 0.03", "0, 0.1")
+    assert (first.params["seeds"], second.params["seeds"]) == ("0", "0, 1"), "extended since it began"
+    assert {k: first.params[k] for k in ("rank", "preset", "test_size", "attack_iterations", "data", "model")} == {
+        "rank": "full, 8", "preset": "smoke", "test_size": "50", "attack_iterations": "5", "data": "digits",
+        "model": "fcn",
+    }  # fmt: skip
+    frame = arm(results.read(store / "second"), "neuron")
+    clean = frame[(frame.measure == "clean_accuracy") & (frame.split == "test") & (frame.alpha == 0)].value.mean()
+    assert second.metrics["baseline/clean_accuracy"] == pytest.approx(clean, rel=1e-5)
+    assert second.metrics["best/robust_accuracy/linf_16_255"] >= second.metrics["baseline/robust_accuracy/linf_16_255"]
+    assert second.tags["study.verdict.A-i-neuron"] == "regime not reached"
+    assert "study.best" in second.tags
+    assert "| `clean_accuracy` |" in second.tags["mlflow.note.content"]
+
+
+def test_trials_say_their_arm_and_begin_with_what_people_look_for(store):
+    client, found, parents = runs(store)
+    trials = {
+        r.info.run_name: r for r in found if r.data.tags.get("mlflow.parentRunId") == parents["first"].info.run_id
+    }
+    assert trials["baseline seed 0"].data.tags["study.arm"] == "neuron, spectral"
+    assert trials["rank 8 seed 0"].data.tags["study.arm"] == "spectral"
+    view = content.trial_view(store / "first", load(store / "first"), trials["rank 8 seed 0"].data.tags[
+        "study.fingerprint"], "", Arms(load(store / "first")))  # fmt: skip
+    assert view.metrics[0][0].startswith(("clean_accuracy", "robust_accuracy"))
+    tags = client.get_experiment(parents["first"].info.experiment_id).tags
+    assert tags["mlflow.experiment.primaryMetric.name"] == "robust_accuracy/linf_16_255"
+
+
+def test_the_first_screen_says_which_sweep_which_settings_and_how_good(browser, server, store):
+    """The page that the end of a sweep prints, opened by somebody who did not run it."""
+    _, _, parents = runs(store)
+    page = ui_command(server, parents["first"].info.experiment_id).removeprefix("open ")
+    browser.set_window_size(1920, 1000)
+    browser.get(page)
+    for text in ("first", "second", "Does compressibility lower robust accuracy", "best/robust_accuracy/linf_16_255",
+                 "baseline/robust_accuracy/linf_16_255", "0, 0.03", "0, 0.1"):  # fmt: skip
+        wait_for(browser, text)
+    best = parents["second"].data.metrics["best/robust_accuracy/linf_16_255"]
+    wait_for(browser, f"{best:g}"[:6])
+    keep_picture(browser, "first_screen")
+    browser.set_window_size(1500, 1000)

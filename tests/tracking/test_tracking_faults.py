@@ -27,7 +27,7 @@ def runs(uri, manifest):
     """Every run of a sweep that is not deleted."""
     client = MlflowClient(tracking_uri=uri)
     found = client.get_experiment_by_name("compressibility_sweep")
-    where = f"tags.`study.sweep` = '{manifest.sweep}'"
+    where = f"tags.`study.id` = '{manifest.sweep}'"
     return list(client.search_runs([found.experiment_id], where, max_results=1000)) if found else []
 
 

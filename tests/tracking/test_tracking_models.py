@@ -89,7 +89,7 @@ def test_the_model_stands_once_under_its_trial_and_a_rebuild_leaves_it_alone(kep
     (experiment,) = [e for e in client.search_experiments() if e.name == "compressibility_sweep"]
 
     def logged():
-        where = f"tags.`study.sweep` = '{manifest.sweep}' and tags.`study.fingerprint` = '{names[0]}'"
+        where = f"tags.`study.id` = '{manifest.sweep}' and tags.`study.fingerprint` = '{names[0]}'"
         (run,) = client.search_runs([experiment.experiment_id], where)
         (model,) = client.search_logged_models([experiment.experiment_id], f"source_run_id = '{run.info.run_id}'")
         assert [o.model_id for o in run.outputs.model_outputs] == [model.model_id]
