@@ -59,6 +59,30 @@ def pull(place: Place, folder: Path | None = None) -> None:
     if isinstance(place, Path):
         return
     folder = folder or working_folder(place)
+    stood = [
+        *folder.glob(f"{layout.TRIALS}/*"),
+        *folder.glob(f"{layout.FAILED}/*"),
+    ]  # before the listing: what comes later is newer than it
+    there = place.listing()
+    lost = layout.STUDY not in there
+    tables = any(name.startswith(f"{layout.TRIALS}/") for name in there)
+    if lost and not tables and set(there) - {layout.LEASE}:
+        raise UsageError(f"--output {place} is not empty and holds no results of a study; choose another prefix")
+    _make(folder, place)
+    if lost and not tables:
+        _forget(folder)
+        return
+    if lost:
+        (folder / layout.STUDY).unlink(missing_ok=True)  # the output is known by its tables
+    wanted = {n: e for n, e in there.items() if safe(n) and not n.startswith(STAYS_THERE)}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda item: _pull_one(place, folder, *item), wanted.items()))
+    for path in stood:
+        if f"{path.parent.name}/{path.name}" not in there:
+            path.unlink(missing_ok=True)
+
+
+def _make(folder: Path, place: S3Path) -> None:
     try:
         if "~" in folder.parts:  # a user without a home
             raise FileNotFoundError(errno.ENOENT, "no home")
@@ -68,24 +92,6 @@ def pull(place: Place, folder: Path | None = None) -> None:
             f"the copy of {place} on this machine cannot be made ({folder}: {error.strerror}); "
             "set XDG_CACHE_HOME to a folder that can be written"
         ) from None
-    stood = [
-        *folder.glob(f"{layout.TRIALS}/*"),
-        *folder.glob(f"{layout.FAILED}/*"),
-    ]  # before the listing: what comes later is newer than it
-    there = place.listing()
-    if layout.STUDY not in there and any(name.startswith(f"{layout.TRIALS}/") for name in there):
-        (folder / layout.STUDY).unlink(missing_ok=True)  # it was lost there: known by its tables
-    elif layout.STUDY not in there:
-        if set(there) - {layout.LEASE}:
-            raise UsageError(f"--output {place} is not empty and holds no results of a study; choose another prefix")
-        _forget(folder)
-        return
-    wanted = {n: e for n, e in there.items() if safe(n) and not n.startswith(STAYS_THERE)}
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda item: _pull_one(place, folder, *item), wanted.items()))
-    for path in stood:
-        if f"{path.parent.name}/{path.name}" not in there:
-            path.unlink(missing_ok=True)
 
 
 def _forget(folder: Path) -> None:

@@ -175,7 +175,8 @@ def _tracker(plan: Plan, manifest: Manifest, uri: str, over: Iterable[str]) -> "
 
 
 def _close(tracker: "Tracker", status: str, folder: Path, artifacts: Path | None, err: Console) -> None:
-    with meanwhile(err, "Handing MLflow what it does not have yet"):
+    quiet = status == "KILLED"  # the way on is the last word of a sweep that was stopped
+    with nullcontext() if quiet else meanwhile(err, "Handing MLflow what it does not have yet"):
         problem = tracker.close(status, artifacts)
     if problem:
         from study.tracking.stores import rebuild_command

@@ -17,7 +17,9 @@ def threads():
 
 folder = Path(sys.argv[1])
 (folder / "out" / layout.STUDY).parent.mkdir()
-(folder / "out" / layout.STUDY).write_text("{}")
+(folder / "out" / layout.STUDY).write_text(
+    '{"configuration": {"settings": {}}, "arms": [], "seeds": [0], "trials": ["a", "b"]}'
+)
 row = {"study": "s", "family": "f", "seed": 0, "status": "ok", "measure": "m", "value": 1.0, "deterministic": True}
 before = threads()
 for trial in ("a", "b"):

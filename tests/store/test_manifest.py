@@ -96,7 +96,8 @@ def test_every_field_is_written(field):
     more = {"arms": [MOVED], "baseline": {}, "claims": ["c"], "figures": ["f"], "module": "m"}
     whole = Manifest.of(asked(OLD / "search") | more)
     others = {str: "other", float: 7.5, bool: False, tuple: (), dict: {"family": "other"}}
-    others = {"revisions": {"native/pgd": 9}}.get(field, others[type(getattr(whole, field))])
+    earlier = ({"model_digest": "m", "data_digest": "d", "sources": {}, "trials": ["a"]},)
+    others = {"revisions": {"native/pgd": 9}, "earlier": earlier}.get(field, others[type(getattr(whole, field))])
     changed = replace(whole, **{field: others})
     assert changed != whole
     assert Manifest.of(json.loads(json.dumps(changed.record()))) == changed

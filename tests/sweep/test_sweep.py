@@ -143,7 +143,7 @@ from pathlib import Path
 from torch import nn
 class Net(nn.Sequential):
     def forward(self, x):
-        if self.training and Path({flag!r}).exists():
+        if self.training and len(x) > 2 and Path({flag!r}).exists():
             raise ArithmeticError("the flag is up")
         return super().forward(x)
 def build(shape, classes):
@@ -274,8 +274,8 @@ def test_every_study_runs_to_its_report(study, here, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "MLflow did not take everything" not in done.stderr
     pictures = {p.name for p in (tmp_path / "out/figures").iterdir()}
-    assert pictures == {"bound_validation": {"gap.png", "anatomy.png", "robustness.png"},
-                        "operator_norm_study": {"ascent.png"}}[study]  # fmt: skip
+    names = {"bound_validation": ("gap", "anatomy", "robustness"), "operator_norm_study": ("ascent",)}[study]
+    assert pictures == {f"{name}.{ending}" for name in names for ending in ("png", "pdf", "svg")}
 
 
 @pytest.mark.parametrize("study", [s for s in study_names() if find_study(s).presets["smoke"].data])

@@ -122,10 +122,11 @@ def _jobs(plan: Plan, points: Iterable[Point]) -> dict[str, Job]:
     jobs: dict[str, Job] = {}
     alike = _alike(plan)
     firsts: dict[tuple[Any, ...], Job] = {}  # a grid's point is built for one seed: the others differ in that alone
+    by_seed = plan.preset.search is not None or bool(plan.earlier)  # there a seed decides more
     for point in points:
-        at = (point.family, *point.axes.items())
+        at = (point.family, *point.axes.items(), *([point.seed] if by_seed else []))
         job = built.get((point.family, point.seed, *point.axes.items()))
-        if job is None and plan.preset.search is None and at in firsts and not plan.earlier:
+        if job is None and at in firsts:
             first = firsts[at]
             job = dataclasses.replace(first, trial=dataclasses.replace(first.trial, seed=point.seed))
         job = job or firsts.setdefault(at, job_of(plan, point, alike))
