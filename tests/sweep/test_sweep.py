@@ -105,7 +105,7 @@ def test_ray_gives_the_rows_of_one_process_on_loopback_alone_whatever_is_killed(
     assert working
     process.kill()
     process.communicate(timeout=30)
-    _, alive = psutil.wait_procs(working, timeout=10)
+    _, alive = psutil.wait_procs(working, timeout=40)
     assert alive == [], "a worker outlived its driver"
     assert 4 <= len(digests(tmp_path / "out")) < TRIALS
     done = launch(*SMOKE, "--output", "out", "--resume", cwd=tmp_path)
