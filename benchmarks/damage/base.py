@@ -28,7 +28,7 @@ TINY = ("width=8", "depth=2", "epochs=1", "test_size=60", "attack_iterations=2",
 SETTINGS: dict[str, tuple[str, Sequence[str], Sequence[str]]] = {
     "norms": ("operator_norm_study", ("rows=8", "columns=8", "ascent_steps=10"), ()),
     "sweep": ("compressibility_sweep", (*TINY, "rank=0,2", "measures=mine:odd"), ("--seeds", "1")),
-    "search": ("pareto_search", (*TINY, "train_steps=1", "evaluations=3", "finalists=1"), ("--seeds", "1")),
+    "search": ("pareto_search", (*TINY, "train_steps=1", "evaluations=3", "finalists=1", "floor=0"), ("--seeds", "1")),
 }
 # The heaviest of what commands import; the rest is seen in the children that make the folders.
 HEAVY = ("study.launch", "study.tracking.__main__", "study.tracking.models", "study.sweep.go", "study.sweep.evaluate",

@@ -113,9 +113,9 @@ def _steps(rng: random.Random, name: str, base: Base, forged: bool) -> tuple[Ste
         "report": (3, Step(("report", name), (0, 1, 2))),
         "csv": (2, Step(("report", name, "--csv", "all.csv"), (0, 1, 2))),
         "evaluate": (3, Step(("evaluate", name, trial), (0, 1, 2) if forged else (0, 2))),
-        "resume": (3, Step((*words(name), "--resume"), (0, 1, 2, 3))),
-        "again": (1, Step(words(name), (0, 1, 2, 3))),
-        "retry": (1, Step((*words(name), "--resume", "--retry-failed"), (0, 1, 2, 3))),
+        "resume": (3, Step((*words(name), "--resume"), (0, 1, 2, 3, 4))),
+        "again": (1, Step(words(name), (0, 1, 2, 3, 4))),
+        "retry": (1, Step((*words(name), "--resume", "--retry-failed"), (0, 1, 2, 3, 4))),
         "rebuild": (2, Step(("rebuild", name), (0, 1, 2), "tracking")),
     }
     chosen = rng.choices(tuple(table), [weight for weight, _ in table.values()], k=rng.choices((1, 2, 3), (5, 3, 1))[0])
