@@ -314,6 +314,11 @@ def test_finished_searches_are_left_alone_and_larger_ones_go_on(finished, tmp_pa
     points = json.loads((folder / "study.json").read_text())["points"]
     assert sum(p["seed"] == OWN for p in points) == 7
     assert len(stored(folder)) == 7
+    other = here(*more, "--set", "objectives=clean_accuracy,macs", "--resume", cwd=tmp_path)
+    assert other.returncode == 0, other.stderr
+    points = json.loads((folder / "study.json").read_text())["points"]
+    kept = {path.stem for path in (folder / "models").glob("*.safetensors")}
+    assert kept == {p["trial"] for p in points if p["seed"] != OWN}, "finalists of before may stand on the front too"
 
 
 def test_what_another_driver_did_between_a_plan_and_its_lock_is_kept(finished, tmp_path, here, monkeypatch):

@@ -21,7 +21,6 @@ from study.sweep.plan.job import Job
 from study.sweep.plan.plan import Plan, job_of, least_finals
 from study.sweep.search import view as search
 from study.sweep.search import warm_start
-from study.sweep.worker.weights import name_of
 
 # A net just below the floor says where good ones lie: the sampler is told a floor so much lower (what that is worth:
 # docs/pareto.md). The front keeps to the floor itself.
@@ -75,8 +74,6 @@ class Asking:
             job = self._waiting.popleft() if self._waiting else None
             self.over = job is None
             self.keep(self)
-            if self.over:
-                self._drop_weights()
         if job is not None:
             self._out.setdefault(job.fingerprint, None)
             self._handed += 1
@@ -151,13 +148,6 @@ class Asking:
             for seed in self.plan.seeds:
                 if (job := self._add(self.jobs[name].axes, seed)) is not None:
                     yield job
-
-    def _drop_weights(self) -> None:
-        """Keep the models that the front may hold; any other can be had again by training."""
-        axes = [self.jobs[name].axes for name in self.finalists()]
-        for name, job in self.jobs.items():
-            if job.axes not in axes:
-                (self.plan.place / name_of(name)).unlink(missing_ok=True)
 
     def _read(self, job: Job) -> None:
         """Take a trial's objectives from its table, if it has them all."""
