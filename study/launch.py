@@ -46,9 +46,7 @@ app = App(
     result_action="return_value",
 )
 app.register_install_completion_command(name="--install-completion")
-PLAIN: dict[str, Any] = {"soft_wrap": True, "highlight": False, "markup": False, "emoji": False}  # text of the user's
-out = Discreet(**PLAIN)
-err = Discreet(stderr=True, **PLAIN)
+out, err = Discreet(), Discreet(stderr=True)
 
 
 @app.default
@@ -283,7 +281,8 @@ def _main(argv: list[str] | None) -> int:
         cause = f"the disk of {where} is full" if full else f"{where}: {error.strerror}"
         err.print(f"study: {cause}{typed.goes_on(words, full)}", markup=False)
         return UNEXPECTED
-    except (KeyboardInterrupt, signals.Terminated) as stop:
+    except (KeyboardInterrupt, signals.Terminated) as stop:  # a sweep that has begun says more itself
+        err.print("study: interrupted", markup=False)
         return signals.leaving() or getattr(stop, "status", 130)
     return USAGE
 

@@ -68,11 +68,15 @@ class Base:
 
 
 def rows_of(folder: Path) -> dict[str, list[str]]:
-    """The deterministic rows of every trial that the project accepts in a folder, failed ones apart, as sorted text."""
+    """The deterministic rows of every trial that the project accepts in a folder, failed ones apart, as sorted text.
+
+    What the tables say: the column `arm` is no part of them, it comes from study.json, and is null where that is
+    damaged.
+    """
     from study import results
 
     frame = results.read(folder)
-    frame = frame[frame["deterministic"] & (frame["status"] != "failed")]
+    frame = frame[frame["deterministic"] & (frame["status"] != "failed")].drop(columns="arm")
     rows: dict[str, list[str]] = {}
     for record in frame.to_dict("records"):
         said = sorted((k, text) for k, v in record.items() if (text := _plain(v)))

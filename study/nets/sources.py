@@ -15,7 +15,7 @@ import numpy as np
 from study.nets import checks, folders
 from study.nets.modules import own_modules
 from study.spec.datasets import ACCEPTED, DATASETS, is_user_function
-from study.spec.errors import UsageError
+from study.spec.errors import UsageError, of_a_function, told
 
 
 def user_object(name: str, what: str) -> Any:
@@ -27,8 +27,10 @@ def user_object(name: str, what: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except UsageError:
         raise
-    except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
-        cause = f"{type(error).__name__}: {error}".splitlines()[0]
+    except BaseException as error:  # a user's module may raise anything while it is imported
+        if not of_a_function(error):
+            raise
+        cause = told(error).splitlines()[0]
         raise UsageError(f"{what} {name}: cannot import it ({cause}); give package:function") from None
 
 
@@ -149,10 +151,12 @@ def returned(name: str) -> tuple[checks.Arrays, str]:
             raise ValueError(f"the function must return ({', '.join(checks.NAMES)}), got {type(found).__name__}")
         parts = tuple(_array(part, what) for part, what in zip(found, checks.NAMES, strict=True))
         arrays = checks.returned(parts)
-    except SystemExit as error:
-        raise UsageError(f"data {name} cannot be read: the function called sys.exit({error.code!r})") from None
-    except Exception as error:  # a user's function may raise anything; the message is what helps
-        raise UsageError(f"data {name} cannot be read: {str(error) or type(error).__name__}") from None
+    except ValueError as error:
+        raise UsageError(f"data {name} cannot be read: {error}") from None
+    except BaseException as error:  # a user's function may raise anything; the message is what helps
+        if not of_a_function(error):
+            raise
+        raise UsageError(f"data {name} cannot be read: {told(error)}") from None
     for part in parts:
         whole.update(f"{part.dtype} {part.shape}".encode() + np.ascontiguousarray(part).tobytes())
     return arrays, whole.hexdigest()[:16]

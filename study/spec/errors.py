@@ -9,6 +9,26 @@ class UsageError(Exception):
     """Bad input: shown as one message, exit status 2, before anything is started or written."""
 
 
+class Stop(BaseException):
+    """The command is told to leave."""
+
+
+def of_a_function(error: BaseException) -> bool:
+    """Whether a user's function may have raised it, asyncio.CancelledError say: all but what ends the command."""
+    return not isinstance(error, KeyboardInterrupt | GeneratorExit | Stop)
+
+
+def told(error: BaseException) -> str:
+    """What a user's function did, `it called sys.exit(3)` or `ValueError: text`, whatever making that text raises."""
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code!r})"
+    try:
+        text = str(error)
+    except Exception as other:  # its own __str__ may raise anything too
+        text = f"(its text raises {type(other).__name__})"
+    return f"{type(error).__name__}: {text}"
+
+
 IN_AUTHORITY = re.compile(r"(://[^/\s:@]*):(?!\d+/)\S+@")  # a database's may hold a slash, any may hold an @
 
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from study.spec.errors import UsageError
-from study.store import layout
+from study.store import layout, shapes
 from study.store.places import Place, S3Path, Unavailable, at
 
 BEAT_SECONDS = 15.0
@@ -47,7 +47,7 @@ def look(place: S3Path) -> tuple[dict[str, str], str, float]:
     if now.tzinfo is None:
         now = now.replace(tzinfo=datetime.UTC)
     try:
-        there = json.loads((place / layout.LEASE).read_bytes())
+        there = shapes.parsed((place / layout.LEASE).read_bytes())
         lock = {name: str(there[name]) for name in ("owner", "machine", "token")}
     except (ValueError, KeyError, TypeError):
         raise UsageError(f"{place / layout.LEASE} is no lock of a sweep; if no sweep runs there, delete it") from None

@@ -1,6 +1,5 @@
 """study.json: what was asked of a folder of results."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from study.spec.domains import Value
 from study.spec.errors import UsageError
 from study.spec.families import ONCE
+from study.spec.knobs import KNOBS
 from study.store import layout
 from study.store import shapes as of_json
 
@@ -144,11 +144,15 @@ class Manifest:
             own |= {name: found[name] for name in LISTS if name in found} | configured(found["configuration"])
             if misshapen := of_json.wrong(own, {name: shape for name, shape in SHAPES.items() if name in own}):
                 raise TypeError(", ".join(misshapen))
+            arms = tuple(map(ArmRecord.of, found["arms"]))
+            for axis in (*own.get("axes_off", ()), *(axis for arm in arms for axis in arm.axes)):
+                if axis not in KNOBS:  # every table of a report is taken by its axes
+                    raise TypeError(f"{axis} is no axis that this version has")
             own |= {name: tuple(own[name]) for name in LISTS if name in own}
             return cls(
                 **own,
                 search=search and search | {"family": _family(search["family"])},
-                arms=tuple(map(ArmRecord.of, found["arms"])),
+                arms=arms,
                 points=tuple(map(PointRecord.of, found.get("points", ()))),
                 unknown={k: v for k, v in found.items() if k not in (*NEEDED, *SINGLE, *LISTS, "search", "points")},
             )
@@ -219,7 +223,7 @@ def load(folder: str | Path) -> Manifest:
     path = Path(folder) / layout.STUDY
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise ValueError("it is not a file")
-    return Manifest.of(json.loads(path.read_text()))
+    return Manifest.of(of_json.parsed(path.read_text()))
 
 
 def absent(folder: Path) -> str:

@@ -5,7 +5,6 @@ only reads has a copy beside the driver's, which belongs to the one driver that 
 """
 
 import contextlib
-import errno
 import hashlib
 import os
 import shutil
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from study.spec.errors import UsageError
 from study.store import layout
-from study.store.places import Entry, Place, S3Path, at, replace, safe
+from study.store.places import Entry, Place, S3Path, at, replace, safe, unwritable
 
 # Written by workers, or by the driver at once: what stands in the store counts. The rest is the driver's own.
 STORE_WINS = (layout.STUDY, f"{layout.TRIALS}/", f"{layout.FAILED}/")
@@ -59,6 +58,7 @@ def pull(place: Place, folder: Path | None = None) -> None:
     if isinstance(place, Path):
         return
     folder = folder or working_folder(place)
+    _probe(folder, place)
     stood = [
         *folder.glob(f"{layout.TRIALS}/*"),
         *folder.glob(f"{layout.FAILED}/*"),
@@ -68,7 +68,7 @@ def pull(place: Place, folder: Path | None = None) -> None:
     tables = any(name.startswith(f"{layout.TRIALS}/") for name in there)
     if lost and not tables and set(there) - {layout.LEASE}:
         raise UsageError(f"--output {place} is not empty and holds no results of a study; choose another prefix")
-    _make(folder, place)
+    folder.mkdir(parents=True, exist_ok=True)
     if lost and not tables:
         _forget(folder)
         return
@@ -82,16 +82,13 @@ def pull(place: Place, folder: Path | None = None) -> None:
             path.unlink(missing_ok=True)
 
 
-def _make(folder: Path, place: S3Path) -> None:
-    try:
-        if "~" in folder.parts:  # a user without a home
-            raise FileNotFoundError(errno.ENOENT, "no home")
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+def _probe(folder: Path, place: S3Path) -> None:
+    """UsageError where the copy cannot be made."""
+    if found := (folder, "no home") if "~" in folder.parts else unwritable(folder):
         raise UsageError(
-            f"the copy of {place} on this machine cannot be made ({folder}: {error.strerror}); "
+            f"the copy of {place} on this machine cannot be made ({found[0]}: {found[1]}); "
             "set XDG_CACHE_HOME to a folder that can be written"
-        ) from None
+        )
 
 
 def _forget(folder: Path) -> None:

@@ -11,6 +11,7 @@ import functools
 import os
 import re
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -226,6 +227,18 @@ def _written(path: Path, content: bytes) -> Iterator[Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def unwritable(folder: Path) -> tuple[Path, str] | None:
+    """Where a folder is, or would be made, and why nothing can be written there; None where it can."""
+    parent = folder
+    while not parent.exists() and parent != parent.parent:
+        parent = parent.parent
+    try:
+        with tempfile.TemporaryFile(dir=parent):  # the permission bits say yes where the file system says no
+            return None
+    except OSError as error:
+        return parent, error.strerror or str(error)
 
 
 def publish(place: Place, content: bytes) -> bool:

@@ -171,7 +171,7 @@ def _note(path: Place) -> dict[str, Any] | None:
     if odd(path):
         return None
     try:
-        note = json.loads(path.read_text())
+        note = shapes.parsed(path.read_text())
         if shapes.wrong(note, NOTE):
             return None
         pa.Table.from_pylist([note["identity"]], schema=schema_of([note["identity"]]))

@@ -1,6 +1,7 @@
 """What a note of ours (study.json, a failure, a sign of life, a lock) must look like: JSON of any other shape is
 damage, found where it is read and not where it is used."""
 
+import json
 import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,6 +10,14 @@ from study.spec.knobs import KNOBS
 from study.store.places import safe
 
 Shape = Callable[[Any], bool]
+
+
+def parsed(content: str | bytes) -> Any:
+    """JSON read; ValueError for all that is none, nested deeper than the parser goes too."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def text(found: Any) -> bool:

@@ -11,7 +11,11 @@ from study.spec.errors import visible, without_secrets
 
 
 class Discreet(Console):
-    """rich's console on which control characters of a text are written out, and passwords of addresses are ***."""
+    """rich's console for texts of the user's: no word of theirs is markup, an emoji's name or too long for a line,
+    control characters are written out, and passwords of addresses are ***."""
+
+    def __init__(self, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
     def print(self, *objects: Any, **options: Any) -> None:
         """As rich's."""

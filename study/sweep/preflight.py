@@ -3,14 +3,13 @@
 import logging
 import os
 import socket
-import tempfile
 from pathlib import Path
 
 from study.spec import budgets
 from study.spec.errors import UsageError
 from study.spec.expand import knob_values
 from study.spec.studies import Point, Search
-from study.store.places import S3Path
+from study.store.places import S3Path, unwritable
 from study.sweep.plan.job import Job
 from study.sweep.plan.plan import Plan, job_of
 from study.sweep.worker.monitor import gpu_count
@@ -49,20 +48,8 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
         _check_search(plan, plan.preset.search)
     if isinstance(plan.place, S3Path):
         return  # it has just been listed; that it takes files shows when it is locked, before anything starts
-    if (parent := _unwritable(plan.folder)) is not None:
+    if (parent := unwritable(plan.folder)) is not None:
         raise UsageError(f"--output {plan.folder}: {parent[0]} cannot be written ({parent[1]})")
-
-
-def _unwritable(folder: Path) -> tuple[Path, str] | None:
-    """Where a folder is, or would be made, and why nothing can be written there; None where it can."""
-    parent = folder
-    while not parent.exists() and parent != parent.parent:
-        parent = parent.parent
-    try:
-        with tempfile.TemporaryFile(dir=parent):  # the permission bits say yes where the file system says no
-            return None
-    except OSError as error:
-        return parent, error.strerror or str(error)
 
 
 def check_home() -> None:
@@ -71,7 +58,7 @@ def check_home() -> None:
     home = Path(os.path.expanduser("~"))
     if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ) or (home / ".ray" / "auth_token").is_file():
         return
-    if (parent := _unwritable(home / ".ray")) is not None:
+    if (parent := unwritable(home / ".ray")) is not None:
         raise UsageError(
             f"Ray keeps its token in {home / '.ray'}, and {parent[0]} cannot be written ({parent[1]}); set HOME to a "
             "folder that can, or RAY_AUTH_TOKEN_PATH, or give --in-process"

@@ -30,7 +30,7 @@ def end_left(folder: Path) -> list[int]:
     Only for the driver that holds the folder's lock: the one that wrote the list is then gone.
     """
     try:
-        found = json.loads((folder / layout.PROCESSES).read_text())
+        found = shapes.parsed((folder / layout.PROCESSES).read_text())
     except (OSError, ValueError):
         return []
     if shapes.wrong(found, LIST) or found["host"] != socket.gethostname():

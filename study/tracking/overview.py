@@ -9,7 +9,7 @@ from typing import Any
 from study.spec.knobs import KNOBS, SEARCH, named
 from study.spec.names import eps_text
 from study.spec.values import shown
-from study.store import layout
+from study.store import layout, shapes
 from study.store.manifest import Manifest
 from study.tracking import content
 from study.tracking.stores import VIEW
@@ -58,7 +58,7 @@ def summary(folder: Path | None) -> tuple[dict[str, float], dict[str, str]]:
     if folder is None or not path.is_file():
         return {}, {}
     try:
-        found = json.loads(path.read_text())
+        found = shapes.parsed(path.read_text())
         metrics = {str(name): float(value) for name, value in found["metrics"].items()}
         return metrics, {str(name): str(word) for name, word in found["words"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from study.spec.config import Trial
+from study.spec.errors import of_a_function, told
 from study.spec.rows import Row, row
 from study.trial.measures import MEASURES
 from study.trial.stages import STAGES
@@ -33,12 +34,14 @@ def run(trial: Trial, *, resume: dict[str, Any] | None = None, device: str = "cp
 
     `resume` is a snapshot (stages.snapshot) of the same trial. A diverged trial skips what is left and keeps its
     curves. The same trial yields the same deterministic rows on one CPU build at one thread count. RuntimeError where a
-    user's function calls sys.exit: that would end the sweep around it, as if all were done.
+    user's function calls sys.exit, or raises what is no Exception: that would end the sweep around it.
     """
     try:
         yield from _run(trial, resume, device)
-    except SystemExit as error:
-        raise RuntimeError(f"a function that the trial was given called sys.exit({error.code!r})") from error
+    except BaseException as error:
+        if isinstance(error, Exception) or not of_a_function(error):
+            raise
+        raise RuntimeError(f"of a function that the trial was given: {told(error)}") from error
 
 
 def _run(trial: Trial, resume: dict[str, Any] | None, device: str) -> Iterator[Outcome]:

@@ -105,9 +105,14 @@ def test_shapes_that_can_only_be_channels_first_are_taken(shape, asked):
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("sys.exit()", "cannot be read: the function called sys.exit(None)"),
-        ("sys.exit('no licence')", "cannot be read: the function called sys.exit('no licence')"),
+        ("sys.exit()", "cannot be read: it called sys.exit(None)"),
+        ("sys.exit('no licence')", "cannot be read: it called sys.exit('no licence')"),
         ("raise KeyError", "cannot be read: KeyError"),
+        ("import asyncio; raise asyncio.CancelledError('x')", "cannot be read: CancelledError: x"),
+        (
+            "raise type('Mute', (Exception,), {'__str__': lambda self: 1 / 0})",
+            "Mute: (its text raises ZeroDivisionError)",
+        ),
         ("return 1", "must return (train_images, train_labels, test_images, test_labels), got int"),
     ],
 )

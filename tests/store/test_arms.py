@@ -92,3 +92,14 @@ def test_a_folder_whose_study_says_no_arms_is_read_all_the_same(folder):
     assert frame["arm"].isna().all()
     with pytest.raises(UsageError, match="It has: none"):
         results.arm(frame, "neuron")
+
+
+def test_an_axis_that_is_none_leaves_the_arms_unknown_and_is_said(folder, caplog):
+    """A flipped bit in study.json, say: the tables are as sound as before."""
+    rows = results.read(folder).drop(columns="arm")
+    path = folder / "study.json"
+    path.write_text(path.read_text().replace('"rank"', '"rang"'))
+    frame = results.read(folder)
+    assert frame["arm"].isna().all()
+    assert frame.drop(columns="arm").equals(rows)
+    assert "rang is no axis that this version has" in caplog.text

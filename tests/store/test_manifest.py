@@ -97,7 +97,9 @@ def test_every_field_is_written(field):
     whole = Manifest.of(asked(OLD / "search") | more)
     others = {str: "other", float: 7.5, bool: False, tuple: (), dict: {"family": "other"}}
     earlier = ({"model_digest": "m", "data_digest": "d", "sources": {}, "trials": ["a"]},)
-    others = {"revisions": {"native/pgd": 9}, "earlier": earlier}.get(field, others[type(getattr(whole, field))])
+    others = {"revisions": {"native/pgd": 9}, "earlier": earlier, "axes_off": {"alpha": 0.5}}.get(
+        field, others[type(getattr(whole, field))]
+    )
     changed = replace(whole, **{field: others})
     assert changed != whole
     assert Manifest.of(json.loads(json.dumps(changed.record()))) == changed
@@ -112,6 +114,8 @@ def test_every_field_is_written(field):
         (LEAST | {"configuration": None}, "it lacks settings"),
         (LEAST | {"arms": [{"name": "neuron", "axes": {}}]}, "another shape: family of an arm"),
         (LEAST | {"arms": [MOVED | {"axes": {"alpha": 1}}]}, "another shape: axes of an arm"),
+        (LEAST | {"arms": [MOVED | {"axes": {"alphb": [1]}}]}, "alphb is no axis that this version has"),
+        (LEAST | {"axes_off": {"adversarial_rauio": 0.0}}, "adversarial_rauio is no axis that this version has"),
         (LEAST | {"seeds": 5}, "another shape: seeds"),
         (LEAST | {"search": {}, "points": [{"trial": "a"}]}, "another shape: family, seed, axes of a point"),
     ],

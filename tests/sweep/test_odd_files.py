@@ -106,6 +106,19 @@ def test_notes_of_a_wrong_shape_are_damaged(folder, caplog):
             assert watch.end_left(folder) == []
 
 
+def test_a_note_nested_deeper_than_a_parser_goes_is_damaged(folder, here, caplog):
+    deep = "[" * 100_000
+    (failed,) = (folder / "failed").iterdir()
+    for path in (failed, folder / layout.PROCESSES, folder / layout.RUNNING / "t.json"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(deep)
+    assert (results.failures(folder), heartbeat.read(folder), watch.end_left(folder)) == ({}, {}, [])
+    assert f"{failed} is damaged and not used" in caplog.text
+    (folder / "study.json").write_text(deep)
+    done = here("status", "out", cwd=folder.parent)
+    assert (done.returncode, "cannot be read (it is nested too deep)" in done.stderr) == (2, True)
+
+
 def test_pipes_and_links_among_the_notes_are_set_aside_and_not_waited_for(folder, here, caplog):
     for name in ("failed/pipe.json", "checkpoints/pipe.pt", "bases/pipe.pt"):
         (folder / name).parent.mkdir(exist_ok=True)

@@ -11,14 +11,17 @@ from study.store import results
 from study.sweep.plan import tryout
 from study.sweep.worker.attempt import Attempt
 from study.sweep.worker.forked import Forked
+from study.sweep.worker.signals import Terminated
 from tests.attempts import finish, job
 from tests.helpers import TINY, launch, tiny_trial
 
 MODELS = """
+import asyncio
 import os
 import resource
 import sys
 from torch import nn
+from study.sweep.worker.signals import Terminated
 
 KEPT = []
 
@@ -37,6 +40,18 @@ class Odd(nn.Module):
 def exits(net, out):
     if net.passes > 60:
         sys.exit()
+    return out
+
+
+def cancels(net, out):
+    if net.passes > 60:
+        raise asyncio.CancelledError
+    return out
+
+
+def stops(net, out):
+    if net.passes > 60:
+        raise Terminated
     return out
 
 
@@ -65,6 +80,8 @@ WAYS = {
     "auxiliary": lambda net, out: (out, out) if net.training else out,
     "whole": lambda net, out: out.long(),
     "exits": exits,
+    "cancels": cancels,
+    "stops": stops,
     "leaks": leaks,
     "holds": holds,
 }
@@ -116,8 +133,17 @@ def test_sys_exit_in_a_trial_is_its_failure(models):
         report = how(job(folder, trial("exits")))
         assert (report["done"], report["status"]) == (True, "failed")
         (note,) = results.failures(folder).values()
-        assert note["cause"] == "RuntimeError: a function that the trial was given called sys.exit(None)"
+        assert note["cause"] == "RuntimeError: of a function that the trial was given: it called sys.exit(None)"
         assert "in exits" in note["log"]
+
+
+def test_what_is_no_exception_is_a_failure_too_but_an_order_to_stop_is_none(models):
+    assert finish(Attempt(job(models / "cancels", trial("cancels"))))["status"] == "failed"
+    (note,) = results.failures(models / "cancels").values()
+    assert note["cause"] == "RuntimeError: of a function that the trial was given: CancelledError: "
+    with pytest.raises(Terminated):
+        finish(Attempt(job(models / "stops", trial("stops"))))
+    assert results.failures(models / "stops") == {}
 
 
 def finish_here(one):

@@ -1,6 +1,5 @@
 """What a sweep will cost before it is started: seconds per stage from a committed table, scaled by past runs."""
 
-import json
 import math
 import stat
 import statistics
@@ -11,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from study.spec.datasets import DATASETS, shape
-from study.store import layout
+from study.store import layout, shapes
 
 # Seconds on one CPU thread (2-core x86-64 at about 3 GHz, torch 2.14, fully connected nets), fitted to the pilot's
 # stage times. `*_flop` are seconds per floating-point operation, `*_step` the overhead of one iteration. The GPU
@@ -107,7 +106,7 @@ def _modified(path: Path) -> float:
 
 def _footer(path: Path) -> Any:
     try:
-        return json.loads((pq.read_metadata(path).metadata or {})[b"provenance"])
+        return shapes.parsed((pq.read_metadata(path).metadata or {})[b"provenance"])
     except Exception:  # of a torn file Arrow raises many kinds; the sweep names it, here it just does not scale
         return {}
 

@@ -7,7 +7,7 @@ from study.nets.build import build
 from study.nets.data import load
 from study.spec import datasets
 from study.spec.config import Build, Load, Robustness, Trial
-from study.spec.errors import UsageError
+from study.spec.errors import UsageError, of_a_function, told
 
 
 def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) -> tuple[int, ...]:
@@ -27,10 +27,10 @@ def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) ->
         what = steady.unsteady(net, dataset.test[: steady.IMAGES][0])
     except UsageError:
         raise
-    except SystemExit as error:
-        raise UsageError(f"--model {model.model} cannot be used: it called sys.exit({error.code!r})") from None
-    except Exception as error:  # a user's model may raise anything; the message is what helps
-        raise UsageError(f"--model {model.model} cannot be used: {type(error).__name__}: {error}") from None
+    except BaseException as error:  # a user's model may raise anything; the message is what helps
+        if not of_a_function(error):
+            raise
+        raise UsageError(f"--model {model.model} cannot be used: {told(error)}") from None
     got = {(tuple(part.shape), part.dtype.is_floating_point) for part in logits}
     if got != {((2, dataset.classes), True)}:
         raise UsageError(

@@ -22,7 +22,7 @@ import torch
 
 import study
 from study.spec.config import Train
-from study.spec.errors import brief
+from study.spec.errors import brief, told
 from study.spec.identity import canonical_trial
 from study.spec.names import summary
 from study.store import layout, places, results
@@ -103,7 +103,7 @@ class Attempt:
         self.close()
         if not own:
             raise error
-        cause = brief(f"{type(error).__name__}: {error}")
+        cause = brief(told(error))
         starved = isinstance(error, torch.OutOfMemoryError)
         if not (starved and self.job.larger()):
             log = "".join(traceback.format_exception(error))

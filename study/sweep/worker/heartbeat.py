@@ -150,7 +150,7 @@ def beats(place: Place) -> dict[str, float]:
 def note(place: Place, trial: str) -> dict[str, Any] | None:
     """What the attempt at a trial says of itself; None when it has just ended, and for what is no such note."""
     try:
-        found = json.loads((place / layout.RUNNING / f"{trial}.json").read_text())
+        found = shapes.parsed((place / layout.RUNNING / f"{trial}.json").read_text())
         return None if shapes.wrong(found, NOTE) else dict(found)
     except places.Unavailable:
         raise

@@ -15,12 +15,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from study.spec.errors import Stop
+
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STUCK_SECONDS = 10.0
 TWICE_SECONDS = 1.0  # `timeout` sends its signal to the process and to the group: that is one
 
 
-class Terminated(BaseException):
+class Terminated(Stop):
     """The command is to leave, with the exit status `status`."""
 
     def __init__(self, number: int = signal.SIGTERM) -> None:
