@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from study.spec import datasets
-from study.spec.errors import without_secrets
+from study.spec.errors import brief, of_a_function, told, without_secrets
 from study.store import layout
 from study.sweep import runner
 from study.sweep.display import meanwhile
-from study.sweep.plan import search_record
 from study.sweep.plan.costs import duration
 from study.sweep.plan.plan import Plan
 
@@ -68,7 +67,8 @@ def finish(
         summary = reports.write(plan.folder, address, data_dir, plan.study.claims, plan.study.figures)
     if not report.out_of_time:  # a search that goes on has another front
         keep_models(plan, [model["trial"] for model in summary.front if model["weights"]], tracker, err)
-    empty = "" if summary.front or report.out_of_time or report.lost else search_record.without_model(plan)
+    floor = plan.preset.search["floor"] if plan.preset.search else 0
+    empty = bool(floor and summary.no_front and not report.out_of_time and not report.lost)
     if switches.json:
         record = {
             "folder": str(plan.folder),
@@ -106,7 +106,7 @@ def finish(
         elif report.lost:
             out.print(f"  {report.lost} ended without a result or a cause; go on with: {again}", markup=False)
         if empty:
-            out.print(empty, markup=False)
+            out.print("Give a lower floor (--set floor=), or train longer in another --output", markup=False)
         if summary.front:
             out.print(f"Front:   {short(plan.folder / layout.FRONT)}", markup=False)
         out.print(f"Report:  {short(plan.folder / layout.REPORT)}", markup=False)
@@ -124,9 +124,10 @@ def keep_models(plan: Plan, trials: list[str], tracker: "Tracker", err: Console)
         with err.status(f"Exporting the front's models to MLflow: {count} of {len(trials)}"):
             try:
                 tracker.model(trial, *evaluate.net(plan.folder, trial, datasets.folder(plan.data, plan.data_dir)))
-            except Exception as error:  # torch.export raises many kinds, and a user's net may be untraceable in any way
-                cause = (str(error).splitlines() or [type(error).__name__])[0]
-                err.print(f"The net of trial {trial} was not logged as an MLflow model: {cause}", markup=False)
+            except BaseException as error:  # torch.export raises many kinds, a user's net whatever it likes
+                if not of_a_function(error):
+                    raise
+                err.print(f"The net of trial {trial} was not logged as an MLflow model: {brief(told(error))}")
 
 
 def short(path: Path) -> str:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from study.spec.errors import UsageError
 from study.spec.identity import plain
 from study.spec.knobs import SEARCH
-from study.spec.objectives import selector, value
-from study.store import results
+from study.spec.objectives import selector
 from study.store.manifest import Manifest, PointRecord
 from study.sweep.plan import selection
 
@@ -70,31 +69,6 @@ def refuse_other(plan: "Plan", found: Manifest) -> None:
             f"without {', '.join(weaker)} its models would look more robust; leave --set final_attack and "
             f"final_queries as they were, or search in another --output"
         )
-
-
-def without_model(plan: "Plan") -> str:
-    """That no model of a finished search keeps its floor, and how near the best came: clean accuracy on validation
-    images of any that was tried, on test images of any finalist, the mean over its seeds. Nothing where there is no
-    floor."""
-    search = plan.preset.search
-    if search is None or not search["floor"]:
-        return ""
-    tried: list[float] = []
-    finals: dict[tuple[Any, ...], list[float]] = {}
-    wanted = selector("clean_accuracy", plan.settings)
-    for trial in results.scan(plan.folder).values():
-        own = trial.rows[0]["seed"] == search["search_seed"]
-        clean = value(trial.rows, wanted if own else {**wanted, "split": "test"})
-        if math.isfinite(clean) and own:
-            tried.append(clean)
-        elif math.isfinite(clean):
-            finals.setdefault(tuple(trial.rows[0].get(axis) for axis in plan.axes_off), []).append(clean)
-    best = [f"{max(tried):.3f} on validation images"] if tried else []
-    best += [f"{max(sum(v) / len(v) for v in finals.values()):.3f} on test images"] if finals else []
-    return (
-        f"No model keeps the floor of {search['floor']:g} clean accuracy; the best reached "
-        f"{' and '.join(best) or 'none'}. Give a lower one (--set floor=), or train longer in another --output"
-    )
 
 
 def complete(plan: "Plan", found: Manifest) -> bool:
