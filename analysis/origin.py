@@ -1,31 +1,17 @@
 """Where a folder's numbers come from: when, on which host, by which command, and how long its trials took."""
 
-import contextlib
-import json
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-from study.store import layout
+from study.store import results
 from study.store.manifest import Manifest
-from study.store.schema import Damaged, opened
-
-
-def provenances(folder: Path) -> list[dict[str, Any]]:
-    """What the footers of a folder's tables say of their trials; those that cannot be read are left out."""
-    found = []
-    for path in layout.tables(folder):
-        if path.is_file() and not path.is_symlink():
-            with contextlib.suppress(Damaged), path.open("rb") as stream:
-                found.append(json.loads(opened(stream).metadata.metadata.get(b"provenance", b"{}")))
-    return found
 
 
 def sentences(folder: Path, study: Manifest) -> list[str]:
     """Date, duration, host and version of a folder's numbers, a sentence each; what an earlier version did not keep is
     left out."""
-    trials = provenances(folder)
+    trials = list(results.provenances(folder, quiet=True).values())
     ends = [t["finished"] for t in trials if "finished" in t]
     out = []
     if study.created or ends:

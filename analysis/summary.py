@@ -76,9 +76,9 @@ def _grid(frame: pd.DataFrame, study: Manifest) -> tuple[dict[str, float], dict[
     return metrics, words
 
 
-def _equal(table: pd.DataFrame, wanted: dict[str, Any]) -> np.ndarray:
+def _equal(table: pd.DataFrame, wanted: dict[str, Any]) -> pd.Series:
     """The rows at these values of axes."""
-    return np.array([all(row[a] == v for a, v in wanted.items()) for _, row in table.iterrows()], dtype=bool)
+    return (table[list(wanted)] == list(wanted.values())).all(axis=1)
 
 
 def _search(frame: pd.DataFrame, study: Manifest) -> tuple[dict[str, float], dict[str, str]]:

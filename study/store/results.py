@@ -133,18 +133,20 @@ def each(folder: Path, *, set_aside: bool = False) -> Iterator[tuple[str, Finish
             yield path.stem, found
 
 
-def provenances(folder: Path) -> dict[str, dict[str, Any]]:
+def provenances(folder: Path, quiet: bool = False) -> dict[str, dict[str, Any]]:
     """The provenance of every finished trial of a folder by fingerprint, from the tables' footers alone: what they cost
-    in time and memory does not grow with their rows. Newer as in `scan`; a file whose footer is damaged is named."""
+    in time and memory does not grow with their rows. Newer as in `scan`; a file whose footer is damaged is named,
+    unless `quiet`, for whoever has read the rows."""
     out: dict[str, dict[str, Any]] = {}
     for path in layout.tables(folder):
         try:
-            if path.is_symlink() or not path.is_file():
+            if odd(path):
                 raise Damaged("it is not a plain file")
             with path.open("rb") as stream, _named(path):
                 out[path.stem] = provenance(stream)
         except Damaged as error:
-            log.warning("%s is damaged and not used: %s", path, error)
+            if not quiet:
+                log.warning("%s is damaged and not used: %s", path, error)
     return out
 
 

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from study.spec.datasets import DATASETS, shape
-from study.store import layout, shapes
+from study.store import layout, results
 
 # Seconds on one CPU thread (2-core x86-64 at about 3 GHz, torch 2.14, fully connected nets), fitted to the pilot's
 # stage times. `*_flop` are seconds per floating-point operation, `*_step` the overhead of one iteration. The GPU
@@ -106,7 +104,8 @@ def _modified(path: Path) -> float:
 
 def _footer(path: Path) -> Any:
     try:
-        return shapes.parsed((pq.read_metadata(path).metadata or {})[b"provenance"])
+        with path.open("rb") as stream:
+            return results.provenance(stream)
     except Exception:  # of a torn file Arrow raises many kinds; the sweep names it, here it just does not scale
         return {}
 
