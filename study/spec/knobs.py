@@ -192,8 +192,10 @@ def named(axis: str, value: Value) -> str:
 def by_strength(axis: str, values: Iterable[Value]) -> list[Value]:
     """The distinct values of an axis: off first where it is among them, then towards the compressed end.
 
-    An axis that does not compress by degrees, or is not known, stands sorted.
+    Numbers that do not compress by degrees (a rate, a norm), and axes that are not known, stand sorted.
     """
     knob = KNOBS.get(axis)
     order = sorted(set(values), reverse=knob is not None and knob.compressed == "low")
-    return sorted(order, key=lambda value: knob is None or value != knob.default)  # a stable sort: only off moves
+    if knob is None or not (knob.compressed or isinstance(knob.default, str)):
+        return order  # a rate of .001 is the default, and yet stands between .0003 and .003
+    return sorted(order, key=lambda value: value != knob.default)  # a stable sort: only off moves

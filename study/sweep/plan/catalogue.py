@@ -14,8 +14,8 @@ STUDIES = Path(study.__file__).resolve().parent.parent / "search_spaces"
 
 
 def study_names() -> list[str]:
-    """Every study of the project: the modules of search_spaces."""
-    return sorted(p.stem for p in STUDIES.glob("*.py") if p.stem != "__init__")
+    """Every study of the project: the modules of search_spaces, but those with a _ before their name, which they share."""
+    return sorted(p.stem for p in STUDIES.glob("*.py") if not p.stem.startswith("_"))
 
 
 @functools.cache
