@@ -139,7 +139,8 @@ def test_every_preset_uses_known_names():
     [
         ("alpha", [0.0, 0.001, 0.1]), ("rank", [0, 64, 4]), ("keep_prob", [1.0, 0.5, 0.05]), ("bits", [0, 8, 4, 1]),
         ("prune_ratio", [0.0, 0.5, 0.9]), ("lam", [0.0, 0.2, 1.0]), ("plant_spectrum", [0.0, 0.5, 1.0]),
-        ("frobenius", [0.0, 1.0, 2.0]), ("learning_rate", [1e-4, 1e-3, 1e-2]), ("finetune", ["none", "adversarial", "standard"]), ("mine", [1, 2, 3]),
+        ("frobenius", [0.0, 1.0, 2.0]),
+        ("learning_rate", [1e-4, 1e-3, 1e-2]), ("finetune", ["none", "adversarial", "standard"]), ("mine", [1, 2, 3]),
     ],
 )  # fmt: skip
 def test_levels_stand_off_first_and_then_towards_the_compressed_end(axis, order):

@@ -14,7 +14,7 @@ STUDIES = Path(study.__file__).resolve().parent.parent / "search_spaces"
 
 
 def study_names() -> list[str]:
-    """Every study of the project: the modules of search_spaces, but those with a _ before their name, which they share."""
+    """Every study of the project: the modules of search_spaces but those named _..., which studies share."""
     return sorted(p.stem for p in STUDIES.glob("*.py") if not p.stem.startswith("_"))
 
 
