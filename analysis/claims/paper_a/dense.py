@@ -1,69 +1,35 @@
-"""Paper A's claims: what each says, of which trials, the sign that it expects, the smallest effect of note.
+"""Paper A's claims about fully connected nets of two and four layers, and about the ascent on a matrix. Declarative."""
 
-The smallest effects were set on the day that DATED names, before the runs that are judged by them: five points of RA/SA
-between the least and the most compressible judged net, and a rank correlation of a half; for what follows what, a half
-alone; a tenth for a norm that grows. Declarative.
-"""
-
-import math
 from typing import Any
 
 from analysis.claims.model import Beside, Claim, Control, Regime, Rows, Term
-
-
-def _residual(structure: str) -> Term:
-    return Term(measure=structure, layer="mean", scale="compressibility")
-
-
-def _attacked(measure: str, norm: str, attack: str = "gap") -> Term:
-    return Term(measure=measure, attack=attack, norm=norm, split="test", judged=True)
-
-
-def _kept(norm: str) -> Term:
-    return _attacked("relative_robust_accuracy", norm, "configured")
+from analysis.claims.paper_a.terms import (
+    A_TENTH,
+    ALPHA,
+    CLEAN,
+    DATED,
+    FIVE_POINTS,
+    NEURON,
+    NU,
+    RANK,
+    SIGMA,
+    SPECTRAL,
+    attacked,
+    kept,
+    neuron,
+    norms,
+    residual,
+    spectral,
+)
 
 
 def _bound(norm: str) -> Term:
     return Term(measure="operator_norm_bound", layer="product", norm=norm, scale="log")
 
 
-NU, SIGMA = "compress_eps_nu", "compress_eps_sigma"
-PLANTED = "trained baselines whose weights were concentrated by hand at the same Frobenius norm"
-DATED = "2026-11-26"
-HALF = 0.5
-FIVE_POINTS = 0.05
-A_TENTH = round(math.log(1.1), 3)  # of a logarithm
-FOLLOWS: dict[str, Any] = {"statistic": "spearman", "threshold": HALF, "dated": DATED}
-NEURON: dict[str, Any] = FOLLOWS | {
-    "control": Control(name="planted control", arm="control_neuron", axis="plant_rows", words=PLANTED),
-}
-SPECTRAL: dict[str, Any] = FOLLOWS | {
-    "control": Control(name="planted control", arm="control_spectral", axis="plant_spectrum", words=PLANTED),
-}
-
-
-def _neuron(x: Term, y: Term) -> Rows:
-    return Rows(arm="neuron", axis="alpha", x=x, y=y)
-
-
-def _spectral(x: Term, y: Term) -> Rows:
-    return Rows(arm="spectral", axis="rank", x=x, y=y)
-
-
-def _norms(norm: str) -> Beside:
-    return Beside(
-        name="the product of the hidden layers' norms",
-        x=Term(measure="operator_norm", layer="product", norm=norm, scale="log"),
-    )
-
-
 def _corollary(norm: str) -> Beside:
     """The corollary with the plain product of the hidden layers' and the head's norms in place of the paper's bound."""
     return Beside(name="the corollary with plain norms", x=Term(measure="gap_bound_product", norm=norm, judged=True))
-
-
-CLEAN = Beside(name="clean accuracy", x=Term(measure="clean_accuracy", split="test"), either=True)
-ALPHA, RANK = Beside(name="the strength alpha itself"), Beside(name="the rank itself")
 
 
 def _grown(norm: str) -> Term:
@@ -86,72 +52,72 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="A-i-neuron", change=FIVE_POINTS, beside=(ALPHA, CLEAN),
         source="A, section 4 (i), Figure 5 top left", **NEURON, expected=-1,
-        rows=_neuron(_residual(NU), _kept("linf")), regime=Regime(robust="linf", structure=NU),
+        rows=neuron(residual(NU), kept("linf")), regime=Regime(robust="linf", structure=NU),
         quote="Neuron compressibility lowers robustness to l_inf attacks (RA/SA).",
     ),
     Claim(
         id="A-i-spectral", change=FIVE_POINTS, beside=(RANK, CLEAN),
         source="A, section 4 (i), Figure 5 top right", **SPECTRAL, expected=-1,
-        rows=_spectral(_residual(SIGMA), _kept("l2")), regime=Regime(robust="l2", structure=SIGMA),
+        rows=spectral(residual(SIGMA), kept("l2")), regime=Regime(robust="l2", structure=SIGMA),
         quote="Spectral compressibility lowers robustness to l_2 attacks (RA/SA).",
     ),
     Claim(
         id="A-cross-neuron", change=FIVE_POINTS, beside=(ALPHA, CLEAN),
         source="A, section 3 and Figure 15", **NEURON, expected=-1,
-        rows=_neuron(_residual(NU), _kept("l2")), regime=Regime(robust="l2", structure=NU),
+        rows=neuron(residual(NU), kept("l2")), regime=Regime(robust="l2", structure=NU),
         quote="Neuron compressibility lowers robustness to l_2 attacks as well (RA/SA).",
     ),
     Claim(
         id="A-cross-spectral", change=FIVE_POINTS, beside=(RANK, CLEAN),
         source="A, section 3 and Figure 15", **SPECTRAL, expected=-1,
-        rows=_spectral(_residual(SIGMA), _kept("linf")), regime=Regime(robust="linf", structure=SIGMA),
+        rows=spectral(residual(SIGMA), kept("linf")), regime=Regime(robust="linf", structure=SIGMA),
         quote="Spectral compressibility lowers robustness to l_inf attacks as well (RA/SA).",
     ),
     Claim(
-        id="A-bound-neuron", beside=(_norms("linf"), ALPHA),
+        id="A-bound-neuron", beside=(norms("linf"), ALPHA),
         source="A, Theorem 3.1 and Figure 3", **NEURON,
-        rows=_neuron(_bound("linf"), _attacked("loss_gap", "linf")), regime=Regime(robust="linf", structure=NU),
+        rows=neuron(_bound("linf"), attacked("loss_gap", "linf")), regime=Regime(robust="linf", structure=NU),
         quote="A larger product of Theorem 3.1's l_inf bounds goes with a larger l_inf loss gap.",
     ),
     Claim(
-        id="A-bound-spectral", beside=(_norms("l2"), RANK),
+        id="A-bound-spectral", beside=(norms("l2"), RANK),
         source="A, Theorem 3.1 and Figure 3", **SPECTRAL,
-        rows=_spectral(_bound("l2"), _attacked("loss_gap", "l2")), regime=Regime(robust="l2", structure=SIGMA),
+        rows=spectral(_bound("l2"), attacked("loss_gap", "l2")), regime=Regime(robust="l2", structure=SIGMA),
         quote="A larger product of Theorem 3.1's l_2 bounds goes with a larger l_2 loss gap.",
     ),
     Claim(
-        id="A-gap-l2", beside=(_corollary("l2"), _norms("l2"), RANK),
+        id="A-gap-l2", beside=(_corollary("l2"), norms("l2"), RANK),
         source="A, section 3 and Figures 3, 10 left", **SPECTRAL, published=0.947,
-        rows=_spectral(Term(measure="gap_bound", norm="l2", judged=True), _attacked("loss_gap", "l2")),
+        rows=spectral(Term(measure="gap_bound", norm="l2", judged=True), attacked("loss_gap", "l2")),
         regime=Regime(robust="l2"),
         quote="Corollary 3.3's l_2 bound follows the l_2 robustness gap (worst point seen).",
     ),
     Claim(
-        id="A-gap-l2-art", beside=(_corollary("l2"), _norms("l2"), RANK),
+        id="A-gap-l2-art", beside=(_corollary("l2"), norms("l2"), RANK),
         source="A, section 3 and Figures 3, 10 left", **SPECTRAL, published=0.947,
-        rows=_spectral(
-            Term(measure="gap_bound", norm="l2", judged=True), _attacked("loss_gap", "l2", "configured")
+        rows=spectral(
+            Term(measure="gap_bound", norm="l2", judged=True), attacked("loss_gap", "l2", "configured")
         ),
         regime=Regime(robust="l2"),
         quote="Corollary 3.3's l_2 bound follows the l_2 robustness gap (as the toolbox returns it).",
     ),
     Claim(
-        id="A-gap-linf", beside=(_corollary("linf"), _norms("linf"), RANK),
+        id="A-gap-linf", beside=(_corollary("linf"), norms("linf"), RANK),
         source="A, section 3 and Corollary 3.3", **SPECTRAL,
-        rows=_spectral(Term(measure="gap_bound", norm="linf", judged=True), _attacked("loss_gap", "linf")),
+        rows=spectral(Term(measure="gap_bound", norm="linf", judged=True), attacked("loss_gap", "linf")),
         regime=Regime(robust="linf"),
         quote="Corollary 3.3's l_inf bound follows the l_inf robustness gap (worst point seen).",
     ),
     Claim(
         id="A-sensitivity", source="A, B.4 and Figure 10 center", **SPECTRAL,
-        rows=_spectral(_attacked("local_sensitivity_max", "l2"), _attacked("local_sensitivity_mean", "l2")),
+        rows=spectral(attacked("local_sensitivity_max", "l2"), attacked("local_sensitivity_mean", "l2")),
         regime=Regime(robust="l2"),
         quote="Nets of larger maximal local sensitivity have a larger mean one (l_2).",
     ),
     Claim(
         id="A-norms-rise", change=A_TENTH, beside=(RANK,),
         source="A, B.4 and Figure 10 right", **SPECTRAL,
-        rows=_spectral(_residual(SIGMA), Term(measure="operator_norm", layer="product", norm="l2", scale="log")),
+        rows=spectral(residual(SIGMA), Term(measure="operator_norm", layer="product", norm="l2", scale="log")),
         regime=Regime(robust="l2", structure=SIGMA),
         quote="The product of spectral norms rises with spectral compressibility.",
     ),

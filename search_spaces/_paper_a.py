@@ -1,0 +1,30 @@
+"""What the studies of paper A share: its published settings, budgets, and the controls that are planted by hand."""
+
+from study.spec.studies import Arm
+
+HELD = {"frobenius": (1.0,), "adversarial_ratio": (0.0,)}
+FREE = {"frobenius": (0.0,), "adversarial_ratio": (0.0,)}
+
+# C.3: 8/255 and .5 for nets trained adversarially from end to end, a quarter of that for any other.
+FULL = {"eps_linf": (2 / 255, 8 / 255), "judged_linf": 8 / 255, "eps_l2": (0.125, 0.5), "judged_l2": 0.5}
+QUARTER = FULL | {"judged_linf": 2 / 255, "judged_l2": 0.125}
+PUBLISHED_ATTACK = {"attack_iterations": 100, "attack_restarts": 5}
+PUBLISHED = QUARTER | PUBLISHED_ATTACK | {"recipe": "paper_a"}
+PUBLISHED_ADVERSARIAL = FULL | PUBLISHED_ATTACK | {"recipe": "paper_a_adversarial"}
+
+FEW_IMAGES = {"train_size": 5000, "test_size": 1000}  # of a data set that is not digits, at laptop scale
+TINY = {"epochs": 2, "test_size": 60, "attack_iterations": 5, "gap_iterations": 5}  # of smoke presets
+
+SEEDS = (0, 1, 2, 3, 4)
+TWO_SEEDS = (0, 1)
+PLANTED_ROWS, PLANTED_SPECTRUM = (0.0, 0.2, 0.3, 0.4, 0.5), (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def control_neuron(held: dict[str, tuple[float, ...]], strengths: tuple[float, ...] = PLANTED_ROWS) -> Arm:
+    """Trained baselines whose rows are concentrated by hand."""
+    return Arm(name="control_neuron", family="regularization", axes={"plant_rows": strengths, **held})
+
+
+def control_spectral(held: dict[str, tuple[float, ...]], strengths: tuple[float, ...] = PLANTED_SPECTRUM) -> Arm:
+    """Trained baselines whose spectra are concentrated by hand."""
+    return Arm(name="control_spectral", family="regularization", axes={"plant_spectrum": strengths, **held})

@@ -1,0 +1,65 @@
+"""Does a larger learning rate make nets compressible, and does robustness rise first and then fall?
+
+Paper A, appendix D.4 and Figure 11 right, row A12 of the protocol: the net of its section B (two classes, two hidden
+layers of 300), no penalty, the initial learning rate of AdamW raised step by step. Expected by the paper: robust
+accuracy under l_inf rises with the rate, and falls as soon as the rows become compressible. The paper does not say
+whether the Frobenius norm is held: it runs free in one arm, held in the other.
+
+    python -m study.launch learning_rate_study
+
+laptop: scikit-learn's digits, eight rates, five seeds, two minutes on two cores. Its controls are the same nets' clean
+accuracy on the training images, which must rise and fall over rates that are first too small and then too large, and
+the concentration of trained nets' rows by hand.
+paper: MNIST, all training images, early stopping on 5 % validation with patience 10. The rates are ours.
+smoke: seconds, two seeds of two rates; it judges nothing.
+"""
+
+from search_spaces._paper_a import FREE, HELD, PUBLISHED_ATTACK, SEEDS, TINY, TWO_SEEDS, control_neuron
+from study.spec.studies import Arm, Preset, Study
+
+SETTINGS = {"width": 300, "depth": 2, "binary": 1}
+RATES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+
+
+def _arms(rates: tuple[float, ...]) -> tuple[Arm, ...]:
+    return (
+        Arm(name="free", family="regularization", axes={"learning_rate": rates, **FREE}),
+        Arm(name="held", family="regularization", axes={"learning_rate": rates, **HELD}),
+        control_neuron(HELD),
+    )
+
+
+MNIST = {"epochs": 10, "train_size": 5000, "test_size": 1000, "eps_linf": (4 / 255, 8 / 255), "judged_linf": 8 / 255}
+
+STUDY = Study(
+    name="learning_rate_study",
+    question="Does a larger learning rate first raise and then lower robust accuracy, as rows become compressible?",
+    reproduces=("A.fig11.right",),
+    covers=("A12",),
+    figures=("plain", "robustness"),
+    claims=("A-D4-free", "A-D4-held", "A-D4-rows-free", "A-D4-rows-held"),
+    baseline={"learning_rate": 1e-3},
+    presets={
+        "smoke": Preset(
+            arms=(Arm(name="free", family="regularization", axes={"learning_rate": (1e-4, 1e-2), **FREE}),),
+            seeds=TWO_SEEDS,
+            settings=SETTINGS | TINY | {"width": 32},
+        ),
+        "laptop": Preset(
+            arms=_arms(RATES),
+            seeds=SEEDS,
+            settings=SETTINGS | {"epochs": 30, "eps_linf": (8 / 255, 16 / 255)},
+            by_data={"mnist": MNIST, "*": MNIST | {"eps_linf": (1 / 255, 2 / 255), "judged_linf": 2 / 255}},
+        ),
+        "paper": Preset(
+            arms=_arms(RATES),
+            seeds=SEEDS,
+            data="mnist",
+            settings=SETTINGS
+            | PUBLISHED_ATTACK
+            | {"epochs": 100, "validation": 0.05, "patience": 10, "eps_linf": (2 / 255, 16 / 255)}
+            | {"judged_linf": 16 / 255, "eps_l2": (0.125, 1.0), "judged_l2": 1.0},
+            instance="g5.xlarge",
+        ),
+    },
+)
