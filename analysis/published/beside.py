@@ -1,7 +1,7 @@
 """Our numbers beside the published ones: what may be compared, and what may not."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ from analysis.figures import drawing
 from analysis.figures.labels import said
 from analysis.intervals import Interval, mean_t
 from analysis.levels import signed
-from analysis.published import OPEN, Cell, cells
+from analysis.published import OPEN, UNITS, Cell, cells
 from analysis.tables import attack_of, per_trial
 from study.spec.domains import Value
 from study.spec.knobs import KNOBS
@@ -21,7 +21,6 @@ from study.store.manifest import Manifest
 COPIES = {"cifar10-jpeg": "cifar10"}  # the same images, made poorer: shown with that label, and never compared
 WHOLE = {"train_size": 0, "test_size": 0, "width_multiplier": 1.0, "binary": 0}  # a smaller net, or fewer images
 HARMLESS = {"attack", "attack_backend", "weights", "audit_queries", "certify"}  # checked by itself, or of no effect
-DIGITS = 3  # as the papers print
 WORDS = {
     "robust_accuracy": "RA",
     "clean_accuracy": "SA",
@@ -54,28 +53,35 @@ def lines(found: Sequence[dict[str, Any]]) -> list[str]:
         rows = [r for r in table["rows"] if r["n"]]
         if rows:
             far = max((abs(r["away"]) for r in rows if r["away"] is not None), default=None)
-            more = f"at most {far:.{DIGITS}f} away" if far is not None else "not comparable with them"
+            more = f"at most {far:.3f} away" if far is not None else "not comparable with them"
             out.append(f"Beside {table['title']}: {len(rows)} numbers of ours, {more} (report.html).")
     return out
 
 
 def _table(frame: pd.DataFrame, study: Manifest, table: str) -> dict[str, Any]:
-    printed = cells(table)
-    first, title = printed[0], source_name(table)
-    out: dict[str, Any] = {"table": table, "title": title, "differs": "", "open": OPEN.get(table, ""), "rows": []}
-    if study.model != first.model or COPIES.get(study.data, study.data) != first.data:
+    printed, title = cells(table), source_name(table)
+    out: dict[str, Any] = {"table": table, "title": title, "differs": "", "open": "", "rows": []}
+    alike = [c for c in printed if c.model == study.model and c.data == COPIES.get(study.data, study.data)]
+    if not alike:
+        models, data = (_listed(dict.fromkeys(getattr(c, what) for c in printed)) for what in ("model", "data"))
         return out | {
-            "open": "",
-            "differs": f"Its nets are {first.model} on {first.data}, those here {study.model} on {study.data}: its "
-            "numbers do not stand beside ours.",
+            "differs": f"Its nets are {models} on {data}, those here {study.model} on {study.data}: its numbers do not "
+            "stand beside ours.",
         }
+    first = next((c for c in alike if c.attack), alike[0])
     differs = _differences(study, first)
-    rows = [row for cell in printed for row in _rows(frame, study, cell, compared=not differs)]
+    rows = [row for cell in alike for row in _rows(frame, study, cell, compared=not differs)]
     if not any(row["n"] for row in rows):
-        return out | {"open": "", "differs": "None of its numbers was measured here."}
+        return out | {"differs": "None of its numbers was measured here."}
     if differs:
         out["differs"] = f"Not the published protocol, so that no difference is shown: {'; '.join(differs)}."
-    return out | {"rows": rows, "ours": _ours(study, first)}
+    return out | {"rows": rows, "ours": _ours(study, first), "open": OPEN.get(table, "")}
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names in a sentence: `a, b and c`."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _differences(study: Manifest, cell: Cell) -> list[str]:
@@ -91,13 +97,13 @@ def _differences(study: Manifest, cell: Cell) -> list[str]:
         out.append(
             f"the nets here begin at {settings['weights']}, the published ones were trained on {cell.data} alone"
         )
-    if (attack := settings.get("attack", "apgd")) != "apgd":
-        out.append(f"the attack here is {attack}, the published one AutoPGD")
+    if (attack := settings.get("attack", "apgd")) != cell.attack:
+        out.append(f"the attack here is {attack}, the published one {cell.attack}")
     small = [f"{name} {settings[name]:g}" for name, off in WHOLE.items() if settings.get(name, off) != off]
     if small:
         out.append(f"here {', '.join(small)}")
-    if said := sorted(set(re.findall(r"--set[= ]'?(\w+)=", study.command)) - HARMLESS):
-        out.append(f"the command sets {', '.join(said)} otherwise than the preset")
+    if changed := sorted(set(re.findall(r"--set[= ]'?(\w+)=", study.command)) - HARMLESS):
+        out.append(f"the command sets {', '.join(changed)} otherwise than the preset")
     return out
 
 
@@ -107,7 +113,7 @@ def _ours(study: Manifest, cell: Cell) -> str:
     held = {a: v[0] for arm in study.arms for a, v in arm.axes.items() if a not in moved}
     at = ", ".join(said(a, v) for a, v in held.items() if not (a in KNOBS and KNOBS[a].compressed))
     attack = attack_of(study, "configured")
-    return f"The attack here is {attack}, the published one ART's AutoPGD{f'. Every net here: {at}' if at else ''}."
+    return f"The attack here is {attack}{f'; every net: {at}' if at else ''}."
 
 
 def _rows(frame: pd.DataFrame, study: Manifest, cell: Cell, compared: bool) -> Iterator[dict[str, Any]]:
@@ -120,30 +126,37 @@ def _rows(frame: pd.DataFrame, study: Manifest, cell: Cell, compared: bool) -> I
     notes = [cell.note] if cell.note else []
     if cell.measure == "loss_gap" and not toolbox:
         notes.append("ours at the worst points found, the published one where the toolbox ended: not comparable")
+    digits = len(cell.printed.partition(".")[2])
     for key, group in groups:
         of = values.reindex(group.index).dropna().groupby(group["seed"]).mean()
-        ours = mean_t(of.to_numpy())
-        away = Interval(ours.value - cell.value, ours.low - cell.value, ours.high - cell.value, ours.n)
+        ours = mean_t(of.to_numpy() / cell.unit)  # as printed: percent beside percent
+        shift = cell.value / cell.unit
+        away = Interval(ours.value - shift, ours.low - shift, ours.high - shift, ours.n)
         yield {
-            "measure": WORDS.get(cell.measure, cell.measure),
+            "measure": WORDS.get(cell.measure, cell.measure) + (", %" if cell.unit == UNITS["percent"] else ""),
             "budget": f"{drawing.NORM[cell.norm]} {drawing.budget(cell.eps, cell.norm)}"
             if cell.norm and cell.eps
             else "",
-            "level": ", ".join(said(a, v) for a, v in cell.at.items() if KNOBS[a].kind is not str),
+            "level": ", ".join([*_level(cell), *filter(None, [cell.variant])]),
             "here": ", ".join(said(a, v) for a, v in zip(free, key, strict=True)) if free and len(values) else "",
-            "published": cell.printed,
-            "ours": ours.numbers(DIGITS) if ours.n else "not measured",
+            "published": f"{cell.printed} ± {cell.deviation}" if cell.deviation else cell.printed,
+            "ours": ours.numbers(digits) if ours.n else "not measured",
             "n": ours.n,
-            "difference": signed(away, DIGITS) if fair and ours.n else "",
-            "away": away.value if fair and ours.n else None,
+            "difference": signed(away, digits) if fair and ours.n else "",
+            "away": away.value * cell.unit if fair and ours.n else None,
             "note": "; ".join(notes),
         }
+
+
+def _level(cell: Cell) -> list[str]:
+    """The knobs of a cell in words, but for what its table holds."""
+    return [said(a, v) for a, v in cell.at.items() if a != "penalty" and v != "none"]
 
 
 def _nets(frame: pd.DataFrame, study: Manifest, cell: Cell) -> tuple[pd.DataFrame, list[str]]:
     """The finished nets at a cell's knobs, compressed by nothing else, one row each; and the axes that the paper does
     not name and in which they differ."""
-    nets = frame[frame["status"] == "ok"].drop_duplicates("trial").set_index("trial")
+    nets = frame[(frame["status"] == "ok") & (not cell.variant)].drop_duplicates("trial").set_index("trial")
     penalised = cell.at.get("alpha", 0.0) != 0
     wanted: dict[str, Value | None] = {a: v for a, v in cell.at.items() if a != "penalty" or penalised}
     for axis in differing(study):

@@ -7,18 +7,24 @@ import re
 from dataclasses import replace
 from importlib import resources
 
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from analysis import published, report
 from analysis.published import beside, cells
+from study.spec.attack_names import REVISIONS
 from study.spec.knobs import KNOBS
 from study.spec.names import reproduced, source_name
 from study.store import results
 from tests.claim_cases import OFF, study
 from tests.helpers import ROOT
 
-DIGESTS = {"paper_a.csv": "1bcf69cec5d99b726d2c7b52981089c2097f19904a419b4f02d60d579192517f"}
+DIGESTS = {
+    "paper_a.csv": "1da083b0385aea3fdc87fa6373acc5da22f79513b3df49c6f6ab030d49cc3789",
+    "paper_c.csv": "0337446bd99d830756c830e02e4fab3ff5bf86f45df7c499d000ffd07e8d17bf",
+}
+A = ("A.tab1", "A.tab2", "A.tab3", "A.tab4")
 EPS = 2 / 255
 ALPHAS = (0.0, 0.001, 0.005, 0.01, 0.05, 0.1)
 
@@ -38,6 +44,27 @@ TYPED = {
 }
 
 
+# Paper C likewise, row by row: what is printed, and its deviation.
+TYPED_C = {
+    "C.tab2": "90.49 .22 4.26 2.36 87.87 .33 82.51 .16 85.37 .44 77.53 1.17 88.74 .00 0.05 .00 85.72 .27 57.22 .91",
+    "C.tab3": "33.21 3.96 88.94 1.03 83.91 1.53 00.33 .64 00.28 .64 76.74 2.33 90.40 .16 90.07 .56 84.93 .71 "
+    "11.72 2.71 7.00 1.44 79.43 .59 16.68 4.57 87.71 .40 84.53 1.21 14.40 5.47 16.26 5.45 78.84 2.04 "
+    "87.90 .34 89.54 .47 87.51 .04 82.80 .14 25.66 10.61 82.65 .11",
+    "C.tab4": "86.68 .01 89.74 .33 81.98 .71 00.00 .00 00.00 .00 56.99 .11 88.23 .00 90.75 .16 84.21 .93 0.09 "
+    ".00 0.01 .00 60.03 .67 74.95 .67 89.31 1.33 83.18 .88 35.31 .77 03.26 .32 57.13 .42 85.64 .32 "
+    "90.75 .72 84.31 .22 58.08 .92 03.98 .59 57.23 .63",
+    "C.tab7": "24.73 86.07 81.20 3.05 3.60 75.40 30.75 85.30 81.83 24.11 12.02 76.21",
+    "C.tab8": "90.49 .22 4.26 2.36 83.91 1.53 76.74 2.23 84.93 .71 79.43 .59 87.87 .33 82.51 .16 84.53 1.21 "
+    "78.84 2.04 87.51 .04 82.65 .11 88.27 .42 81.18 1.08",
+    "C.tab9": "88.74 .00 0.00 .00 82.62 .17 56.56 .77 84.21 .93 60.03 .67 85.77 .95 57.93 .27 83.55 .86 57.27 "
+    ".47 84.31 .22 57.23 .63 83.19 .69 55.38 .52",
+}
+
+
+def of_a():
+    return [c for table in A for c in cells(table)]
+
+
 @pytest.mark.parametrize("name", published.FILES)
 def test_no_digit_has_changed(name):
     content = resources.files("analysis.published").joinpath(name).read_bytes()
@@ -47,7 +74,7 @@ def test_no_digit_has_changed(name):
 
 def test_two_readings_of_the_paper_agree():
     found = {}
-    for c in cells():
+    for c in of_a():
         found.setdefault((c.table, c.measure), []).append(c.printed)
     assert found == {key: [f"0.{n}" for n in text.split()] for key, text in TYPED.items()}
 
@@ -59,14 +86,14 @@ def test_rows_and_columns_stand_where_they_do_in_print():
     ]
     for table in ("A.tab2", "A.tab3", "A.tab4"):
         assert [c.at["alpha"] for c in cells(table)] == [*ALPHAS] * 3
-    at = {(c.table, c.data, c.model, c.weights) for c in cells()}
+    at = {(c.table, c.data, c.model, c.weights) for c in of_a()}
     swin = ("svhn", "swin_t", "pretrained")
     assert at == {
         ("A.tab1", "cifar10", "vit_b8", "none"), ("A.tab2", "cifar10", "vit_b8", "pretrained"),
         ("A.tab3", *swin), ("A.tab4", *swin),
     }  # fmt: skip
-    assert {c.norm for c in cells() if c.measure != "clean_accuracy"} == {"linf"}
-    assert all((c.norm is None) == (c.eps is None) == (c.measure == "clean_accuracy") for c in cells())
+    assert {c.norm for c in of_a() if c.measure != "clean_accuracy"} == {"linf"}
+    assert all((c.norm is None) == (c.eps is None) == (c.measure == "clean_accuracy") for c in of_a())
 
 
 def test_every_cell_is_one_of_ours():
@@ -74,16 +101,18 @@ def test_every_cell_is_one_of_ours():
         assert source_name(c.table)
         assert c.measure in beside.WORDS
         assert set(c.at) <= set(KNOBS)
-    keys = [(c.table, c.measure, c.eps, *sorted(c.at.items())) for c in cells()]
+        assert (c.norm, c.attack) == (None, "") if c.measure == "clean_accuracy" else c.attack in REVISIONS
+        assert c.measure == "loss_gap" or 0 <= c.value <= 1
+    keys = [(c.table, c.data, c.model, c.variant, c.measure, c.eps, *sorted(c.at.items())) for c in cells()]
     assert len(set(keys)) == len(keys)
     assert {c.table for c in cells()} == set(published.OPEN)
     assert cells("A.tab9") == []
 
 
 def test_ra_over_sa_is_what_is_printed_but_for_two_cells_that_say_so():
-    by = {(c.table, c.measure, c.at.get("alpha")): c for c in cells()}
+    by = {(c.table, c.measure, c.at.get("alpha")): c for c in of_a()}
     noted = []
-    for c in cells():
+    for c in of_a():
         if c.measure != "relative_robust_accuracy":
             continue
         ra, sa = (by[c.table, m, c.at["alpha"]].value for m in ("robust_accuracy", "clean_accuracy"))
@@ -92,7 +121,57 @@ def test_ra_over_sa_is_what_is_printed_but_for_two_cells_that_say_so():
         assert agrees == (not c.note), c
         noted += [(c.table, c.at["alpha"], c.printed, c.note[-5:])] if c.note else []
     assert noted == [("A.tab2", 0.001, "0.401", "0.391"), ("A.tab2", 0.005, "0.391", "0.401")]
-    assert [c.table for c in cells() if c.note] == ["A.tab2", "A.tab2"]
+    assert [c.table for c in of_a() if c.note] == ["A.tab2", "A.tab2"]
+
+
+def test_two_readings_of_paper_c_agree():
+    for table, text in TYPED_C.items():
+        wanted = [float(n) for n in text.split()]
+        found = [float(n) for c in cells(table) for n in (c.printed, c.deviation) if n]
+        assert found == wanted, table
+        assert all(c.value == pytest.approx(float(c.printed) / 100) for c in cells(table))
+
+
+def levels(table, **at):
+    """The printed numbers of a wide table of paper C at some knobs."""
+    return {
+        (c.data, c.model, c.measure, c.at["adversarial_ratio"], c.at["finetune"]): (c.printed, c.deviation)
+        for c in cells(table)
+        if {k: c.at.get(k) for k in ("bits", "prune_ratio")} == {"bits": None, "prune_ratio": None} | at
+    }
+
+
+def test_the_wide_tables_of_paper_c_repeat_each_other():
+    """Tables 5 and 6 are parts of 10 and 11, and all four begin with the same nets: two readings of each number."""
+    assert levels("C.tab5", bits=8) == levels("C.tab10", bits=8)
+    assert levels("C.tab6", prune_ratio=0.8) == levels("C.tab11", prune_ratio=0.8)
+    nets = levels("C.tab10")
+    assert all(levels(t) == nets for t in ("C.tab5", "C.tab6", "C.tab11"))
+    assert (len(nets), len(levels("C.tab5", bits=8))) == (6 * 2 * 2 * 2, 6 * 2 * 2 * 2)
+    assert {c.at["bits"] for c in cells("C.tab10") if "bits" in c.at} == {16, 8, 4}
+    assert {c.at["prune_ratio"] for c in cells("C.tab11") if "prune_ratio" in c.at} == {0.2, 0.5, 0.8}
+
+
+def test_tables_of_paper_c_that_disagree_say_so_and_no_others_do():
+    """Tables 2 and 3 and 8, and 2 and 4 and 9: the same nets, printed twice."""
+    told = set()
+    for pair in (("C.tab3", "C.tab8"), ("C.tab4", "C.tab9"), ("C.tab2", "C.tab8"), ("C.tab2", "C.tab9")):
+        one, other = ({(c.data, c.measure, *sorted(c.at.items())): c for c in cells(t) if not c.variant} for t in pair)
+        assert set(one) & set(other)
+        for key in set(one) & set(other):
+            a, b = one[key], other[key]
+            same = (float(a.printed), a.deviation) == (float(b.printed), b.deviation)
+            assert same == (not a.note) == (not b.note), (a, b)
+            if not same:
+                told |= {(a.table, key), (b.table, key)}
+                for x, y in ((a, b), (b, a)):
+                    assert x.note == f"Table {y.table[-1]} prints {y.printed} ± {y.deviation}"
+    assert len(told) == 2 * (1 + 4 + 3)
+    others = {(c.table, c.note) for c in cells() if c.note and c.table in ("C.tab5", "C.tab6", "C.tab7", "C.tab11")}
+    assert others == {
+        ("C.tab5", "unreadable in our copy of the text: taken from Table 10"),
+        ("C.tab6", "the header prints f^q for f^p"),
+    }
 
 
 def fine_tuning(alphas=ALPHAS, ratios=(0.5,), **more):
@@ -153,10 +232,7 @@ def test_ours_stand_beside_the_published_ones_with_their_difference(tmp_path):
     assert [n for n, note in notes.items() if note] == ["0.401", "0.391"]
     assert "Table 2" in words
     assert "Table 3" not in words
-    assert (
-        "The attack here is art/apgd@2, the published one ART's AutoPGD. Every net here: frobenius 0, adversarial"
-        in words
-    )
+    assert "The attack here is art/apgd@2; every net: frobenius 0, adversarial" in words
     assert published.OPEN["A.tab2"] in words
     assert "no difference is shown" not in words
     assert "Beside paper A, Table 2: 18 numbers of ours, at most 0.010 away" in summary.text()
@@ -182,7 +258,7 @@ def test_what_the_paper_leaves_open_and_the_study_moves_stands_apart(tmp_path):
         ),
         ({"settings": {"train_size": 4000, "test_size": 500}}, "here train_size 4000, test_size 500"),
         ({"settings": {"width_multiplier": 0.25}}, "here width_multiplier 0.25"),
-        ({"settings": {"attack": "pgd"}}, "the attack here is pgd, the published one AutoPGD"),
+        ({"settings": {"attack": "pgd"}}, "the attack here is pgd, the published one apgd"),
         ({"command": "study mine --preset paper --set epochs=1"}, "the command sets epochs otherwise than the preset"),
     ],
 )
@@ -238,6 +314,41 @@ def test_another_penalty_and_planted_controls_are_not_the_published_nets(tmp_pat
     planted = frame.assign(plant_rows=0.5)
     arms = (*asked.arms, replace(asked.arms[0], name="control", axes={"plant_rows": (0.5,)}))
     assert beside.tables(planted, replace(asked, arms=arms))[0]["differs"] == "None of its numbers was measured here."
+
+
+def test_percent_stand_beside_percent_and_of_a_table_of_many_nets_those_of_the_folder(tmp_path):
+    axes = {"prune_ratio": (0.0, 0.8), "finetune": ("none", "adversarial"), "adversarial_ratio": (0.0,)}
+    asked = study(
+        ("levels", axes), data="fashion_mnist", model="cnn", preset="paper",
+        figure=reproduced(["C.tab2", "C.tab8", "C.tab4"]), settings={"attack": "pgd"}, claims=(), revisions={"revision": 2},
+    )  # fmt: skip
+    attack = {"attack": "native/pgd@2", "norm": "linf", "eps": 0.1}
+    rows = []
+    for i, (ratio, tuned) in enumerate([(0.0, "none"), (0.0, "adversarial"), (0.8, "none"), (0.8, "adversarial")]):
+        net = OFF | {
+            "trial": str(i),
+            "seed": 0,
+            "status": "ok",
+            "split": "test",
+            "prune_ratio": ratio,
+            "finetune": tuned,
+        }
+        rows += [net | {"measure": "clean_accuracy", "value": 0.9 + i / 100}]
+        rows += [net | attack | {"measure": "robust_accuracy", "value": 0.7 + i / 100}]
+    found = beside.tables(pd.DataFrame(rows).reindex(columns=results.COLUMNS), asked)
+    assert [t["title"][-1] for t in found] == ["2", "4", "8"]
+    assert found[1]["differs"].startswith("Its nets are resnet18 on cifar10, those here cnn on fashion_mnist")
+    assert [(r["level"], r["published"], r["ours"], r["difference"]) for r in found[0]["rows"] if r["n"]] == [
+        ("adversarial ratio 0", "90.49 ± 0.22", "90.00", "-0.49"),
+        ("adversarial ratio 0", "4.26 ± 2.36", "70.00", "+65.74"),
+        ("adversarial ratio 0, fine-tuned adversarially", "85.37 ± 0.44", "91.00", "+5.63"),
+        ("adversarial ratio 0, fine-tuned adversarially", "77.53 ± 1.17", "71.00", "-6.53"),
+    ]
+    pruned = next(r for r in found[2]["rows"] if r["published"] == "76.74 ± 2.23")
+    assert (pruned["measure"], pruned["ours"], pruned["note"]) == ("RA, %", "73.00", "Table 3 prints 76.74 ± 2.33")
+    aware = [r for r in found[2]["rows"] if "quantization-aware" in r["level"]]
+    assert [r["n"] for r in aware] == [0, 0], "nothing of ours says that of a net"
+    assert "at most 0.657 away" in beside.lines(found)[0]
 
 
 def test_a_study_that_reproduces_no_table_has_no_such_section(tmp_path):
