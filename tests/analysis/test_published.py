@@ -320,7 +320,8 @@ def test_percent_stand_beside_percent_and_of_a_table_of_many_nets_those_of_the_f
     axes = {"prune_ratio": (0.0, 0.8), "finetune": ("none", "adversarial"), "adversarial_ratio": (0.0,)}
     asked = study(
         ("levels", axes), data="fashion_mnist", model="cnn", preset="paper",
-        figure=reproduced(["C.tab2", "C.tab8", "C.tab4"]), settings={"attack": "pgd"}, claims=(), revisions={"revision": 2},
+        figure=reproduced(["C.tab2", "C.tab8", "C.tab4"]), settings={"attack": "pgd"}, claims=(),
+        revisions={"revision": 2},
     )  # fmt: skip
     attack = {"attack": "native/pgd@2", "norm": "linf", "eps": 0.1}
     rows = []
