@@ -67,10 +67,10 @@ def _row(
     return out
 
 
-def signed(found: Any) -> str:
+def signed(found: Any, digits: int = 2) -> str:
     """A change with its sign, and its interval where there is one."""
-    spread = f" [{found.low:+.2f}, {found.high:+.2f}]" if found.low == found.low else ""
-    return f"{found.value:+.2f}{spread}"
+    spread = f" [{found.low:+.{digits}f}, {found.high:+.{digits}f}]" if found.low == found.low else ""
+    return f"{found.value:+.{digits}f}{spread}"
 
 
 def _by_seed(values: pd.Series, rows: pd.DataFrame) -> pd.Series:

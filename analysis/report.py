@@ -21,6 +21,7 @@ from analysis.claims.evidence import statistic_of
 from analysis.claims.judge import Judgement, judge_all
 from analysis.claims.needs import many
 from analysis.figures import drawing
+from analysis.published import beside
 from analysis.tables import slices
 from study.spec.studies import Arm
 from study.store import layout, manifest, results
@@ -57,6 +58,7 @@ class Summary:
     unjudged: dict[str, list[str]] = field(default_factory=dict)
     no_front: str = ""
     levels: list[dict[str, str]] = field(default_factory=list)
+    published: list[dict[str, Any]] = field(default_factory=list)
 
     def text(self) -> str:
         """The verdicts as lines."""
@@ -72,6 +74,7 @@ class Summary:
             lines += ["; ".join([f"    {p['trial']}  {p['text']}", p["knobs"], *p["marks"]]) for p in self.front]
         few = len(self.levels) <= MOST_LINES
         lines += [f"  {line}" for line in levels.text(self.levels)] if few else [f"  {LONG.format(len(self.levels))}"]
+        lines += [f"  {sentence}" for sentence in beside.lines(self.published)]
         lines += [f"  {sentence}" for sentence in [*filter(None, [self.no_front]), *self.chosen]]
         return "\n".join(lines)
 
@@ -176,6 +179,7 @@ def write(
         unjudged=foresight.unjudged(study, chosen) if judgements else {},
         no_front=f"{finalists.why_none(whole, study)}." if study.search and not front else "",
         levels=levels.levels(frame, study) if not chosen and (frame["status"] == "ok").any() else [],
+        published=[] if study.search else beside.tables(frame, study),
     )
     environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", ""), autoescape=True)
     html = environment.get_template("report.html.j2").render(

@@ -86,6 +86,7 @@ def finish(
             "no_front": summary.no_front,
             "chosen": summary.chosen,
             "levels": summary.levels,
+            "published": summary.published,
             "tracking_uri": without_secrets(uri),
         }
         print(json.dumps(record, indent=1))
