@@ -38,6 +38,7 @@ OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES,
 
 
 app = App(
+    suppress_keyboard_interrupt=False,  # it would leave without a word
     name="study",
     help="Sweeps that find out what compression does to adversarial robustness.",
     version=__version__,

@@ -62,7 +62,7 @@ def source_digest(name: str, what: str) -> str:
         file = inspect.getsourcefile(named)
         others = own_modules(named.__name__, Path(file)) if file else {}
         texts = {n: path.read_bytes() for n, path in others.items() if defined is None or n != defined.__name__}
-    except (OSError, TypeError):
+    except (OSError, TypeError, AttributeError):  # a module may have given itself any __name__
         raise UsageError(
             f"{getattr(function, '__name__', function)!r} has no Python source to identify it by"
         ) from None

@@ -179,7 +179,7 @@ def lock(folder: Path, place: Place | None = None) -> Iterator[Lease | None]:
 def in_use(folder: Path) -> str:
     """Who holds the folder's lock, or nothing."""
     path = folder / layout.LOCK
-    if not path.exists():
+    if not path.is_file():
         return ""
     with path.open("r") as stream:
         try:

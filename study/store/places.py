@@ -7,6 +7,7 @@ a driver whose output is in S3 reads a copy of it on its own disk (study.store.m
 
 import contextlib
 import datetime
+import errno
 import functools
 import os
 import re
@@ -217,7 +218,10 @@ def _written(path: Path, content: bytes) -> Iterator[Path]:
 
     Who may read it says the umask: results lie on disks that colleagues share, and no secret is written this way.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, "it is no folder; move it away", str(path.parent)) from None
     temporary = path.parent / f".tmp-{uuid.uuid4().hex}"  # tempfile's would be for this user alone, umask or not
     try:
         with temporary.open("xb") as stream:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
-from study.spec.errors import UsageError, visible, without_secrets
+from study.spec.errors import LONGEST, UsageError, cut, visible, without_secrets
 from study.store import results
 from study.store.lease import in_use
 from study.store.manifest import absent, read_manifest
@@ -46,7 +46,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(app(argv, exit_on_error=False, print_error=False) or 0)
     except (CycloptsError, UsageError) as error:
-        print(f"study.tracking: {visible(' '.join(str(error).split()))}", file=sys.stderr)
+        print(f"study.tracking: {cut(visible(' '.join(str(error).split())), LONGEST)}", file=sys.stderr)
+        return 2
+    except OSError as error:  # of a folder that is named
+        print(f"study.tracking: {cut(str(error.filename), LONGEST)}: {error.strerror}", file=sys.stderr)
         return 2
 
 

@@ -15,6 +15,7 @@ from study.store import layout, places, results
 from study.store.manifest import Manifest, load
 from study.sweep import watch
 from study.sweep.worker import heartbeat
+from study.tracking.__main__ import main as tracking
 from tests.folders import make_folder
 from tests.helpers import ROOT, launch
 
@@ -268,3 +269,31 @@ def test_a_home_that_cannot_be_written_costs_a_sweep_nothing(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_stands_in_the_way_of_a_folder_or_a_lock_is_named(folder, here):
+    (folder / "figures").write_text("in the way")
+    done = here("report", "out", cwd=folder.parent)
+    assert (done.returncode, done.stderr) == (2, f"study: {folder}/figures: it is no folder; move it away\n")
+    (folder / ".lock").unlink(missing_ok=True)
+    (folder / ".lock").mkdir()
+    assert here("status", "out", cwd=folder.parent).returncode == 0
+
+
+def test_a_folder_that_no_disk_takes_is_refused_by_tracking_too(capsys):
+    assert tracking(["rebuild", "a" * 5000]) == 2
+    assert capsys.readouterr().err.startswith("study.tracking: aaa")
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "words"),
+    [
+        ("raise KeyboardInterrupt", 130, "study: interrupted\n"),
+        ("__name__ = 3\ndef model(shape, classes): pass", 2, "study: 'model' has no Python source to identify it by\n"),
+    ],
+)
+def test_a_module_that_ends_or_renames_itself_is_answered(source, status, words, folder, here, monkeypatch):
+    (folder.parent / "odd_module.py").write_text(source)
+    monkeypatch.delitem(sys.modules, "odd_module", raising=False)
+    done = here("compressibility_sweep", "--dry-run", "--model", "odd_module:model", cwd=folder.parent)
+    assert (done.returncode, done.stderr) == (status, words)
