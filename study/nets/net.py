@@ -74,9 +74,9 @@ class LowRankConv2d(nn.Module):
         self.frame = conv._reversed_padding_repeated_twice
 
     def forward(self, x: Tensor) -> Tensor:
-        padding = self.padding
+        padding: str | tuple[int, ...] = self.padding
         if self.padding_mode != "zeros":
-            x, padding = nn.functional.pad(x, self.frame, mode=self.padding_mode), 0
+            x, padding = nn.functional.pad(x, self.frame, mode=self.padding_mode), (0, 0)
         x = nn.functional.conv2d(x, self.B.view(self.kernel), None, self.stride, padding, self.dilation, self.groups)
         return nn.functional.conv2d(x, self.A[:, :, None, None], self.bias, groups=self.groups)
 

@@ -1,4 +1,4 @@
-"""Queries, keys and values of attention as three layers: each is penalised, factorized and measured as its own matrix."""
+"""Queries, keys and values of attention as three layers: each is penalised, factorized and measured by itself."""
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,8 @@ class Split(nn.Module):
 def _linear(W: Tensor, bias: Tensor | None) -> nn.Linear:
     out = nn.Linear(W.shape[1], W.shape[0], bias=bias is not None, device="meta").to_empty(device=W.device)
     out.weight = nn.Parameter(W.clone())
-    out.bias = None if bias is None else nn.Parameter(bias.clone())
+    if bias is not None:
+        out.bias = nn.Parameter(bias.clone())
     return out
 
 

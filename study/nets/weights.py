@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load as decode
 from torch import Tensor
 
-from study.nets import qkv, sources
 from study.nets import net as nets
+from study.nets import qkv, sources
 from study.spec.config import Build
 from study.spec.errors import UsageError
 from study.spec.models import FILE
@@ -32,7 +32,8 @@ def begin(net: nets.Net, config: Build) -> None:
             raise UsageError(f"weights: where the file of digest {config.weights.removeprefix(FILE)} lies is not known")
         if f"{FILE}{sources.file_digest(config.weights_file)}" != config.weights:
             raise UsageError(
-                f"weights {path} were changed since this trial was planned; --resume --retry-failed takes them as they are"
+                f"weights {path} were changed since this trial was planned; --resume --retry-failed takes them as "
+                "they are now"
             )
     else:
         from study.nets.vision import published

@@ -18,10 +18,10 @@ class Knob:
     """One named number (or word) of an experiment: its kind, valid range or choices, default, whether it takes several.
 
     Any knob that takes one value can be an axis of a study: one trial per value. A default means "off" where there is
-    one. With `functions` a package:function of one's own is a value too, with `files` a file:PATH. `families` read it; where all of `only_with`
-    are off it does nothing. `column`: it stands in every table, not in those of studies alone that move it.
-    `compressed` says which end of a knob that compresses is the most compressed one: high, low, or "" for a knob that
-    does not compress by degrees.
+    one. With `functions` a package:function of one's own is a value too, with `files` a file:PATH. `families` read it;
+    where all of `only_with` are off it does nothing. `column`: it stands in every table, not in those of studies alone
+    that move it. `compressed` says which end of a knob that compresses is the most compressed one: high, low, or ""
+    for a knob that does not compress by degrees.
     """
 
     kind: type

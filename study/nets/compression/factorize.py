@@ -13,8 +13,9 @@ from study.nets.net import LowRankConv2d, LowRankLinear, Net
 def factorize(net: Net, rank: int, seed: int) -> Net:
     """A copy of `net` whose hidden layers are products A (out x r) B (r x in) with fresh factors.
 
-    r = min(rank, out, in), one rank for all layers; of a grouped convolution each group's matrix has it. Both factors are Kaiming uniform (a = sqrt 5), then scaled so
-    that the product has the Frobenius norm of the layer it replaces: the same scale at every rank.
+    r = min(rank, out, in), one rank for all layers; of a grouped convolution each group's matrix has it. Both factors
+    are Kaiming uniform (a = sqrt 5), then scaled so that the product has the Frobenius norm of the layer it replaces:
+    the same scale at every rank.
     Raises ValueError for a rank below 1.
     """
     if rank < 1:

@@ -1,4 +1,4 @@
-"""Architectures of other libraries, one file per family of nets: torchvision, timm and open_clip are imported here alone.
+"""Architectures of other libraries, one file per family of nets: torchvision, timm, open_clip are imported here alone.
 
 A builder returns the body and the names of its hidden layers, the head replaced by one of the data's classes.
 """

@@ -1,6 +1,7 @@
 """torchvision's ResNets (He et al. 2016; Zagoruyko and Komodakis 2016), ImageNet stem as published (paper A, C.2)."""
 
 from functools import partial
+from typing import Any
 
 import torchvision
 from torch import nn
@@ -16,7 +17,7 @@ def resnet(name: str, classes: int, width: float, stem: str) -> tuple[nn.Module,
     `width` multiplies every channel count. `stem` small: 3 x 3, stride 1 and no pooling, for images of 32 pixels, where
     the published one (7 x 7, stride 2, pooling) leaves 8 x 8.
     """
-    body = at_width(partial(getattr(torchvision.models, KINDS[name]), weights=None), width)
+    body: Any = at_width(partial(getattr(torchvision.models, KINDS[name]), weights=None), width)
     body.fc = nn.Linear(body.fc.in_features, classes)
     if stem == "small":
         body.conv1 = drawn(nn.Conv2d(3, body.conv1.out_channels, 3, padding=1, bias=False))

@@ -1,4 +1,4 @@
-"""Convolutional nets without residual paths: torchvision's VGG16 without its wide layers, and a small one of our own."""
+"""Convolutional nets without residual paths: torchvision's VGG16 without its wide layers, a small one of our own."""
 
 from functools import partial
 

@@ -14,8 +14,8 @@ def scaled(channels: int, factor: float) -> int:
 def at_width(make: Callable[[], nn.Module], factor: float) -> nn.Module:
     """The net that `make` builds, with every channel count but the image's three times `factor`.
 
-    Of convolutions without groups, BatchNorm2d and linear layers on pooled channels. At another width the convolutions
-    are drawn as torchvision draws them: Kaiming normal by outputs, biases 0 (He et al. 2015).
+    Of convolutions without groups or dilation, BatchNorm2d and linear layers on pooled channels. At another width the
+    convolutions are drawn as torchvision draws them: Kaiming normal by outputs, biases 0 (He et al. 2015).
     """
     if factor == 1:
         return make()
@@ -42,7 +42,7 @@ def _narrow(layer: nn.Module, factor: float) -> nn.Module | None:
 def convolution(like: nn.Conv2d, inputs: int, outputs: int) -> nn.Conv2d:
     """A convolution of another width, otherwise `like` that one, drawn as torchvision draws them."""
     kernel, stride, padding = (getattr(like, name) for name in ("kernel_size", "stride", "padding"))
-    out = nn.Conv2d(inputs, outputs, kernel, stride, padding, like.dilation, bias=like.bias is not None)
+    out = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=like.bias is not None)
     return drawn(out)
 
 
