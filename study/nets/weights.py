@@ -67,7 +67,7 @@ def place(net: nets.Net, found: dict[str, Tensor], what: str) -> None:
     """Overwrite the body's tensors with those of a state dict of the body, of a Net, or of the library's own model with
     fused q, k, v; UsageError naming tensors that do not fit."""
     own = net.body.state_dict()
-    found = qkv.cut(_bare(found), own)
+    found = qkv.cut(_bare(found, own), own)
     head = next(reversed(nets.weighted(net)))
     of_head = [name for name in own if name.startswith(f"{head}.")]
     if any(name not in found or found[name].shape != own[name].shape for name in of_head):
@@ -87,9 +87,9 @@ def place(net: nets.Net, found: dict[str, Tensor], what: str) -> None:
     net.body.load_state_dict(found)
 
 
-def _bare(found: dict[str, Tensor]) -> dict[str, Tensor]:
+def _bare(found: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors by their names in the body: of the nets that a search keeps, of a Net, of a parallel one."""
     for prefix in ("net.", "module.", "body."):
-        if any(name.startswith(prefix) for name in found):
+        if not any(name in own for name in found) and any(name.startswith(prefix) for name in found):
             found = {name.removeprefix(prefix): W for name, W in found.items() if name.startswith(prefix)}
     return found

@@ -89,7 +89,7 @@ def test_theory_measures_the_map_that_it_is(kind):
 
 
 def test_multiply_adds_of_a_grouped_one_by_hand():
-    """12 filters in 3 groups of 2 inputs, 3 x 3, rank 2, on 9 x 8 positions: 3 * 2 * 18 and 12 * 2 multiply-adds each."""
+    """12 filters in 3 groups of 2 inputs, 3 x 3, rank 2: 3 * 2 * 18 and 12 * 2 at each of 9 x 8 positions."""
     low = factorize(net_of("grouped"), 2, 0)
     stem, head = 6 * 9 * 72, 12 * 2
     assert macs(low, torch.zeros(1, 1, 9, 8)) == stem + 72 * (3 * 2 * 18 + 12 * 2) + head
