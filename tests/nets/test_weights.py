@@ -218,11 +218,24 @@ def test_weights_in_torchs_hub_folder_are_taken_from_there(tmp_path, monkeypatch
     assert nets.head(net).weight.shape == (10, 512)
 
 
-def test_a_sweep_from_a_file_of_weights_by_the_command_and_its_weights_cannot_be_confused(here, tmp_path):
-    path = tmp_path / "begun.pt"
-    saved(path, made(seed=1, **NARROW).body.state_dict())
-    words = ("compressibility_sweep", *FAST, "--model", "resnet18", "--set", "width_multiplier=0.125")
-    done = here(*words, "--set", "weights=none,file:begun.pt", "--output", "out", cwd=tmp_path)
+def begun(folder):
+    """The words of a sweep of two hidden layers on digits, and weights of such a net of width 8 in `folder`."""
+    net = build(Build(width=8, depth=2), (1, 8, 8), 10, ((0.5,), (0.25,)), 1)
+    saved(folder / "begun.pt", net.body.state_dict())
+    return ("compressibility_sweep", *FAST, "--set", "depth=2", "--output", "out")
+
+
+def test_weights_of_another_net_are_refused_before_anything_starts(here, tmp_path):
+    """Of an fcn on digits, whose plain sweeps try nothing out before they start."""
+    done = here(*begun(tmp_path), "--set", "width=16", "--set", "weights=none,file:begun.pt", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "are those of another net (of another shape: layer1.weight (8, 64), not (16, 64)" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_sweep_from_a_file_of_weights_by_the_command(here, tmp_path):
+    done = here(*begun(tmp_path), "--set", "width=8", "--set", "weights=none,file:begun.pt", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     frame = results.read(tmp_path / "out")
     assert set(frame["weights"]) == {"", "file:begun.pt"}
