@@ -68,7 +68,7 @@ def sweep(
     data: Annotated[str, Parameter(help=f"Data set: {datasets.ACCEPTED}.")] = "",
     data_dir: Annotated[str, Parameter(help="Folder of the data sets, in torchvision's layout.")] = "",
     download: Annotated[bool, Parameter(help="Fetch the data set into --data-dir first.")] = False,
-    model: Annotated[str, Parameter(help="Model: fcn, resnet18, vit or package:function.")] = "",
+    model: Annotated[str, Parameter(help=f"Model: {', '.join(datasets.MODELS)} or package:function.")] = "",
     output: Annotated[
         str,
         Parameter(help="Folder or s3://BUCKET/PREFIX; default STUDY_OUTPUT (or results)/STUDY-PRESET."),

@@ -19,8 +19,10 @@ LIBRARIES = {
     "art": {"study.attacks.art"},
     "optuna": {"study.sweep.search.view"},
     "moocore": {"analysis.pareto"},
-    "safetensors": {"study.sweep.worker.weights", "study.tracking.models"},
+    "safetensors": {"study.nets.weights", "study.sweep.worker.weights", "study.tracking.models"},
     "pickle": set(),
+    "huggingface_hub": {"study.nets.vision"},
+    "torchvision": {"study.nets.vision", "study.nets.data"},
     "timm": {"study.nets.vision"},
     "open_clip": {"study.nets.vision"},
 }

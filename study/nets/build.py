@@ -5,32 +5,47 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from study.nets import sources
+from study.nets import sources, weights
 from study.nets.fcn import fcn
 from study.nets.net import Net, hidden_of
-from study.spec import datasets
+from study.spec import datasets, models
 from study.spec.config import Build
 from study.spec.errors import UsageError
 
 Shape = tuple[int, int, int]
 
 
-def build(config: Build, shape: Shape, classes: int, statistics: tuple[tuple[float, ...], ...], seed: int) -> Net:
+def build(
+    config: Build,
+    shape: Shape,
+    classes: int,
+    statistics: tuple[tuple[float, ...], ...],
+    seed: int,
+    *,
+    begun: bool = True,
+) -> Net:
     """An untrained network for images of `shape` (C, H, W), its weights drawn from `seed` alone.
 
-    `statistics` are the per-channel mean and standard deviation. Raises UsageError for a user's function that does
-    not return an nn.Module with a hidden layer and a head.
+    `statistics` are the per-channel mean and standard deviation. Not `begun` leaves out the weights that the
+    configuration names: for a net whose weights are all overwritten. Raises UsageError for a user's function that does
+    not return an nn.Module with a hidden layer and a head, knobs that the model does not take, weights that it cannot
+    be given.
     """
     mean, std = statistics
     own = datasets.is_user_function(config.model)
     if not own and config.model not in BUILDERS:
         raise UsageError(f"unknown model {config.model!r}; choose from {', '.join(BUILDERS)} or package:function")
-    size = 0 if own or config.model == "fcn" else max(32, shape[-1])
+    if why := models.refusal(config.model, vars(config)):
+        raise UsageError(why)
+    size = models.side(config.model, shape[-1])
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         make = _users if own else BUILDERS[config.model]
         body, hidden = make(config, shape, classes, size)
-    return Net(body, mean, std, hidden, size)
+    net = Net(body, mean, std, hidden, size)
+    if begun:
+        weights.begin(net, config)
+    return net
 
 
 Body = tuple[nn.Module, list[str]]  # and the names of its hidden layers
@@ -40,16 +55,40 @@ def _fcn(config: Build, shape: Shape, classes: int, size: int) -> Body:
     return fcn(shape, classes, config.width, config.depth)
 
 
-def _resnet18(config: Build, shape: Shape, classes: int, size: int) -> Body:
-    from study.nets import vision  # timm and torchvision take a second to import
+def _cnn(config: Build, shape: Shape, classes: int, size: int) -> Body:
+    from study.nets.vision import vgg  # timm and torchvision take a second to import
 
-    return vision.resnet18(classes)
+    return vgg.cnn(classes, config.width_multiplier)
+
+
+def _vgg16(config: Build, shape: Shape, classes: int, size: int) -> Body:
+    from study.nets.vision import vgg
+
+    return vgg.vgg16(classes, config.width_multiplier)
+
+
+def _resnet(config: Build, shape: Shape, classes: int, size: int) -> Body:
+    from study.nets.vision import resnet
+
+    return resnet.resnet(config.model, classes, config.width_multiplier, config.stem)
 
 
 def _vit(config: Build, shape: Shape, classes: int, size: int) -> Body:
-    from study.nets import vision
+    from study.nets.vision import vit
 
-    return vision.vit(classes, config.width, config.depth, size)
+    return vit.vit(classes, config.width, config.depth, size, config.patch_size)
+
+
+def _vit_b8(config: Build, shape: Shape, classes: int, size: int) -> Body:
+    from study.nets.vision import vit
+
+    return vit.vit_b8(classes)
+
+
+def _swin_t(config: Build, shape: Shape, classes: int, size: int) -> Body:
+    from study.nets.vision import swin
+
+    return swin.swin_t(classes)
 
 
 def _users(config: Build, shape: Shape, classes: int, size: int) -> Body:
@@ -64,4 +103,14 @@ def _users(config: Build, shape: Shape, classes: int, size: int) -> Body:
 
 
 # What is built for images of `size` pixels a side is given them enlarged; an fcn and a user's net as they are (0).
-BUILDERS: dict[str, Callable[[Build, Shape, int, int], Body]] = {"fcn": _fcn, "resnet18": _resnet18, "vit": _vit}
+BUILDERS: dict[str, Callable[[Build, Shape, int, int], Body]] = {
+    "fcn": _fcn,
+    "cnn": _cnn,
+    "resnet18": _resnet,
+    "wrn50_2": _resnet,
+    "wrn101_2": _resnet,
+    "vgg16": _vgg16,
+    "vit": _vit,
+    "vit_b8": _vit_b8,
+    "swin_t": _swin_t,
+}

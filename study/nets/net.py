@@ -56,20 +56,34 @@ class LowRankLinear(nn.Module):
 
 
 class LowRankConv2d(nn.Module):
-    """A convolution as k x k to r channels without bias, then 1 x 1: factors A (out x r) and B (r x in*kh*kw)."""
+    """A convolution as k x k to r channels without bias, then 1 x 1: factors A (out x r) and B (r x in*kh*kw).
+
+    Of a grouped one each group's matrix has rank r: k x k in g groups to g r channels, then 1 x 1 in g groups; A is
+    still (out x r), of each group its rows, and B (g r x in/g*kh*kw). A frame of pixels (padding_mode) is the first's.
+    """
 
     def __init__(self, conv: nn.Conv2d, rank: int) -> None:
         super().__init__()
-        kh, kw = conv.kernel_size
-        self.kernel = (rank, conv.in_channels, kh, kw)
+        inputs, (kh, kw) = conv.in_channels // conv.groups, conv.kernel_size
+        self.kernel = (conv.groups * rank, inputs, kh, kw)
         self.A = nn.Parameter(torch.empty(conv.out_channels, rank))
-        self.B = nn.Parameter(torch.empty(rank, conv.in_channels * kh * kw))
+        self.B = nn.Parameter(torch.empty(conv.groups * rank, inputs * kh * kw))
         self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().clone())
         self.stride, self.padding, self.dilation = conv.stride, conv.padding, conv.dilation
+        self.groups, self.padding_mode = conv.groups, conv.padding_mode
+        self.frame = conv._reversed_padding_repeated_twice
 
     def forward(self, x: Tensor) -> Tensor:
-        x = nn.functional.conv2d(x, self.B.view(self.kernel), None, self.stride, self.padding, self.dilation)
-        return nn.functional.conv2d(x, self.A[:, :, None, None], self.bias)
+        padding: str | tuple[int, ...] = self.padding
+        if self.padding_mode != "zeros":
+            x, padding = nn.functional.pad(x, self.frame, mode=self.padding_mode), (0, 0)
+        x = nn.functional.conv2d(x, self.B.view(self.kernel), None, self.stride, padding, self.dilation, self.groups)
+        return nn.functional.conv2d(x, self.A[:, :, None, None], self.bias, groups=self.groups)
+
+    def product(self) -> Tensor:
+        """The matrix of the convolution that this one is, (out x in/g*kh*kw), differentiable."""
+        parts = zip(self.A.chunk(self.groups), self.B.chunk(self.groups), strict=True)
+        return torch.cat([A @ B for A, B in parts])
 
 
 def layers(net: Net) -> dict[str, nn.Module]:
@@ -136,6 +150,8 @@ def features(net: Net, x: Tensor) -> Tensor:
 
 def matrix(layer: nn.Module) -> Tensor:
     """A layer's weights as one differentiable matrix: outputs (filters) x inputs (in*kh*kw)."""
+    if isinstance(layer, LowRankConv2d) and layer.groups > 1:
+        return layer.product()
     if isinstance(layer, (LowRankLinear, LowRankConv2d)):
         return layer.A @ layer.B
     if isinstance(layer, WEIGHTED):
@@ -162,7 +178,10 @@ def frobenius(layer: nn.Module) -> float:
     """||W||_F of a layer; for factors through the r x r Gram matrices, never the full product."""
     with torch.no_grad():
         if isinstance(layer, (LowRankLinear, LowRankConv2d)):
-            return float(((layer.A.T @ layer.A) * (layer.B @ layer.B.T)).sum().clamp_min(0).sqrt())
+            groups = layer.groups if isinstance(layer, LowRankConv2d) else 1
+            parts = zip(layer.A.chunk(groups), layer.B.chunk(groups), strict=True)
+            squares = torch.stack([((A.T @ A) * (B @ B.T)).sum() for A, B in parts])
+            return float(squares.sum().clamp_min(0).sqrt())
         return float(torch.linalg.norm(matrix(layer)))
 
 

@@ -72,6 +72,18 @@ def source_digest(name: str, what: str) -> str:
     return whole.hexdigest()[:16]
 
 
+def file_digest(path: str) -> str:
+    """16 hexadecimal digits of the hash of a file of weights; UsageError where there is none."""
+    try:
+        with Path(path).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise UsageError(
+            f"--set weights: the file {path} cannot be read ({error.strerror}); give file:PATH of a state dict, "
+            ".safetensors or .pt"
+        ) from None
+
+
 def unchanged(name: str, digest: str, what: str) -> None:
     """UsageError where the source of a user's function is not the one that a trial was planned with: `digest` of it, or
     of its module alone, as earlier versions knew it. Without a digest nothing is promised."""

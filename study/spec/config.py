@@ -29,12 +29,22 @@ class Load:
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """Stage: an untrained network. `source` is the digest of a user-given function's source."""
+    """Stage: a network before its training. `source` is the digest of a user-given function's source.
+
+    `width_multiplier` multiplies every channel count of a convolutional net, `stem` small is 3 x 3 without stride or
+    pooling, `patch_size` a vit's: study.spec.models says which model takes which. `weights` are published ones by their
+    library's name, or file:DIGEST of a file, which lies at `weights_file`; "" draws them from the seed.
+    """
 
     model: str = "fcn"
     width: int = 200
     depth: int = 4
     source: str = ""
+    width_multiplier: float = 1.0
+    stem: str = "published"
+    patch_size: int = 4
+    weights: str = ""
+    weights_file: str = field(default="", metadata={"identity": False})
 
 
 @dataclass(frozen=True, kw_only=True)

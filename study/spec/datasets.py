@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study.spec import models
+
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
@@ -65,7 +67,7 @@ DATASETS = {
         std=(0.198, 0.201, 0.197),
     ),
 }
-MODELS = ("fcn", "resnet18", "vit")
+MODELS = tuple(models.MODELS)
 ACCEPTED = f"{', '.join(DATASETS)}, imagefolder:PATH or package:function"
 
 

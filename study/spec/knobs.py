@@ -6,6 +6,7 @@ from typing import Any
 
 from study.spec.attack_names import REVISIONS
 from study.spec.domains import Value
+from study.spec.models import NAMES as WEIGHTS
 from study.spec.objectives import OBJECTIVES
 from study.spec.recipes import RECIPES
 from study.spec.values import Knob, shown
@@ -69,6 +70,13 @@ KNOBS: dict[str, Knob] = {
     # The net and its data.
     "width": Knob(int, 200, low=1, high=MOST_UNITS, families=NETS, help="units of a hidden layer"),
     "depth": Knob(int, 4, low=1, high=1000, families=NETS, help="hidden layers"),
+    "width_multiplier": Knob(float, 1.0, low=0, high=2, open_low=True, families=NETS,
+                             help="convolutional nets: every channel count times this"),
+    "stem": Knob(str, "published", choices=("published", "small"), families=NETS,
+                 help="ResNets; small: 3x3, stride 1, no pooling, for images of 32 pixels"),
+    "patch_size": Knob(int, 4, low=1, high=1000, families=NETS, help="vit: pixels a side of a patch"),
+    "weights": Knob(str, "", choices=WEIGHTS, words={"none": ""}, files=True, families=NETS,
+                    help="what the net begins with: none, its library's name of published weights, file:PATH"),
     "train_size": Knob(int, 0, low=0, high=MOST, families=NETS, help="training images; 0 = all"),
     "test_size": Knob(int, 0, low=0, high=MOST, families=NETS, help="test images; 0 = all"),
     "validation": Knob(float, 0.0, low=0, high=0.5, families=NETS,

@@ -10,6 +10,7 @@ from typing import Any
 from study.spec.datasets import is_user_function
 from study.spec.domains import Value
 from study.spec.errors import UsageError, closest
+from study.spec.models import FILE
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,10 @@ class Knob:
     """One named number (or word) of an experiment: its kind, valid range or choices, default, whether it takes several.
 
     Any knob that takes one value can be an axis of a study: one trial per value. A default means "off" where there is
-    one. With `functions` a package:function of one's own is a value too. `families` read it; where all of `only_with`
-    are off it does nothing. `column`: it stands in every table, not in those of studies alone that move it.
-    `compressed` says which end of a knob that compresses is the most compressed one: high, low, or "" for a knob that
-    does not compress by degrees.
+    one. With `functions` a package:function of one's own is a value too, with `files` a file:PATH. `families` read it;
+    where all of `only_with` are off it does nothing. `column`: it stands in every table, not in those of studies alone
+    that move it. `compressed` says which end of a knob that compresses is the most compressed one: high, low, or ""
+    for a knob that does not compress by degrees.
     """
 
     kind: type
@@ -37,6 +38,7 @@ class Knob:
     compressed: str = ""
     column: bool = False
     functions: bool = False
+    files: bool = False
     families: tuple[str, ...] = ()
     only_with: tuple[str, ...] = ()
 
@@ -46,7 +48,7 @@ class Knob:
         if self.functions:
             return f"{named}, or package:function" if named else "package:function"
         if named:
-            return named
+            return f"{named}{', or file:PATH' * self.files}"
         noun = {int: "whole numbers", float: "numbers"}[self.kind]
         least = f" {'above' if self.open_low else 'from'} {self.low:g}" if self.low > -math.inf else ""
         most = f" {'below' if self.open_high else 'to'} {self.high:.10g}" if self.high < math.inf else ""
@@ -133,6 +135,8 @@ def refusal(knob: Knob, value: Any) -> str:
     if value is None and knob.default is None:
         return ""
     if value in knob.words.values() or value in knob.choices or (knob.functions and is_user_function(value)):
+        return ""
+    if knob.files and isinstance(value, str) and value.startswith(FILE) and value != FILE:
         return ""
     if knob.kind is str or knob.choices or not isinstance(value, (int, float)) or isinstance(value, bool):
         return knob.range_text()

@@ -17,7 +17,7 @@ from study.sweep.plan.folder import manifest
 from study.sweep.plan.plan import Plan, least_finals
 from study.sweep.plan.request import Request, make_plan
 
-BYTES_OF_WEIGHT, RESNET18_PARAMETERS = 4, 11.2e6
+BYTES_OF_WEIGHT = 4
 
 
 def expected_workers(plan: Plan, max_concurrent: int = 0, in_process: bool = False, cluster: bool = False) -> int:
@@ -52,15 +52,8 @@ def _bytes(plan: Plan, trials: int) -> float:
     if plan.preset.search is None:
         return tables
     finals = min(trials, least_finals(plan.preset.search, plan.seeds))
-    return tables + BYTES_OF_WEIGHT * parameters(plan) * (trials + 2 * finals)
-
-
-def parameters(plan: Plan) -> float:
-    """Weights of the plan's net, about; a user's model is taken for a fully connected net of the set size."""
-    if plan.model == "resnet18":
-        return RESNET18_PARAMETERS
-    passes = 64 if plan.model == "vit" else 1  # of each weight, for one image
-    return costs.multiplications(plan.model, plan.data, plan.settings["width"], plan.settings["depth"]) / passes
+    weights = costs.parameters(plan.model, plan.data, plan.settings)
+    return tables + BYTES_OF_WEIGHT * weights * (trials + 2 * finals)
 
 
 def cost_text(f: dict[str, Any], plan: Plan) -> str:

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 from study.spec import budgets
+from study.spec.config import Build, Trial
 from study.spec.errors import UsageError
 from study.spec.expand import knob_values
 from study.spec.studies import Point, Search
@@ -36,12 +37,14 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
             f"this sweep wants {plan.gpus_per_trial:g} GPU per trial and there is no GPU here; "
             "give --address of a cluster that has some, or --gpus-per-trial 0"
         )
+    builds = _builds(plan)
     if plan.data and (
-        plan.data != "digits" or plan.model != "fcn"
+        plan.data != "digits" or plan.model != "fcn" or any(weights for weights, _ in builds)
     ):  # digits come with scikit-learn; torch is slow to import
         from study.sweep.plan.tryout import check_data_and_model
 
-        shape = check_data_and_model(plan.data, plan.data_dir, plan.data_digest, first(plan).trial)
+        for trial in builds.values():
+            shape = check_data_and_model(plan.data, plan.data_dir, plan.data_digest, trial)
         for values in [plan.settings, *map(knob_values, plan.points)]:  # data of one's own have a shape only now
             budgets.check(values, shape)
     if plan.preset.search:
@@ -50,6 +53,12 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
         return  # it has just been listed; that it takes files shows when it is locked, before anything starts
     if (parent := unwritable(plan.folder)) is not None:
         raise UsageError(f"--output {plan.folder}: {parent[0]} cannot be written ({parent[1]})")
+
+
+def _builds(plan: Plan) -> dict[tuple[str, int], Trial]:
+    """A trial for each choice of weights and patches: what the table of knobs cannot tell whether it will do."""
+    trials = [job.trial for job in plan.jobs.values()] or [first(plan).trial]
+    return {(b.weights, b.patch_size): t for t in reversed(trials) for b in t.stages if isinstance(b, Build)}
 
 
 def check_home() -> None:

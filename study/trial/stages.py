@@ -39,7 +39,9 @@ def _placed(net: Net, device: torch.device) -> Net:
 def _build(state: State, config: Build) -> Iterator[State]:
     data = state.on()
     sources.unchanged(config.model, config.source, "--model")
-    net = build(config, data.shape, data.classes, (data.mean, data.std), seed_for(state.seed, "weights"))
+    begun = state.resume is None or not state.resume["trainings"]  # a snapshot of a training holds every weight
+    seed = seed_for(state.seed, "weights")
+    net = build(config, data.shape, data.classes, (data.mean, data.std), seed, begun=begun)
     state.net = _placed(net, state.device)
     yield state
 

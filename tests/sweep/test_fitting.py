@@ -51,10 +51,10 @@ def ranks(made):
 def test_a_search_on_another_model_leaves_out_what_that_cannot_take_and_says_so():
     made = plan(model="resnet18")
     assert made.notes == (
-        "resnet18 takes no rank, lam, prune_ratio: left out of the search, which asks compression none, mask",
+        "resnet18 takes no lam, prune_ratio: left out of the search, which asks compression none, low_rank, mask",
     )
     knobs = made.preset.search.knobs
-    assert set(STUDY.presets["smoke"].search.knobs) - set(knobs) == {"rank", "lam", "prune_ratio"}
+    assert set(STUDY.presets["smoke"].search.knobs) - set(knobs) == {"lam", "prune_ratio"}
     assert knobs["mask"].when == ({"compression": ("mask",)},)
     assert plan().notes == ()
     stream = random.Random(0)
@@ -66,8 +66,8 @@ def test_a_search_on_another_model_leaves_out_what_that_cannot_take_and_says_so(
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"rank": "4"}, "--set rank: it goes with model fcn, got vit"),
-        ({"compression": "low_rank,removal"}, "--set compression: model vit takes none of what is asked for"),
+        ({"prune_ratio": "0.5"}, "--set prune_ratio: it goes with model fcn, got vit"),
+        ({"compression": "trade_off,removal"}, "--set compression: model vit takes none of what is asked for"),
     ],
 )
 def test_what_was_typed_is_refused_and_not_left_out(overrides, words):
@@ -110,7 +110,7 @@ def test_such_a_search_runs_goes_on_and_says_that_no_model_keeps_the_floor(tmp_p
     try:
         first = here(*COMMAND, "--set", "evaluations=2", "--set", "floor=1", cwd=tmp_path)
         assert first.returncode == 4, first.stderr
-        assert "mine_searched:make takes no rank, lam, prune_ratio" in first.stderr
+        assert "mine_searched:make takes no lam, prune_ratio" in first.stderr
         assert (
             "No model meets the floor: clean accuracy from 1 was asked, the best that was reached is 0." in first.stdout
         )

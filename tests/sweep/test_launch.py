@@ -13,7 +13,10 @@ BAD = [
     (["compressibility_sweep", "--model", "nomodule:x"], "--model nomodule:x: cannot import it"),
     (["compressibility_sweep", "--set", "lr=1"], "did you mean learning_rate?"),
     (["compressibility_sweep", "--set", "alpha=0..1"], "write FIRST..LAST:COUNT"),
-    (["pareto_search", "--model", "vit", "--set", "rank=4"], "--set rank: it goes with model fcn, got vit"),
+    (
+        ["pareto_search", "--model", "vit", "--set", "prune_ratio=0.5"],
+        "--set prune_ratio: it goes with model fcn, got vit",
+    ),
     (["compresibility_sweep"], "did you mean compressibility_sweep?"),
     ([], "which study?"),
     (["compressibility_sweep", "--preset", "labtop"], "did you mean laptop?"),

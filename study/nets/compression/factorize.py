@@ -13,8 +13,9 @@ from study.nets.net import LowRankConv2d, LowRankLinear, Net
 def factorize(net: Net, rank: int, seed: int) -> Net:
     """A copy of `net` whose hidden layers are products A (out x r) B (r x in) with fresh factors.
 
-    r = min(rank, out, in), one rank for all layers. Both factors are Kaiming uniform (a = sqrt 5), then scaled so
-    that the product has the Frobenius norm of the layer it replaces: the same scale at every rank.
+    r = min(rank, out, in), one rank for all layers; of a grouped convolution each group's matrix has it. Both factors
+    are Kaiming uniform (a = sqrt 5), then scaled so that the product has the Frobenius norm of the layer it replaces:
+    the same scale at every rank.
     Raises ValueError for a rank below 1.
     """
     if rank < 1:
@@ -36,6 +37,6 @@ def _factors(layer: nn.Module, rank: int) -> LowRankLinear | LowRankConv2d:
     m, n = nets.matrix(layer).shape
     if isinstance(layer, nn.Linear):
         return LowRankLinear(m, n, min(rank, m, n), layer.bias)
-    if isinstance(layer, nn.Conv2d) and layer.groups == 1:
-        return LowRankConv2d(layer, min(rank, m, n))
-    raise ValueError(f"cannot factorize a layer of type {type(layer).__name__} (or a grouped convolution)")
+    if isinstance(layer, nn.Conv2d):
+        return LowRankConv2d(layer, min(rank, m // layer.groups, n))
+    raise ValueError(f"cannot factorize a layer of type {type(layer).__name__}")

@@ -1,6 +1,7 @@
 """What every family's trial shares: the data stage, the model stage, the measures."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from study.spec.attack_names import revisions
@@ -18,6 +19,7 @@ from study.spec.config import (
     Train,
 )
 from study.spec.knobs import TRAINING
+from study.spec.models import FILE
 
 
 def load_and_build(point: Mapping[str, Any]) -> tuple[Stage, ...]:
@@ -33,8 +35,25 @@ def load_and_build(point: Mapping[str, Any]) -> tuple[Stage, ...]:
             validation_seed=point["validation_seed"] if point["validation"] else None,
             binary=bool(point["binary"]),
         ),
-        Build(model=point["model"], width=point["width"], depth=point["depth"], source=point["model_digest"]),
+        Build(
+            model=point["model"],
+            width=point["width"],
+            depth=point["depth"],
+            source=point["model_digest"],
+            width_multiplier=point["width_multiplier"],
+            stem=point["stem"],
+            patch_size=point["patch_size"],
+            **weights(point["weights"], point["sources"]),
+        ),
     )
+
+
+def weights(value: str, digests: Mapping[str, str]) -> dict[str, str]:
+    """The fields of Build for a value of the knob: a file is what it holds, wherever it lies."""
+    if not value.startswith(FILE):
+        return {"weights": value}
+    path = str(Path(value.removeprefix(FILE)).resolve())
+    return {"weights": f"{FILE}{digests[value]}", "weights_file": path}
 
 
 OFF = {"constant", "none", "adamw", "loss", "cross_entropy"}  # words for what a configuration leaves empty

@@ -13,7 +13,7 @@ from study.spec.errors import UsageError
 from study.spec.families.common import accuracy, again, attacks, load_and_build, own, train
 from study.spec.knobs import AXES, off
 
-FCN_ALONE = ("rank", "prune_ratio", "lam")  # what this family does to fully connected nets, and to no other
+FCN_ALONE = ("prune_ratio", "lam")  # what this family does to fully connected nets, and to no other
 FINETUNE_RATIO = 0.5  # of each batch under adversarial fine-tuning (paper A, C.3)
 
 

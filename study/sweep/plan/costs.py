@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from study.spec import models
 from study.spec.datasets import DATASETS, shape
 from study.store import layout, results
 
@@ -29,22 +30,40 @@ GPU_SHARES = {
     ("*", "fcn, wide"): 0.5,  # from 4096 up: weights grow with the square, and the kernels fill half a GPU
     ("*", "resnet18"): 0.5,  # 0.2 GB of weights, but some GB of activations while whole batches are attacked
     ("*", "vit"): 0.5,
+    ("*", "cnn"): 0.25,
+    ("*", "vgg16"): 0.5,
+    ("*", "wrn50_2"): 1.0,  # 1.1 and 2 GB of weights, gradients and moments; activations of the blocks' wide ends
+    ("*", "wrn101_2"): 1.0,
+    ("*", "swin_t"): 1.0,  # images of 224 pixels: 0.1 GB of activations each for a gradient
+    ("*", "vit_b8"): 1.0,
     ("*", "*"): 1.0,  # a user's model: nothing is known of it; --gpus-per-trial says better
 }
 WIDE = 4096
 LEFT = 0.4  # of the passes over all images: AutoAttack lets those go that fall; measured on digits
 BYTES_PER_TRIAL = 45_000
 OTHER_IMAGES, OTHER_SHAPE = (50_000, 10_000), (3, 32, 32)
-RESNET18_MULTIPLICATIONS = 37e6
+SMALL_STEM = 16  # a stem without stride and pooling leaves so many times the positions to all that follows
 
 
-def multiplications(model: str, data: str, width: int, depth: int) -> float:
-    """Multiply-adds of one forward pass of one image; a user's model is taken for an FCN of the set size."""
-    if model == "resnet18":
-        return RESNET18_MULTIPLICATIONS
+def multiplications(model: str, data: str, settings: Mapping[str, Any]) -> float:
+    """Multiply-adds of one forward pass of one image, `settings` with the axes of a point; a user's model is taken for
+    an FCN of the set size."""
+    image, width, depth = shape(data) or OTHER_SHAPE, settings["width"], settings["depth"]
+    side = models.side(model, image[-1])
     if model == "vit":
-        return 64 * depth * 12 * width**2
-    return math.prod(shape(data) or OTHER_SHAPE) * width + (depth - 1) * width**2
+        return (side // settings["patch_size"]) ** 2 * depth * 12 * width**2
+    if millions := models.MODELS.get(model, models.Model()).millions[0]:
+        larger = (side / models.MODELS[model].pixels) ** 2 * (SMALL_STEM if settings["stem"] == "small" else 1)
+        return millions * 1e6 * larger * settings["width_multiplier"] ** 2
+    return math.prod(image) * width + (depth - 1) * width**2
+
+
+def parameters(model: str, data: str, settings: Mapping[str, Any]) -> float:
+    """Weights of a model, about; a user's model is taken for a fully connected net of the set size."""
+    if model == "vit":
+        return settings["depth"] * 12 * settings["width"] ** 2
+    millions = models.MODELS.get(model, models.Model()).millions[1]
+    return millions * 1e6 * settings["width_multiplier"] ** 2 or multiplications(model, data, settings)
 
 
 def trial_seconds(data: str, model: str, settings: Mapping[str, Any], gpu: bool) -> float:
@@ -58,7 +77,7 @@ def trial_seconds(data: str, model: str, settings: Mapping[str, Any], gpu: bool)
         return s["trial"] + settings["ascent_steps"] * (s["step"] + 40 * size * s["step_flop"])
     train_all, test_all = DATASETS[data].images if data in DATASETS else OTHER_IMAGES
     train, test = settings["train_size"] or train_all, settings["test_size"] or test_all
-    madds = multiplications(model, data, settings["width"], settings["depth"])
+    madds = multiplications(model, data, settings)
     tuned = {"none": 0.0, "standard": 1.0, "adversarial": 1 + 0.5 * settings["train_steps"]}[settings["finetune"]]
     epochs = settings["epochs"] * (1 + settings["adversarial_ratio"] * settings["train_steps"])
     epochs += tuned * settings["finetune_epochs"]
@@ -76,7 +95,7 @@ def attack_seconds(
     so many queries of Square, on the test images."""
     s = SECONDS["gpu" if gpu else "cpu"]
     test = settings["test_size"] or (DATASETS[data].images if data in DATASETS else OTHER_IMAGES)[1]
-    madds = multiplications(model, data, settings["width"], settings["depth"])
+    madds = multiplications(model, data, settings)
     passes = LEFT * (2 * 19 * iterations + queries)
     return passes * (s["pass"] + test * madds * 3 * s["pass_flop"])
 

@@ -1,10 +1,12 @@
 """What a sweep is refused for before it is planned: attacks, sizes, data and models that cannot be had."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
 from study.nets import sources
-from study.spec import budgets, datasets
+from study.spec import budgets, datasets, models
+from study.spec.domains import Choice
 from study.spec.errors import UsageError, closest
 from study.spec.knobs import KNOBS
 from study.spec.studies import Preset
@@ -29,6 +31,8 @@ def check_point(data: str, model: str, values: Mapping[str, Any]) -> None:
     budgets.check(values, datasets.shape(data))
     check_sizes(data, values)
     check_attack(model, values)
+    if why := models.refusal(model, values):
+        raise UsageError(f"--set {why}")
 
 
 def _part(values: Mapping[str, Any], prefix: str, name: str) -> Any:
@@ -102,11 +106,15 @@ def warm_start(output: str, looked_at: bool) -> str:
 
 
 def sources_of(preset: Preset, settings: Mapping[str, Any]) -> dict[str, str]:
-    """The digests of the user's functions among the knob values of a plan."""
+    """The digests of the user's functions, and of files of weights, among the knob values of a plan."""
     given = [value for name, value in settings.items() if KNOBS[name].functions]
     given += [values for arm in preset.arms for name, values in arm.axes.items() if KNOBS[name].functions]
     flat = [v for values in given for v in (values if isinstance(values, tuple) else (values,))]
-    return sources.function_digests(flat, "--set")
+    axes = [arm.axes.get("weights", ()) for arm in preset.arms]
+    searched = preset.search.knobs.get("weights") if preset.search else None
+    axes += [searched.values] if isinstance(searched, Choice) else []
+    weights = [settings["weights"], *itertools.chain(*axes)]
+    return sources.function_digests(flat, "--set") | models.file_digests(weights, sources.file_digest)
 
 
 def model_digest(model: str) -> str:

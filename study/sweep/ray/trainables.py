@@ -17,7 +17,7 @@ import ray
 from ray import tune
 
 from study.nets import sources
-from study.spec import datasets
+from study.spec import datasets, models
 from study.spec.errors import UsageError, closest
 from study.spec.families import FAMILIES
 from study.spec.knobs import AXES, KNOBS, off, takes
@@ -135,6 +135,7 @@ def standalone_job(family: str, config: Mapping[str, Any], folder: str) -> Job:
     point["model_digest"] = sources.source_digest(point["model"], "--model") if user_model else ""
     own = [v for n, k in KNOBS.items() if k.functions for v in (point[n] if k.several else (point[n],))]
     point["sources"] = sources.function_digests(own, "configuration")
+    point["sources"] |= models.file_digests([point["weights"]], sources.file_digest)
     return Job(
         study="standalone",
         family=family,

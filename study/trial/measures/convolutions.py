@@ -48,11 +48,9 @@ def convolutions(net: Net, shape: tuple[int, int, int]) -> dict[str, Convolution
 
 def _operator(layer: nn.Module, size: tuple[int, int]) -> Convolution:
     W = matrix(layer).detach().cpu()
-    if isinstance(layer, LowRankConv2d):
-        kernel, groups, mode = W.view(-1, *layer.kernel[1:]), 1, "zeros"
-    else:
-        assert isinstance(layer, nn.Conv2d)
-        kernel, groups, mode = W.view(layer.weight.shape), layer.groups, layer.padding_mode
+    assert isinstance(layer, KINDS)
+    kernel = W.view(-1, *layer.kernel[1:]) if isinstance(layer, LowRankConv2d) else W.view(layer.weight.shape)
+    groups, mode = layer.groups, layer.padding_mode
     stride, padding, dilation = (getattr(layer, name) for name in ("stride", "padding", "dilation"))
     return operators.convolution(kernel, size, stride, padding, dilation, groups, mode)
 
