@@ -39,9 +39,11 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
     if plan.data and (
         plan.data != "digits" or plan.model != "fcn"
     ):  # digits come with scikit-learn; torch is slow to import
-        from study.sweep.plan.tryout import check_data_and_model
+        from study.sweep.plan.tryout import aligned, check_data_and_model
 
-        shape = check_data_and_model(plan.data, plan.data_dir, plan.data_digest, first(plan).trial)
+        trials = [job.trial for job in plan.jobs.values()]
+        looked_at = next(filter(aligned, trials), first(plan).trial)  # the one that asks more of its net
+        shape = check_data_and_model(plan.data, plan.data_dir, plan.data_digest, looked_at)
         for values in [plan.settings, *map(knob_values, plan.points)]:  # data of one's own have a shape only now
             budgets.check(values, shape)
     if plan.preset.search:
