@@ -61,6 +61,10 @@ class Train:
     adversarial_ratio of each batch is replaced by adversarial points of radius train_eps. `penalty_refresh` n > 0 takes
     the nuclear norm's gradient from a polar factor that is renewed every n steps.
 
+    `l1`, `spread_control` and `alignment_penalty` are strengths of penalties that stand beside alpha's: the sum of |w|
+    over `l1_on` (the hidden weights, or all parameters), the variance of the largest 5 % of row norms, the alignment of
+    consecutive layers (whose gradient is renewed every penalty_refresh steps too; 0: in each).
+
     `penalty_source` is the digest of a user-given penalty's source. `on` names the data (Load.name). `loss` is one of
     trial/losses, `optimizer` ("" is AdamW) and `schedule` are names of trial/optimise; `multistep` multiplies the rate
     by gamma after each of the epochs in `milestones`. With patience, the best epoch by `stop_on` is kept: "" is the
@@ -95,6 +99,10 @@ class Train:
     stop_on: str = ""
     freeze: tuple[str, ...] = ()
     autocast: str = ""
+    l1: float = 0.0
+    l1_on: str = "hidden"
+    spread_control: float = 0.0
+    alignment_penalty: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,3 +239,8 @@ class Trial:
     seed: int
     stages: tuple[Stage, ...]
     measures: tuple[Measure, ...]
+
+
+def aligned(trial: Trial) -> bool:
+    """Whether any of its trainings penalises the alignment of layers."""
+    return any(isinstance(stage, Train) and stage.alignment_penalty > 0 for stage in trial.stages)

@@ -12,7 +12,7 @@ from study.spec.recipes import RECIPES
 from study.spec.values import Knob, shown
 
 MOST_UNITS, MOST = 100_000, 10**9
-PENALTIES = ("group_lasso", "nuclear_norm", "nuclear_norm_prox")
+PENALTIES = ("group_lasso", "group_lasso_invariant", "nuclear_norm", "nuclear_norm_prox")
 NORMS = ("linf", "l2")
 NETS = ("regularization", "low_rank", "compressed")  # the families that train a net
 PENALISED, COMPRESSED, MATRIX = ("regularization", "compressed"), ("compressed",), ("operator_norm",)
@@ -89,8 +89,18 @@ KNOBS: dict[str, Knob] = {
     "recipe": Knob(str, "", choices=tuple(RECIPES), families=NETS, words={"none": ""},
                    help="a published training recipe by name; what is set beside it overrides its parts"),
     "epochs": Knob(int, 40, low=1, high=MOST, families=NETS, help="passes over the training images, at most"),
-    "penalty_refresh": Knob(int, 10, low=0, high=MOST, families=PENALISED, only_with=("alpha",),
-                            help="steps between polar factors of the nuclear norm; 0 = plain SVD"),
+    "penalty_refresh": Knob(int, 10, low=0, high=MOST, families=NETS, only_with=("alpha", "alignment_penalty"),
+                            help="steps between polar factors of the nuclear norm (0 = plain SVD), and between "
+                            "gradients of alignment_penalty (0 = each step)"),
+    "l1": Knob(float, 0.0, low=0, compressed="high", families=NETS,
+               help="strength of the sum of |w|, beside any penalty or alone"),
+    "l1_on": Knob(str, "hidden", choices=("hidden", "all"), families=NETS, only_with=("l1",),
+                  help="what l1 sums: the hidden layers' weights, or all parameters, head, biases and norms included"),
+    "spread_control": Knob(float, 0.0, low=0, families=NETS,
+                           help="strength of the variance of each hidden layer's largest 5 % of row norms"),
+    "alignment_penalty": Knob(float, 0.0, low=0, families=NETS,
+                              help="strength of the alignment of consecutive hidden layers (in reading notes on paper "
+                              "A, not in the paper)"),
     **{name: replace(knob, families=NETS) for name, knob in TRAINING.items()},
     "loss": Knob(str, "cross_entropy", choices=("cross_entropy", "label_smoothing"), families=NETS,
                  help="what training descends on"),

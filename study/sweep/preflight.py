@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 from study.spec import budgets
-from study.spec.config import Build, Trial
+from study.spec.config import Build, Trial, aligned
 from study.spec.errors import UsageError
 from study.spec.expand import knob_values
 from study.spec.studies import Point, Search
@@ -39,7 +39,7 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
         )
     builds = _builds(plan)
     if plan.data and (
-        plan.data != "digits" or plan.model != "fcn" or any(weights for weights, _ in builds)
+        plan.data != "digits" or plan.model != "fcn" or any(weights for weights, *_ in builds)
     ):  # digits come with scikit-learn; torch is slow to import
         from study.sweep.plan.tryout import check_data_and_model
 
@@ -55,10 +55,11 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
         raise UsageError(f"--output {plan.folder}: {parent[0]} cannot be written ({parent[1]})")
 
 
-def _builds(plan: Plan) -> dict[tuple[str, int], Trial]:
-    """A trial for each choice of weights and patches: what the table of knobs cannot tell whether it will do."""
+def _builds(plan: Plan) -> dict[tuple[str, int, bool], Trial]:
+    """A trial for each choice of weights, of patches, and of whether layers are to be aligned: what the table of knobs
+    cannot tell whether it will do."""
     trials = [job.trial for job in plan.jobs.values()] or [first(plan).trial]
-    return {(b.weights, b.patch_size): t for t in reversed(trials) for b in t.stages if isinstance(b, Build)}
+    return {(b.weights, b.patch_size, aligned(t)): t for t in reversed(trials) for b in t.stages if isinstance(b, Build)}
 
 
 def check_home() -> None:

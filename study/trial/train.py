@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,16 +13,13 @@ from torch.nn.functional import cross_entropy
 from study.nets import masks
 from study.nets import net as nets
 from study.nets.net import Net
-from study.nets.penalties import linearised, penalty_of, polar, shrink
+from study.nets.penalties import shrink
 from study.nets.splits import Dataset, Split
 from study.spec.config import Train
 from study.spec.identity import seed_for
-from study.trial import adversary, optimise
+from study.trial import adversary, optimise, penalty
 from study.trial.freeze import Frozen, frozen
 from study.trial.losses import LOSSES
-
-SETTLING_BATCHES = 30
-PROXIMAL = ("", "nuclear_norm_prox")  # nothing to descend on: none, or a step of its own after each batch
 
 
 @dataclass
@@ -60,26 +57,6 @@ def evaluate(net: Net, split: Split, batch_size: int = 1000) -> tuple[float, flo
     return correct / len(split.y), loss / len(split.y)
 
 
-def _penalty(net: Net, names: Collection[str], config: Train, polars: list[Tensor], step: int, left: int) -> Tensor:
-    """The penalty's value to be added to the loss; `polars` is renewed in place every penalty_refresh steps.
-
-    Between renewals the smallest singular values overshoot zero, so that they need not be told apart; in the last
-    batches (`left` counts them) every step renews exactly, and the spectrum's tail settles where the gradient has it.
-    """
-    matrices = list(nets.weight_matrices(net, names).values())
-    if config.penalty != "nuclear_norm" or not config.penalty_refresh:
-        value = penalty_of(config.penalty)(matrices)
-        if not getattr(value, "requires_grad", False):
-            raise ValueError(
-                f"penalty {config.penalty} gives nothing to descend on: return a sum of the matrices' entries"
-            )
-        return value
-    exact = left <= SETTLING_BATCHES or config.penalty_refresh == 1
-    if exact or step % config.penalty_refresh == 0:
-        polars[:] = [polar(W, exact) for W in matrices]
-    return linearised(matrices, polars)
-
-
 def _shrink(layers: list[Any], config: Train, rate: float, step: int) -> None:
     """The proximal form of the nuclear norm: every T steps the map of T steps' threshold at once."""
     every = max(1, config.penalty_refresh)
@@ -99,7 +76,7 @@ def _epoch(
     rate = optimise.learning_rate(config, progress.epoch)
     for group in progress.optimizer.param_groups:
         group["lr"] = rate
-    polars: list[Tensor] = []  # begun anew each epoch, so that a resumed run needs none of them
+    held = penalty.Held()
     batches = math.ceil(len(order) / config.batch_size)
     later = 0 if config.patience else (config.epochs - progress.epoch - 1) * batches  # any epoch may be the one kept
     augment = adversary.AUGMENTATIONS[config.augment]
@@ -110,8 +87,8 @@ def _epoch(
         for point in adversary.inputs(net, x, y, config, generator):
             with optimise.autocast(config, device):
                 loss = LOSSES[config.loss](net, point, y)
-            if config.alpha > 0 and config.penalty not in PROXIMAL and moving:
-                loss = loss + config.alpha * _penalty(net, moving, config, polars, step, later + batches - batch)
+            held.step, held.left = step, later + batches - batch
+            loss = penalty.add(loss, net, progress.frozen, moving, config, held)
             progress.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             progress.optimizer.step()
@@ -140,6 +117,7 @@ def start(net: Net, config: Train) -> Progress:
     """
     optimise.check(config, LOSSES)
     held = frozen(net, config.freeze)
+    penalty.check(net, held.layers(net), config)
     layers = list(held.layers(net).values())
     norms = [config.frobenius * nets.frobenius(layer) for layer in layers] if config.frobenius else []
     _project(layers, norms)

@@ -36,7 +36,7 @@ def test_every_study_of_the_project_is_sound(name):
         (study({"alpha": (0.0, float("nan"))}), "alpha nan is not accepted"),
         (study({"alpha": (0.1, 0.1)}), "alpha needs some values, each once"),
         (study({"alpha": ()}), "alpha needs some values"),
-        (study({"penalty": ("lasso",)}), "penalty 'lasso' is not accepted; give one of group_lasso, nuclear_norm"),
+        (study({"penalty": ("lasso",)}), "penalty 'lasso' is not accepted; give one of group_lasso, group_lasso_"),
         (study({"depth": (2.5,)}), "depth 2.5 is not accepted; give whole numbers from 1"),
         (study({"eps_linf": (0.1, 0.2)}), "eps_linf is of the whole study and no axis"),
         (study(settings={"epocs": 3}), "preset laptop: no knob 'epocs'; did you mean epochs"),

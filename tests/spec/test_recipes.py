@@ -100,6 +100,7 @@ ACTIVE = {
     "alpha": 0.1, "penalty": "nuclear_norm", "rank": 4, "keep_prob": 0.5, "prune_ratio": 0.5, "bits": 4, "finetune":
     "adversarial", "finetune_epochs": 1, "adversarial_ratio": 0.5, "schedule": "multistep", "finetune_momentum": 0.1,
     "finetune_milestones": (1,), "plant_rows": 0.5, "ascended_norm": "l2",
+    "l1": 0.1, "alignment_penalty": 0.1,
 }  # fmt: skip
 SGD = {"optimizer": "sgd", "patience": 3, "finetune_optimizer": "sgd", "finetune_patience": 3}
 CONTEXTS = ({"validation": 0.2}, ACTIVE, ACTIVE | {"keep_prob": 1.0, "lam": 0.5}, ACTIVE | SGD)

@@ -16,7 +16,7 @@ from study.nets.data import load
 from study.nets.net import Net
 from study.nets.penalties import linearised, nuclear_norm, polar, shrink
 from study.spec.config import Build, Load, Train
-from study.trial import adversary, optimise, stages
+from study.trial import adversary, optimise, penalty, stages
 from study.trial import train as training
 from study.trial.state import State
 
@@ -195,7 +195,7 @@ def test_the_quick_polar_factor_lacks_the_smallest_directions_alone():
 @pytest.mark.parametrize(("attack", "replays", "patience"), [("pgd", 1, 0), ("free", 3, 0), ("pgd", 1, 5)])
 def test_polar_factors_are_exact_in_the_last_thirty_batches_alone(attack, replays, patience, monkeypatch):
     made, epochs, layers = [], 2, 2
-    monkeypatch.setattr(training, "polar", lambda W, exact: made.append(exact) or polar(W, exact))
+    monkeypatch.setattr(penalty, "polar", lambda W, exact: made.append(exact) or polar(W, exact))
     data = load(Load(train_size=600, test_size=120, validation=0.2), 0)  # 48 batches an epoch
     trained(data=data, epochs=epochs, batch_size=10, patience=patience, penalty="nuclear_norm", alpha=0.01,
             penalty_refresh=5, adversarial_ratio=0.5, train_eps=0.05, train_attack=attack,

@@ -65,14 +65,15 @@ def compression(point: Mapping[str, Any]) -> tuple[Stage, ...]:
 
 
 def finetune(point: Mapping[str, Any]) -> tuple[Train, ...]:
-    """The second training of a point: without penalty, its layers free of any Frobenius norm, its own rate and epochs,
-    and whatever else is said of it.
+    """The second training of a point: without penalties, its layers free of any Frobenius norm, its own rate and
+    epochs, and whatever else is said of it.
 
     standard: clean batches; adversarial: half of each batch by the adversary of the train_* settings.
     """
     if point["finetune"] == "none":
         return ()
     ratio = {"standard": 0.0, "adversarial": FINETUNE_RATIO}[point["finetune"]]
-    own = {"alpha": 0.0, "adversarial_ratio": ratio, "epochs": point["finetune_epochs"], "frobenius": 0.0}
+    own = {"adversarial_ratio": ratio, "epochs": point["finetune_epochs"], "frobenius": 0.0}
+    own |= {"alpha": 0.0, "l1": 0.0, "spread_control": 0.0, "alignment_penalty": 0.0}
     freeze = () if point["finetune_freeze"] == "none" else (point["finetune_freeze"],)
     return (dataclasses.replace(train({**again(point), **own}), freeze=freeze),)

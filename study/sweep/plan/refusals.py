@@ -28,6 +28,8 @@ def check_point(data: str, model: str, values: Mapping[str, Any]) -> None:
             )
     if values["validation_rows"] and not values["validation"]:
         raise UsageError("--set validation_rows: there are no validation images; add --set validation=0.05")
+    if values["alignment_penalty"] and model == "fcn" and values["depth"] < 2:
+        raise UsageError("--set alignment_penalty: one hidden layer has none to be aligned with; give depth=2 or more")
     budgets.check(values, datasets.shape(data))
     check_sizes(data, values)
     check_attack(model, values)

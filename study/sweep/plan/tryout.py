@@ -5,8 +5,9 @@ import torch
 from study.nets import steady
 from study.nets.build import build
 from study.nets.data import load
+from study.nets.pairs import UNPAIRED, pairs
 from study.spec import datasets
-from study.spec.config import Build, Load, Robustness, Trial
+from study.spec.config import Build, Load, Robustness, Train, Trial
 from study.spec.errors import UsageError, of_a_function, told
 
 
@@ -31,6 +32,8 @@ def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) ->
         if not of_a_function(error):
             raise
         raise UsageError(f"--model {model.model} cannot be used: {told(error)}") from None
+    if aligned(trial) and not pairs(net):
+        raise UsageError(f"--model {model.model}: {UNPAIRED}")
     got = {(tuple(part.shape), part.dtype.is_floating_point) for part in logits}
     if got != {((2, dataset.classes), True)}:
         raise UsageError(
