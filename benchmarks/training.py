@@ -1,7 +1,13 @@
 """What a training step costs against the ways it is usually written: CPU seconds of interleaved pairs, one thread.
 
-    python -m benchmarks.training            # nets a, b and c, five pairs each, about six minutes
+    python -m benchmarks.training            # nets a, b and c, five pairs each, about eight minutes
     python -m benchmarks.training --quick    # a and small b, three pairs, about a minute
+    python -m benchmarks.training --shares   # the first two rows alone, about two minutes
+
+The first two rows are shares of the other's seconds, at most the goal; spread is the quartiles of 11 and 7 pairs. Whole
+steps as a sweep makes them (batches cut, checks, optimiser) on ResNet18, batches of 100 images: of a bare PyTorch loop
+on torchvision's module and the same tensors with PyTorch's own AdamW, and under PGD-10 on a half of each batch of the
+same loop that asks ART for the half. All other rows are factors, at least the goal, with their range.
 
 Adversarial: one step on a batch of 100, PGD-10 on a random half of it, against ART's ProjectedGradientDescent inside
 the loop, at its default batch size; `floor` is the same against nothing but the passes that PGD-10 and the step need.
@@ -11,6 +17,8 @@ amortised), against svdvals and backward at every step. Nets: a = FCN 784-400-10
 on 32 x 32. Random pixels: the time does not depend on them.
 """
 
+import statistics
+import sys
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -38,6 +46,7 @@ from study.trial import train
 from study.trial.adversary import inputs
 
 EPS, STEPS, BATCH = 8 / 255, 10, 100
+ADVERSARY: dict[str, Any] = {"adversarial_ratio": 0.5, "train_eps": EPS, "train_steps": STEPS}
 NETS = {
     "a": (Build(width=400, depth=1), (1, 28, 28), 2.8),
     "b": (Build(width=2000, depth=4), (3, 32, 32), 2.1),
@@ -57,6 +66,31 @@ def ratios(theirs: Callable[[], Any], ours: Callable[[], Any], pairs: int) -> li
     theirs()
     ours()
     return [seconds(theirs) / seconds(ours) for _ in range(pairs)]
+
+
+def shares(ours: Callable[[], Any], theirs: Callable[[], Any], pairs: int) -> list[float]:
+    """Ours over theirs in interleaved pairs, either first in turn, after one call of each that does not count."""
+    found = []
+    for pair in range(-1, pairs):
+        both = (ours, theirs) if pair % 2 else (theirs, ours)
+        took = {call: seconds(call) for call in both}
+        found.append(took[ours] / took[theirs])
+    return found[1:]
+
+
+def share(name: str, values: list[float], goal: float) -> Figure:
+    """The median share with its quartiles."""
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Figure(name, middle, low, high, len(values), goal, "share")
+
+
+def missed(figures: list[Figure]) -> list[str]:
+    """The figures that do not meet their goals: shares above them, factors below."""
+    return [
+        f.figure
+        for f in figures
+        if f.goal is not None and (f.value > f.goal if f.unit == "share" else f.value < f.goal)
+    ]
 
 
 def new_net(config: Build, shape: tuple[int, int, int]) -> Net:
@@ -95,7 +129,7 @@ def adversarial(name: str, pairs: int) -> list[Figure]:
     x, y = torch.rand(BATCH, *shape, generator=random), torch.randint(10, (BATCH,), generator=random)
     net = new_net(config, shape)
     optimizer = torch.optim.AdamW(net.parameters(), fused=True)
-    settings = Train(adversarial_ratio=0.5, train_eps=EPS, train_steps=STEPS)
+    settings = Train(**ADVERSARY)
     steps = {"a": 10, "b": 1, "c": 1}[name]
 
     def ours() -> None:
@@ -121,6 +155,42 @@ def adversarial(name: str, pairs: int) -> list[Figure]:
         figure(f"{name}: PGD-10 training step, over ART in the loop", found, "x", goal),
         figure("  floor", floor, "x"),
     ]
+
+
+def whole_steps(name: str, pairs: tuple[int, int], batches: tuple[int, int]) -> list[Figure]:
+    """What our training loop takes of a bare one's seconds, and of those of the toolbox in the loop."""
+    config, shape, _ = NETS[name]
+    out = []
+    for goal, adversary, count, n in zip((1.05, 0.55), ({}, ADVERSARY), batches, pairs, strict=True):
+        random = torch.Generator().manual_seed(0)
+        x = torch.rand(count * BATCH, *shape, generator=random)
+        y = torch.randint(10, (len(x),), generator=random)
+        net, other = new_net(config, shape), new_net(config, shape)
+        settings = Train(epochs=10**6, **adversary)
+        progress, optimizer = train.start(net, settings), torch.optim.AdamW(other.parameters())
+        split, parts = Split(pixels=x, y=y), list(zip(x.split(BATCH), y.split(BATCH), strict=True))
+        toolbox = [with_art(other, images, labels, 1) for images, labels in parts]
+
+        def ours(net=net, split=split, settings=settings, progress=progress, random=random) -> None:  # type: ignore[no-untyped-def]
+            net.train()
+            order = torch.randperm(len(split), generator=random)
+            train._epoch(net, split, settings, progress, order, random)
+
+        def bare(other=other, parts=parts, optimizer=optimizer) -> None:  # type: ignore[no-untyped-def]
+            other.train()
+            for images, labels in parts:
+                optimizer.zero_grad()
+                cross_entropy(other.body(images), labels).backward()
+                optimizer.step()
+
+        def with_toolbox(toolbox=toolbox) -> None:  # type: ignore[no-untyped-def]
+            for step in toolbox:
+                step()
+
+        found = shares(ours, with_toolbox if adversary else bare, n)
+        what = "PGD-10 step, of ART in the loop" if adversary else "training step, of a bare loop"
+        out.append(share(f"{name}: {what}", found, goal))
+    return out
 
 
 class Pictures(Dataset[Any]):
@@ -191,14 +261,18 @@ def spectral(pairs: int, width: int) -> list[Figure]:
 def main(
     *,
     quick: Annotated[bool, Parameter(negative="", help="Small nets, three pairs.")] = False,
+    shares_alone: Annotated[bool, Parameter(name="--shares", negative="", help="The first two rows alone.")] = False,
     json_: Annotated[bool, Parameter(name="--json", negative="", help="One JSON object per figure.")] = False,
 ) -> None:
     """Measure what training steps cost against the usual ways."""
     torch.set_num_threads(1)
     pairs = 3 if quick else 5
-    figures = [f for name in (("a",) if quick else NETS) for f in adversarial(name, pairs)]
-    figures += [plain(pairs), *spectral(2 if quick else pairs, 500 if quick else 2000)]
+    figures = whole_steps("c", (3, 3) if quick else (11, 7), (1, 1) if quick else (3, 1))
+    if not shares_alone:
+        figures += [f for name in (("a",) if quick else NETS) for f in adversarial(name, pairs)]
+        figures += [plain(pairs), *spectral(2 if quick else pairs, 500 if quick else 2000)]
     show(figures, json_)
+    print(f"goals missed: {', '.join(missed(figures)) or 'none'}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from study.nets import checks, folders, sources
+from study.nets import checks, decoded, folders, sources
 from study.nets.checks import Arrays
 from study.nets.splits import Dataset, Split
 from study.spec import datasets
@@ -61,29 +61,47 @@ def arrays(name: str, root: str, digest: str) -> Arrays:
         _refuse_other(name, digest, found)
         return _contiguous(parts)
     given = f"imagefolder:{root}" if name.startswith("imagefolder:") else name
+    stamp = _stamp(given, root)
+    if stamp and (kept := decoded.get(stamp, digest)):
+        return kept
     try:
-        parts = _read(name, root)
+        parts = _read(given, root)
         checks.check(*parts)
     except UsageError:
         raise
     except Exception as error:  # a data set's file formats raise many kinds; all of them mean damaged input
         logging.getLogger(__name__).debug("data %s", name, exc_info=True)
         if digest:
-            _refuse_other(name, digest, sources.digest(given, root))
+            _refuse_other(name, digest, sources.digest_of_files(given, root))
         where = f" in {root}" if root else ""
         why = "" if name.startswith("imagefolder:") else ", it seems damaged"
         raise UsageError(f"data {name}{where} cannot be read{why}: {error}") from None
-    if digest:  # after they were read: what changes before that is noticed
-        _refuse_other(name, digest, sources.digest(given, root))
+    if digest or stamp:  # after they were read: what changes before that is noticed
+        found = sources.digest_of_files(given, root)
+        _refuse_other(name, digest, found)
+        if stamp and stamp == _stamp(given, root) and decoded.keep(stamp, found, parts):
+            return decoded.get(stamp, found) or _contiguous(parts)
     return _contiguous(parts)
+
+
+def _stamp(given: str, root: str) -> decoded.Stamp | None:
+    """The stamp of an image folder that the cache takes."""
+    if not (folder := datasets.image_folder(given, root)):
+        return None
+    try:
+        stamp = decoded.stamp(folder, datasets.names(given))
+    except OSError:
+        return None  # whoever reads the folder says what is wrong
+    return stamp if stamp.kept else None
 
 
 def _read(name: str, root: str) -> Arrays:
     if name == "digits":
         return _digits(root)
-    if name.startswith("imagefolder:"):
-        return folders.read(Path(root))
-    sources.paths(name, root)
+    if not name.startswith("imagefolder:"):
+        sources.paths(name, root)
+    if folder := datasets.image_folder(name, root):
+        return folders.read(Path(folder), *sources.layout(name))
     return _torchvision(TORCHVISION[name], root)
 
 

@@ -41,12 +41,17 @@ def _mode(path: Path) -> str:
         return ""
 
 
-def samples(folder: Path) -> tuple[Samples, Samples | None]:
+def samples(
+    folder: Path, classes: tuple[str, ...] = (), counts: tuple[int, int] | None = None
+) -> tuple[Samples, Samples | None]:
     """The images and their labels of a folder: those of train/ and of test/, or of class folders alone (then None).
 
-    Labels are the places of the class folders in alphabetic order. ValueError for a folder of another shape.
+    Labels are the places of the class folders in alphabetic order; in `classes` where the folder must have those, and
+    so many train and test images as `counts` has. ValueError for a folder of another shape.
     """
     train, test = folder / "train", folder / "test"
+    if classes:
+        return _named(train, classes, (counts or (0, 0))[0]), _named(test, classes, (counts or (0, 0))[1])
     if train.is_dir() and test.is_dir():
         ours, others = set(_folders(train)), set(_folders(test))
         if ours != others:
@@ -60,6 +65,22 @@ def samples(folder: Path) -> tuple[Samples, Samples | None]:
             f"the test images test/ (mv or ln -s), or give {folder / odd[0]}, a fifth of which is then drawn as test"
         )
     return _classes(folder, 2), None
+
+
+def _named(folder: Path, classes: tuple[str, ...], count: int) -> Samples:
+    """The images of a part whose class folders and count are known, their labels by the folders' names."""
+    have = set(_folders(folder)) if folder.is_dir() else set()
+    if have != set(classes):
+        lacks, more = _few(set(classes) - have), _few(have - set(classes))
+        raise ValueError(
+            f"{folder} must have the class folders {', '.join(classes)}; "
+            + " and ".join([f"it lacks {lacks}"] * bool(lacks) + [f"{more} is none of them"] * bool(more))
+        )
+    label = {i: classes.index(name) for i, name in enumerate(sorted(classes))}
+    found = [(path, label[i]) for path, i in _classes(folder, 1)]
+    if count and len(found) != count:
+        raise ValueError(f"{folder} has {len(found)} images, the data set has {count}: unpack it anew")
+    return found
 
 
 def _folders(folder: Path) -> list[str]:
@@ -98,12 +119,14 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
 
 
-def read(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+def read(
+    folder: Path, classes: tuple[str, ...] = (), counts: tuple[int, int] | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Images (N, C, H, W), bytes, and labels of the training part, and of the test part where the folder has one.
 
-    ValueError naming the folder or file that is wrong.
+    `classes` and `counts` are those of `samples`. ValueError naming the folder or file that is wrong.
     """
-    train, test = samples(folder)
+    train, test = samples(folder, classes, counts)
     mode = "L" if is_grey(files(folder)) else "RGB"
     sizes: dict[tuple[int, ...], Path] = {}
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from study.nets import checks, folders
+from study.nets import checks, decoded, folders
 from study.nets.modules import own_modules
-from study.spec.datasets import ACCEPTED, DATASETS, is_user_function
+from study.spec.datasets import ACCEPTED, DATASETS, image_folder, is_user_function, names
 from study.spec.errors import UsageError, of_a_function, told
 
 
@@ -115,6 +115,13 @@ def paths(name: str, root: str) -> list[Path]:
         return files
     if name not in DATASETS:
         raise UsageError(f"unknown data {name!r}; choose from {ACCEPTED}")
+    if inside := image_folder(name, root):
+        if not (Path(inside) / "train").is_dir():
+            archive = Path(f"{inside}.tar.gz")
+            unpack = f"unpack it: mkdir {inside} && tar xzf {archive} -C {inside}"
+            must = unpack if archive.is_file() else "point --data-dir at the folder that it lies in"
+            raise UsageError(f"data {name}: no folder {inside} with train/ and test/; {must}")
+        return folders.files(Path(inside))
     files = [Path(root) / f for f in DATASETS[name].files]
     for path in files:
         if not path.is_file():
@@ -127,11 +134,24 @@ def paths(name: str, root: str) -> list[Path]:
 
 
 def digest(name: str, root: str) -> str:
-    """16 hexadecimal digits of the hash of a data set's files; of a user's function, its source and what it returns."""
+    """16 hexadecimal digits of the hash of a data set's files; of a user's function, its source and what it returns.
+
+    Of a large image folder that was decoded before and has not changed since, it is read in the cache.
+    """
     if is_user_function(name):
         return returned(name)[1]
-    files = paths(name, root)
-    folder = Path(name.partition(":")[2]) if name.startswith("imagefolder:") else None
+    folder = image_folder(name, root)
+    try:
+        stamp = decoded.stamp(folder, names(name)) if folder else None
+    except OSError:
+        stamp = None  # what is wrong is said below
+    return (decoded.digest(stamp) if stamp and stamp.kept else "") or digest_of_files(name, root)
+
+
+def digest_of_files(name: str, root: str) -> str:
+    """The digest of a named data set or image folder, from what its files hold now."""
+    files, inside = paths(name, root), image_folder(name, root)
+    folder = Path(inside) if inside else None
     whole = hashlib.sha256()
     for path in files:
         whole.update(str(path.relative_to(folder) if folder else path.name).encode() + b"\0")
@@ -142,12 +162,17 @@ def digest(name: str, root: str) -> str:
             raise UsageError(f"data {name}: the file {path} cannot be read ({error.strerror})") from None
     if folder:
         try:
-            folders.samples(folder)
+            folders.samples(folder, *layout(name))
         except (ValueError, OSError) as error:
             raise UsageError(f"--data {name}: {error}") from None
     if folder and folders.is_grey(files):  # which were read as three equal channels once
         whole.update(b"one channel")
     return whole.hexdigest()[:16]
+
+
+def layout(name: str) -> tuple[tuple[str, ...], tuple[int, int] | None]:
+    """The class folders that an image folder must have, and how many images, where its name says so."""
+    return (names(name), DATASETS[name].images) if names(name) else ((), None)
 
 
 def returned(name: str) -> tuple[checks.Arrays, str]:

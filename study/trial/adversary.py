@@ -19,29 +19,28 @@ def perturb(net: Net, x: Tensor, y: Tensor, config: Train, generator: torch.Gene
     """Adversarial points (N, C, H, W) by projected ascent on the cross-entropy from one random start.
 
     x (N, C, H, W) in [0, 1], y (N,); `train_steps` steps of 2.5 eps / steps (Madry et al. 2018), or for fgsm_rs one of
-    1.25 eps (Wong et al. 2020), inside ball and box. Made in eval mode, gradients to the inputs alone; the mode is put
-    back.
+    1.25 eps (Wong et al. 2020), inside ball and box. Made in eval mode, gradients to the inputs alone; each
+    module's mode, and what its weights had, are put back.
     """
     eps, norm = config.train_eps, config.train_norm
     steps, size = (
         (1, 1.25 * eps) if config.train_attack == "fgsm_rs" else (config.train_steps, 2.5 * eps / config.train_steps)
     )
-    modes = {module: module.training for module in net.modules()}  # a frozen part's own is not the net's
-    net.eval()
     point = ball.into_box(x, ball.random_delta(x, eps, norm, generator), eps, norm)
     low, high = (x - eps).clamp_min_(0.0), (x + eps).clamp_max_(1.0)
-    for _ in range(steps):
-        point.requires_grad_(True)
-        with optimise.autocast(config, x.device):
-            loss = cross_entropy(net(point).float(), y, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, point)
-        point = point.detach()
-        if norm == "linf":  # ball and box are one box: a few passes over memory fewer, a sixth of a small net's step
-            torch.clamp(point.add_(gradient.sign_(), alpha=size), low, high, out=point)
-        else:
-            point = ball.into_box(x, point + size * ball.steepest(gradient, norm) - x, eps, norm)
-    for module, mode in modes.items():
-        module.training = mode
+    with ball.frozen(net):  # weights that ask for no gradient spare a ResNet18 a fourteenth of the ascent
+        for _ in range(steps):
+            point.requires_grad_(True)
+            with optimise.autocast(config, x.device):
+                loss = cross_entropy(net(point).float(), y, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, point)
+            point = point.detach()
+            if (
+                norm == "linf"
+            ):  # ball and box are one box: a few passes over memory fewer, a sixth of a small net's step
+                torch.clamp(point.add_(gradient.sign_(), alpha=size), low, high, out=point)
+            else:
+                point = ball.into_box(x, point + size * ball.steepest(gradient, norm) - x, eps, norm)
     return point
 
 

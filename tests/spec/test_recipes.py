@@ -51,6 +51,20 @@ def test_paper_c_trains_and_fine_tunes_as_printed():
     assert second == dataclasses.replace(common, epochs=3, learning_rate=0.01, momentum=0.9)
 
 
+def test_paper_a_trains_adversarially_as_printed():
+    """A, C.3 and its code: cosine to 0 over 60 epochs, none after them, PGD of 10 steps on half of each batch."""
+    arm = Arm(name="a", family="regularization", axes={"adversarial_ratio": (0.0, 0.5)})
+    (standard,), (adversarial,) = trainings(preset(arm, recipe="paper_a_adversarial"))
+    common = Train(epochs=60, schedule="cosine", augment="crop_flip", patience=10, frobenius=1.0)
+    assert standard == common, "AdamW 1e-3, decay .01, batches of 100 are the defaults"
+    assert (common.learning_rate, common.weight_decay, common.batch_size, common.optimizer) == (1e-3, 0.01, 100, "")
+    assert adversarial == dataclasses.replace(common, adversarial_ratio=0.5, train_eps=8 / 255)
+    assert (adversarial.train_attack, adversarial.train_steps, adversarial.stop_on) == ("pgd", 10, "")
+    asked, settings = with_overrides(preset(arm, recipe="paper_a_adversarial"), {}, "digits")
+    (load,) = {knob_values(p)["validation"] for p in expand(asked, settings, (0,))}
+    assert load == 0.1, "a tenth of the training images, attacked, decides when to stop"
+
+
 def test_what_is_said_beside_a_recipe_overrides_it_and_a_typed_recipe_the_preset():
     asked = preset(recipe="paper_c", epochs=7)
     assert trainings(asked)[0][0].epochs == 7

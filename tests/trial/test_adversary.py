@@ -102,6 +102,64 @@ def test_the_adversary_looks_at_the_net_in_eval_mode_and_raises_its_loss():
         assert cross_entropy(net(point), y) > cross_entropy(net(x), y) + 0.05
 
 
+def with_norms():
+    """A net with BatchNorm and a dropout, the first of which a freeze has put into eval mode for good."""
+    body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.Flatten(),
+                         nn.Dropout(), nn.Linear(64, 10))  # fmt: skip
+    net = Net(body, DATA.mean, DATA.std, ("2",)).train()
+    body[1].eval()
+    body[1].weight.requires_grad_(False)
+    return net
+
+
+@pytest.mark.parametrize("attack", ["pgd", "fgsm_rs"])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_adversary_leaves_the_net_as_it_was(attack, norm):
+    net, x, y = with_norms(), DATA.train.x[:20], DATA.train.y[:20]
+    cross_entropy(net(x), y).backward()
+
+    def seen():
+        parts = net.named_parameters()
+        return (
+            {name: module.training for name, module in net.named_modules()},
+            {name: (p.requires_grad, None if p.grad is None else p.grad.tolist()) for name, p in parts},
+            {name: value.tolist() for name, value in net.state_dict().items()},
+        )
+
+    before = seen()
+    point = adversary.perturb(net, x, y, Train(train_eps=0.1, train_norm=norm, train_attack=attack), stream())
+    assert seen() == before
+    assert not point.requires_grad
+    assert before[0]["body.3"]
+    assert not before[0]["body.1"]
+
+
+def test_the_ascent_asks_no_gradient_of_the_weights():
+    asked = []
+    net = with_norms()
+    net.body.register_forward_pre_hook(lambda *_: asked.append([p.requires_grad for p in net.parameters()]))
+    adversary.perturb(net, DATA.train.x[:5], DATA.train.y[:5], Train(train_eps=0.1), stream())
+    assert len(asked) == 10
+    assert not any(flag for flags in asked for flag in flags)
+
+
+@pytest.mark.parametrize(("n", "half"), [(100, 50), (37, 18), (1, 0)])
+def test_half_of_a_batch_is_replaced_not_added_to(n, half):
+    net, x, y = new_net(), DATA.train.x[:n], DATA.train.y[:n]
+    (mixed,) = adversary.inputs(net, x, y, Train(**ADVERSARIAL), stream())
+    assert mixed.shape == x.shape
+    assert int((mixed != x).flatten(1).any(dim=1).sum()) == half
+
+
+def test_the_rate_of_the_last_epoch_is_next_to_zero_and_training_ends_there():
+    config = Train(epochs=60, learning_rate=1e-3, schedule="cosine")
+    assert optimise.learning_rate(config, 60) == pytest.approx(0, abs=1e-12)
+    assert optimise.learning_rate(config, 59) == pytest.approx(1e-3 * math.sin(math.pi / 120) ** 2)
+    _, progress = trained(epochs=3, schedule="cosine")
+    assert progress.epoch == 3
+    assert progress.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * math.sin(math.pi / 6) ** 2)
+
+
 def test_cosine_falls_to_zero_and_the_optimiser_follows():
     config = Train(epochs=10, learning_rate=0.5, schedule="cosine")
     rates = [optimise.learning_rate(config, e) for e in range(11)]
