@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from study.attacks import ball, memory
 from study.attacks.ball import Result
@@ -9,9 +10,11 @@ from study.attacks.losses import log_odds
 from study.attacks.precision import at_its_own
 from study.attacks.record import Record
 
-CAP = 3.0  # log-odds beyond which a fooled sample pulls the shared perturbation no further (Shafahi et al. 2020)
-# The margin that the median image's logits are scaled to: the cap, and which rivals the log-odds see, would otherwise
-# depend on a factor of the logits that changes no prediction.
+CAP = 3.0  # the loss beyond which a fooled sample pulls the shared perturbation no further (Shafahi et al. 2020)
+# The margin that the median image's logits are scaled to: the cap, and which images the mean loss heeds, would otherwise
+# depend on a factor of the logits that changes no prediction. On MNIST (5000 images, one layer of 400) at l_inf 0.12
+# the fooling rate is .02, .14, .33, .33 at margins 1, 2, 5, 10; the mean log-odds, which heed images that are out of
+# reach as much as those that are not, get .17 at 5.
 MARGIN = 5.0
 
 
@@ -30,7 +33,7 @@ def universal_fgsm(
     """A shared delta (1, C, H, W): a projected step per batch up its mean loss, in the norm's steepest direction.
 
     delta <- P(delta + step sign(g)) (l_inf) or P(delta + step g / ||g||_2) (l_2), g the gradient at
-    clip(x + delta, 0, 1) of the mean log-odds, capped, of logits scaled by one factor (MARGIN); step eps / 4 unless
+    clip(x + delta, 0, 1) of the mean cross-entropy, capped, of logits scaled by one factor (MARGIN); step eps / 4 unless
     given. x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives zeros); ||delta|| <= eps. The generator orders
     the batches, whose size is part of the attack.
     Source: Shafahi et al. 2020, Algorithm 2. Raises ValueError for counts below 1.
@@ -87,7 +90,7 @@ def _check(x: Tensor, y: Tensor, eps: float, norm: str, count: int, batch_size: 
 
 
 class _Climb:
-    """The summed capped log-odds of samples under a shared delta, and its gradient; the model must be frozen."""
+    """The summed capped cross-entropy of samples under a shared delta, and its gradient; the model must be frozen."""
 
     def __init__(self, model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 0) -> None:
         self.model, self.x, self.y = at_its_own(model, x), ball.plain(x), ball.plain(y)
@@ -103,7 +106,7 @@ class _Climb:
         for part in index.split(self.batch):
             moved = delta.detach().requires_grad_(True)
             logits = self.model((self.x[part] + moved).clamp(0.0, 1.0)) / self.temperature
-            value = log_odds(logits, self.y[part]).clamp_max(CAP).sum()
+            value = softplus(log_odds(logits, self.y[part])).clamp_max(CAP).sum()
             gradient += torch.autograd.grad(value, moved)[0]
             total += float(value.detach())
         return total, gradient

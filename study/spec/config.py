@@ -206,17 +206,18 @@ class Cost:
 class Universal:
     """Measure: one perturbation for all images, made on `images` training images (0: all) and judged on the test images.
 
-    `makers` are among spec.attack_names.UNIVERSAL; the toolbox's takes one image after the other, hence fewer of them
-    (`toolbox_images`). Each makes `passes` over its images. Beside them stands the mean over `draws` random
-    perturbations of equal norm. `iterations` are those of the AutoPGD that universal_share compares with.
+    `makers` are among spec.attack_names.UNIVERSAL. fgsm makes `passes` over the images, pgd 8 steps for each of them; the
+    toolbox's takes one image after the other, hence fewer of them and of passes. Beside them stands the mean over
+    `draws` random perturbations of equal norm. `iterations` are those of the AutoPGD that universal_share compares with.
     """
 
     norm: str
     eps: tuple[float, ...]
-    makers: tuple[str, ...] = ("fgsm", "pgd", "art")
+    makers: tuple[str, ...] = ("fgsm", "pgd")
     images: int = 1000
-    toolbox_images: int = 200
+    toolbox_images: int = 100
     passes: int = 5
+    toolbox_passes: int = 3
     draws: int = 10
     iterations: int = 20
     eot: int = 0

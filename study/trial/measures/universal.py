@@ -72,7 +72,7 @@ def _maker(name: str, config: Universal) -> tuple[Make, int]:
         from study.attacks import art
 
         def toolbox(*args: Any, generator: torch.Generator) -> Tensor:
-            return art.universal(*args, attacker="fgsm", epochs=config.passes, generator=generator)
+            return art.universal(*args, attacker="fgsm", epochs=config.toolbox_passes, generator=generator)
 
         return toolbox, config.toolbox_images
 
@@ -80,7 +80,7 @@ def _maker(name: str, config: Universal) -> tuple[Make, int]:
         return universal_fgsm(*args, epochs=config.passes, generator=generator)
 
     def pgd(*args: Any, generator: torch.Generator) -> Tensor:
-        return universal_pgd(*args, iterations=4 * config.passes, generator=generator)
+        return universal_pgd(*args, iterations=8 * config.passes, generator=generator)
 
     return ({"fgsm": fgsm, "pgd": pgd}[name], config.images or 2**62)
 
