@@ -213,7 +213,7 @@ class Universal:
 
     norm: str
     eps: tuple[float, ...]
-    makers: tuple[str, ...] = ("fgsm", "pgd")
+    makers: tuple[str, ...] = ("fgsm",)
     images: int = 1000
     toolbox_images: int = 100
     passes: int = 5

@@ -135,7 +135,7 @@ KNOBS: dict[str, Knob] = {
                                help="its l_inf budgets; none given: the judged one"),
     "universal_eps_l2": Knob(float, (), low=0, several=True, families=NETS, only_with=("universal",),
                              help="its l_2 budgets; none given: the judged one"),
-    "universal_makers": Knob(str, ("fgsm", "pgd"), choices=tuple(UNIVERSAL), several=True, families=NETS,
+    "universal_makers": Knob(str, ("fgsm",), choices=tuple(UNIVERSAL), several=True, families=NETS,
                              only_with=("universal",), help="what makes it: two of ours, the toolbox's on FGSM (slow)"),
     "universal_images": Knob(int, 1000, low=0, high=MOST, families=NETS, only_with=("universal",),
                              help="training images that it is made on, at most; 0 = all"),

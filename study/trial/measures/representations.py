@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from study.attacks import memory
+from study.attacks import ball, memory
 from study.attacks.apgd import apgd
 from study.attacks.universal import random_perturbations
 from study.nets.fold import folded
@@ -19,10 +19,24 @@ from study.spec.rows import Row, row
 from study.trial.state import State
 
 
+MARGIN = 5.0  # to which the median image's logits are scaled
+
+
+class Softened(nn.Module):
+    """A net whose logits (N, K) are divided by one number."""
+
+    def __init__(self, net: nn.Module, temperature: Tensor) -> None:
+        super().__init__()
+        self.net, self.temperature = net, temperature
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(x) / self.temperature
+        return logits
+
+
 def representations(state: State, config: Representations) -> list[Row]:
     """representation_growth and, of a net whose first hidden layer is a Linear on the image, direction_alignment and
-    direction_ratio, at the worst points of AutoPGD on the loss (those behind the loss gap where the steps are as many)
-    and at random points of equal norm before they are cut off at the box (attack "random").
+    direction_ratio, at the worst points of AutoPGD on the loss, and at random points of equal norm before they are cut off at the box (attack "random").
 
     The growth is the mean of ||z_adv - z||_2 / ||z||_2 over the test images whose z, the encoder's output, is not 0.
     For W = U S V^T, r = min(m, n) directions and a the perturbation as the layer is given it (divided by std), the
@@ -61,7 +75,9 @@ def representations(state: State, config: Representations) -> list[Row]:
 def worst_points(
     state: State, net: nn.Module, x: Tensor, y: Tensor, eps: float, norm: str, iterations: int
 ) -> Tensor:
-    """The points of highest loss that AutoPGD finds, from the random stream of the loss gap: (N, C, H, W)."""
+    """The points of highest loss that AutoPGD finds, (N, C, H, W), with all logits divided by one number, so that a
+    factor of theirs, which can leave a float32 loss of exactly 0, is of no account."""
+    net = Softened(net, ball.temperature(memory.logits(net, x), MARGIN).median())
     generator = torch.Generator().manual_seed(seed_for(state.seed, f"gap {norm} {eps!r}"))
     return apgd(net, x, y, eps, norm, iterations=iterations, goal="loss", generator=generator).worst
 
