@@ -39,7 +39,8 @@ MEANS = "Means over seeds; bars are 95 % t intervals where there are five seeds 
 CAPTIONS: dict[str, str] = {
     "robustness": MEANS,
     "plain": MEANS + " In a search each point is a trial.",
-    "universal": MEANS + " The perturbation is made on training images and judged on test images; random: the mean over "
+    "universal": MEANS
+    + " The perturbation is made on training images and judged on test images; random: the mean over "
     "random perturbations of equal norm.",
     "representations": MEANS + " Growth is that of the encoder's output at the worst points; top / rest is the mean "
     "alignment with the first tenth of the first layer's singular directions over that with the others.",

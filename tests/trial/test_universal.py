@@ -55,7 +55,7 @@ def numbers(rows, measure):
 
 @NORMS
 def test_a_planted_direction_is_found_on_images_that_it_was_not_made_on(norm, eps):
-    net, x, d = planted(norm)
+    net, x, _ = planted(norm)
     y = net(x).argmax(1)
     assert float((y == 0).double().mean()) < 0.04, "the planted class is hardly said of a clean image"
     config = Universal(norm=norm, eps=(eps,), makers=tuple(UNIVERSAL), toolbox_images=60)

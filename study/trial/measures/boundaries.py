@@ -43,7 +43,9 @@ def boundaries(state: State, config: Boundaries) -> list[Row]:
     rows = [row("boundary_label", float(label), layer="true", draw=i) for i, label in enumerate(labels)]
     for at, images in points.items():
         predicted = memory.logits(net, images).argmax(1)
-        rows += [row("boundary_label", float(c), layer="predicted", draw=i, **_where(at)) for i, c in enumerate(predicted)]
+        rows += [
+            row("boundary_label", float(c), layer="predicted", draw=i, **_where(at)) for i, c in enumerate(predicted)
+        ]
     for layer, encode, classify in _spaces(net, x.shape):
         rows += _plane(layer, encode(x[:IMAGES]), {at: encode(p) for at, p in points.items()}, classify, config.side)
     return rows
@@ -84,7 +86,9 @@ def _plane(
     across, up = (torch.linspace(float(a), float(b), side).to(cloud) for a, b in zip(low, high, strict=True))
     grid = torch.cartesian_prod(up, across).flip(1)  # line by line
     classes = classify(mean + grid @ axes).argmax(1)
-    starts = torch.cat([torch.ones(1, dtype=torch.bool, device=classes.device), classes[1:] != classes[:-1]]).nonzero()[:, 0]
+    starts = torch.cat([torch.ones(1, dtype=torch.bool, device=classes.device), classes[1:] != classes[:-1]]).nonzero()[
+        :, 0
+    ]
     ends = (low[0], high[0], low[1], high[1])
     rows = [row("boundary_extent", float(value), layer=layer, k=k) for k, value in enumerate(ends)]
     rows += [row("boundary_class", float(classes[k]), layer=layer, k=int(k), n=side * side) for k in starts]

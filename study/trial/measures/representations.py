@@ -18,7 +18,6 @@ from study.spec.identity import seed_for
 from study.spec.rows import Row, row
 from study.trial.state import State
 
-
 MARGIN = 5.0  # to which the median image's logits are scaled
 
 
@@ -72,9 +71,7 @@ def representations(state: State, config: Representations) -> list[Row]:
     return rows
 
 
-def worst_points(
-    state: State, net: nn.Module, x: Tensor, y: Tensor, eps: float, norm: str, iterations: int
-) -> Tensor:
+def worst_points(state: State, net: nn.Module, x: Tensor, y: Tensor, eps: float, norm: str, iterations: int) -> Tensor:
     """The points of highest loss that AutoPGD finds, (N, C, H, W), with all logits divided by one number, so that a
     factor of theirs, which can leave a float32 loss of exactly 0, is of no account."""
     net = Softened(net, ball.temperature(memory.logits(net, x), MARGIN).median())

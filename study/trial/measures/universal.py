@@ -89,9 +89,7 @@ def _stream(state: State, purpose: str) -> torch.Generator:
     return torch.Generator().manual_seed(seed_for(state.seed, f"universal {purpose}"))
 
 
-def _numbers(
-    net: nn.Module, x: Tensor, y: Tensor, before: Tensor, fallen: Tensor, delta: Tensor
-) -> dict[str, float]:
+def _numbers(net: nn.Module, x: Tensor, y: Tensor, before: Tensor, fallen: Tensor, delta: Tensor) -> dict[str, float]:
     """What a delta (1, C, H, W) does to images whose clean logits are `before` (N, K)."""
     after = torch.cat([memory.logits(net, (part + delta).clamp(0.0, 1.0)) for part in x.split(memory.images(net, x))])
     still = right(after, y)
