@@ -11,7 +11,7 @@ from study.attacks.precision import at_its_own
 from study.attacks.record import Record
 
 CAP = 3.0  # the loss beyond which a fooled sample pulls the shared perturbation no further (Shafahi et al. 2020)
-# The margin that the median image's logits are scaled to: the cap, and which images the mean loss heeds, would otherwise
+# The margin that the median image's logits are scaled to: the cap, and which images the mean loss heeds, would else
 # depend on a factor of the logits that changes no prediction. On MNIST (5000 images, one layer of 400) at l_inf 0.12
 # the fooling rate is .02, .14, .33, .33 at margins 1, 2, 5, 10; the mean log-odds, which heed images that are out of
 # reach as much as those that are not, get .17 at 5.
@@ -33,8 +33,8 @@ def universal_fgsm(
     """A shared delta (1, C, H, W): a projected step per batch up its mean loss, in the norm's steepest direction.
 
     delta <- P(delta + step sign(g)) (l_inf) or P(delta + step g / ||g||_2) (l_2), g the gradient at
-    clip(x + delta, 0, 1) of the mean cross-entropy, capped, of logits scaled by one factor (MARGIN); step eps / 4 unless
-    given. x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives zeros); ||delta|| <= eps. The generator orders
+    clip(x + delta, 0, 1) of the mean cross-entropy, capped, of logits scaled by one factor (MARGIN); step eps / 4
+    unless given. x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives zeros); ||delta|| <= eps. The generator orders
     the batches, whose size is part of the attack.
     Source: Shafahi et al. 2020, Algorithm 2. Raises ValueError for counts below 1.
     """
@@ -101,7 +101,7 @@ class _Climb:
         self.temperature = ball.temperature(clean, MARGIN).median()
 
     def at(self, delta: Tensor, index: Tensor) -> tuple[float, Tensor]:
-        """The sum over the samples in `index` (n,) at delta (1, C, H, W), and its gradient, a memory's batch at a time."""
+        """The sum over the samples in `index` (n,) at delta (1, C, H, W), and its gradient, batch by batch."""
         total, gradient = 0.0, torch.zeros_like(delta)
         for part in index.split(self.batch):
             moved = delta.detach().requires_grad_(True)

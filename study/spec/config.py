@@ -204,11 +204,11 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Universal:
-    """Measure: one perturbation for all images, made on `images` training images (0: all) and judged on the test images.
+    """Measure: one perturbation for all images, made on `images` training images (0: all), judged on the test images.
 
-    `makers` are among spec.attack_names.UNIVERSAL. fgsm makes `passes` over the images, pgd 8 steps for each of them; the
+    `makers` are among spec.attack_names.UNIVERSAL. fgsm makes `passes` over the images, pgd 8 steps for each pass; the
     toolbox's takes one image after the other, hence fewer of them and of passes. Beside them stands the mean over
-    `draws` random perturbations of equal norm. `iterations` are those of the AutoPGD that universal_share compares with.
+    `draws` random perturbations of equal norm. `iterations` are those of the AutoPGD that universal_share asks.
     """
 
     norm: str

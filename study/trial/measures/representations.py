@@ -35,7 +35,8 @@ class Softened(nn.Module):
 
 def representations(state: State, config: Representations) -> list[Row]:
     """representation_growth and, of a net whose first hidden layer is a Linear on the image, direction_alignment and
-    direction_ratio, at the worst points of AutoPGD on the loss, and at random points of equal norm before they are cut off at the box (attack "random").
+    direction_ratio, at the worst points of AutoPGD on the loss, and at random points of equal norm before they are cut
+    off at the box (attack "random").
 
     The growth is the mean of ||z_adv - z||_2 / ||z||_2 over the test images whose z, the encoder's output, is not 0.
     For W = U S V^T, r = min(m, n) directions and a the perturbation as the layer is given it (divided by std), the
@@ -106,7 +107,7 @@ def first_directions(net: Net, x: Tensor) -> tuple[str, Tensor] | None:
 
 
 def isotropic(n: int) -> float:
-    """E |v^T u| for a fixed unit vector v and u uniform on the sphere of R^n: Gamma(n / 2) / (sqrt(pi) Gamma((n + 1) / 2)).
+    """E |v^T u| = Gamma(n / 2) / (sqrt(pi) Gamma((n + 1) / 2)), v a fixed unit vector, u uniform on the sphere of R^n.
 
     >>> round(isotropic(1), 6), round(isotropic(2), 6)
     (1.0, 0.63662)
