@@ -38,7 +38,7 @@ def _arm(frame: pd.DataFrame, study: Manifest) -> tuple[str, pd.DataFrame] | Non
 
 def representations(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """Compressibility, accuracy after pruning, robust accuracy, growth and alignment along the first arm."""
-    fig, grid = subplots(1, 4, 3.3)
+    fig, grid = subplots(1, 4, 3.3, right=0.96)
     if (found := _arm(frame, study)) is None:
         return fig
     axis, table = found
@@ -59,6 +59,8 @@ def representations(frame: pd.DataFrame, study: Manifest, judgements: Sequence[J
     curve(inside, table, per_trial(frame, "representation_growth", attack=RANDOM, **at), axis, GREY, "growth, random")
     other = inside.twinx()
     other.grid(visible=False)
+    other.spines["right"].set_visible(True)
+    other.tick_params(labelsize=7)
     for attack, color, name in ((by, GREEN, "top / rest"), (RANDOM, "#b9c9bd", "top / rest, random")):
         values = per_trial(frame, "direction_ratio", attack=attack, **at)
         if len(values):

@@ -34,8 +34,8 @@ def universal_fgsm(
 
     delta <- P(delta + step sign(g)) (l_inf) or P(delta + step g / ||g||_2) (l_2), g the gradient at
     clip(x + delta, 0, 1) of the mean cross-entropy, capped, of logits scaled by one factor (MARGIN); step eps / 4
-    unless given. x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives zeros); ||delta|| <= eps. The generator orders
-    the batches, whose size is part of the attack.
+    unless given. x (N, C, H, W) in [0, 1], y (N,), eps in pixel units (0 gives zeros); ||delta|| <= eps. The generator
+    orders the batches, whose size is part of the attack.
     Source: Shafahi et al. 2020, Algorithm 2. Raises ValueError for counts below 1.
     """
     _check(x, y, eps, norm, epochs, batch_size)
