@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.claims.judge import Judgement
-from analysis.figures import ascent, bounds, costs, pareto, plain, sweep
+from analysis.figures import ascent, bounds, costs, pareto, plain, representations, sweep, universal
 from study.spec.errors import UsageError, closest
 from study.store.manifest import Manifest
 
@@ -25,6 +25,9 @@ FIGURES: dict[str, tuple[str, Drawing]] = {
     "prunability": ("Accuracy after row pruning", sweep.prunability),
     "gap": ("Corollary 3.3's bound against the measured gap", bounds.gap),
     "anatomy": ("Looseness, local sensitivity, alignment", bounds.anatomy),
+    "universal": ("One perturbation for all images: against compressibility and against scale", universal.universal),
+    "representations": ("What an attack does inside the net", representations.representations),
+    "boundaries": ("Decision boundaries in input and representation space", representations.boundaries),
     "fronts": ("The front: robustness against cost", pareto.fronts),
     "progress": ("Hypervolume against evaluations, attainment over seeds", pareto.progress),
     "parallel": ("What the front is made of", pareto.parallel),
@@ -33,7 +36,18 @@ FIGURES: dict[str, tuple[str, Drawing]] = {
     "plain": ("Accuracy and robustness along what the study moves", plain.plain),
 }
 MEANS = "Means over seeds; bars are 95 % t intervals where there are five seeds or more."
-CAPTIONS: dict[str, str] = {"robustness": MEANS, "plain": MEANS + " In a search each point is a trial."}
+CAPTIONS: dict[str, str] = {
+    "robustness": MEANS,
+    "plain": MEANS + " In a search each point is a trial.",
+    "universal": MEANS
+    + " The perturbation is made on training images and judged on test images; random: the mean over "
+    "random perturbations of equal norm.",
+    "representations": MEANS + " Growth is that of the encoder's output at the worst points; top / rest is the mean "
+    "alignment with the first tenth of the first layer's singular directions over that with the others.",
+    "boundaries": "Planes through the mean along the first two principal components of the test images and of their "
+    "features, one seed. A dot is a clean image, its line leads to its worst point; red: fooled there. A plane is a "
+    "slice: an image's class need not be that of the cell that it is projected to.",
+}
 
 
 def find(entries: Iterable[str | Own]) -> list[Own]:

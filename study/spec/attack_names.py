@@ -21,6 +21,10 @@ TOOLBOX = 2  # the same for what our room does to the toolbox's attacks, all of 
 # configured attack, PGD, Square, and the AutoPGD behind the loss gap, which was PGD's at first (0).
 KEPT = {"revision": 1, "pgd_revision": 1, "gap_revision": 0, "square_revision": 1}
 
+# What makes one perturbation for all images, by a short name, and the random perturbations that are the floor of any.
+UNIVERSAL = {"fgsm": "native/universal_fgsm", "pgd": "native/universal_pgd", "art": "art/universal"}
+RANDOM = "random"
+
 
 def attack_name(backend: str, attack: str, revision: int = 1) -> str:
     """An attack as rows name it: native/apgd, art/pgd; from revision 2 on native/apgd@2."""

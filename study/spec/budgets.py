@@ -7,7 +7,14 @@ from typing import Any
 from study.spec.errors import UsageError
 
 # The knobs that are budgets, and their norms; the radius of adversarial training is in `train_norm`.
-NORM = {"eps_linf": "linf", "judged_linf": "linf", "eps_l2": "l2", "judged_l2": "l2"}
+NORM = {
+    "eps_linf": "linf",
+    "judged_linf": "linf",
+    "universal_eps_linf": "linf",
+    "eps_l2": "l2",
+    "judged_l2": "l2",
+    "universal_eps_l2": "l2",
+}
 HALF = 0.5
 TO_WRITE = {"linf": "8/255", "l2": "0.5"}
 

@@ -221,6 +221,52 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Universal:
+    """Measure: one perturbation for all images, made on `images` training images (0: all), judged on the test images.
+
+    `makers` are among spec.attack_names.UNIVERSAL. fgsm makes `passes` over the images, pgd 8 steps for each pass; the
+    toolbox's takes one image after the other, hence fewer of them and of passes. Beside them stands the mean over
+    `draws` random perturbations of equal norm. `iterations` are those of the AutoPGD that universal_share asks.
+    """
+
+    norm: str
+    eps: tuple[float, ...]
+    makers: tuple[str, ...] = ("fgsm",)
+    images: int = 1000
+    toolbox_images: int = 100
+    passes: int = 5
+    toolbox_passes: int = 3
+    draws: int = 10
+    iterations: int = 20
+    eot: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Representations:
+    """Measure: how far the attack moves the encoder's output, and along which singular directions of the first layer
+    (paper A, section 4.1), at the worst points of AutoPGD on the loss. `share` of the directions count as dominant; the
+    first `curve` of them have rows of their own."""
+
+    norm: str
+    eps: tuple[float, ...]
+    iterations: int = 50
+    share: float = 0.1
+    curve: int = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boundaries:
+    """Measure: predicted classes on a grid of `side` x `side` points of two planes of principal components, of the
+    test images and of their features, with `points` test images and their worst points under AutoPGD at each of the
+    `budgets` (norm, eps) (paper A, Figure 2)."""
+
+    budgets: tuple[tuple[str, float], ...]
+    side: int = 61
+    points: int = 20
+    iterations: int = 50
+
+
+@dataclass(frozen=True, kw_only=True)
 class Own:
     """Measure: a function of the user's, package:function; `source` is the digest of its module's source."""
 
@@ -229,7 +275,7 @@ class Own:
 
 
 Stage = Load | Build | Factorize | Train | Remove | Prune | Quantize | Plant | Gaussian | Ascend
-Measure = Accuracy | Robustness | Structure | Prunability | Cost | Own
+Measure = Accuracy | Robustness | Structure | Prunability | Cost | Universal | Representations | Boundaries | Own
 
 
 @dataclass(frozen=True, kw_only=True)

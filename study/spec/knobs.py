@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from study.spec.attack_names import REVISIONS
+from study.spec.attack_names import REVISIONS, UNIVERSAL
 from study.spec.domains import Value
 from study.spec.models import NAMES as WEIGHTS
 from study.spec.objectives import OBJECTIVES
@@ -147,6 +147,20 @@ KNOBS: dict[str, Knob] = {
     "gap_iterations": Knob(int, 50, low=1, high=MOST, families=NETS, help="AutoPGD's iterations for the loss gap"),
     "eot": Knob(int, 0, low=0, high=1000, families=NETS,
                 help="draws averaged in each pass of an attack on a net of chance; 0 = such a net is refused"),
+    "universal": Knob(int, 0, low=0, high=1, families=NETS,
+                      help="1: one perturbation for all images, made on training images, judged on test images"),
+    "universal_eps_linf": Knob(float, (), low=0, several=True, families=NETS, only_with=("universal",),
+                               help="its l_inf budgets; none given: the judged one"),
+    "universal_eps_l2": Knob(float, (), low=0, several=True, families=NETS, only_with=("universal",),
+                             help="its l_2 budgets; none given: the judged one"),
+    "universal_makers": Knob(str, ("fgsm",), choices=tuple(UNIVERSAL), several=True, families=NETS,
+                             only_with=("universal",), help="what makes it: two of ours, the toolbox's on FGSM (slow)"),
+    "universal_images": Knob(int, 1000, low=0, high=MOST, families=NETS, only_with=("universal",),
+                             help="training images that it is made on, at most; 0 = all"),
+    "representations": Knob(int, 0, low=0, high=1, families=NETS,
+                            help="1: growth of the representation, alignment with the first layer's directions"),
+    "boundaries": Knob(int, 0, low=0, high=1, families=NETS,
+                       help="1: predicted classes on planes of principal components, for a picture"),
     "measures": Knob(str, (), several=True, functions=True, families=NETS, help="measures of one's own"),
     # A matrix without data or net.
     "rows": Knob(int, 100, low=1, high=MOST_UNITS, families=MATRIX, help="rows of a Gaussian matrix"),

@@ -87,6 +87,25 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "lipschitz_bound": ("Lipschitz bound of the whole encoder", "from 0"),
     "lipschitz_bound_tight": ("the tighter form of that bound", "from 0"),
     "pruned_accuracy": ("clean accuracy after keeping a share of the rows of every hidden layer", "0 to 1"),
+    "fooling_rate": ("share of test predictions that one perturbation for all images changes; made on training images "
+                     "by the attack that the name ends with (random: mean over random ones of equal norm)", "0 to 1"),
+    "fooling_excess": ("fooling rate minus that of random perturbations of equal norm", "-1 to 1"),
+    "universal_accuracy": ("share of test images classified correctly under that perturbation", "0 to 1"),
+    "universal_share": ("of the test images that a perturbation of their own fools (native-apgd), the share that the "
+                        "one for all fools too", "0 to 1"),
+    "representation_growth": ("mean of ||z_adv - z|| / ||z||, z the encoder's output, at the worst points found "
+                              "(random: at random perturbations of equal norm)", "from 0"),
+    "direction_alignment": ("mean of |v' a| / ||a||, v a right singular vector of the first layer (number k, or the "
+                            "mean over the top and the rest of them), a the perturbation as that layer is given it",
+                            "0 to 1"),
+    "direction_ratio": ("that mean over the top directions divided by that over the rest", "from 0"),
+    "boundary_class": ("class on a plane of principal components (layer: input, representation), from cell k of the "
+                       "grid on until the next row's, line by line", "number of the class"),
+    "boundary_extent": ("the grid's ends: k 0 to 3 are left, right, bottom, top", "units of the plane"),
+    "boundary_point": ("an image on that plane, with attack its worst point; draw: its number; k 0, 1: across, up",
+                       "units of the plane"),
+    "boundary_label": ("the true class of an image on that plane (attack absent) or the class predicted there",
+                       "number of the class"),
     "parameters": ("weights and biases of the net", "count"),
     "macs": ("multiply-adds of one forward pass of one image", "count"),
     "stored_bytes": ("size of the stored net", "bytes"),

@@ -7,16 +7,19 @@ from typing import Any
 from study.spec.attack_names import revisions
 from study.spec.config import (
     Accuracy,
+    Boundaries,
     Build,
     Load,
     Measure,
     Own,
     Plant,
     Prunability,
+    Representations,
     Robustness,
     Stage,
     Structure,
     Train,
+    Universal,
 )
 from study.spec.knobs import TRAINING
 from study.spec.models import FILE
@@ -140,7 +143,30 @@ def accuracy(point: Mapping[str, Any]) -> Accuracy:
 
 def measures(point: Mapping[str, Any]) -> tuple[Measure, ...]:
     """What is measured on every net of a sweep."""
-    return (accuracy(point), *attacks(point), Structure(), Prunability(), *own(point))
+    return (accuracy(point), *attacks(point), Structure(), Prunability(), *mechanisms(point), *own(point))
+
+
+def mechanisms(point: Mapping[str, Any]) -> tuple[Measure, ...]:
+    """What is asked of a point about why it is vulnerable: universal perturbations, representations, boundaries."""
+    judged = {norm: float(point[f"judged_{norm}"]) for norm in ("linf", "l2")}
+    out: list[Measure] = []
+    if point["universal"]:
+        out += [
+            Universal(
+                norm=norm,
+                eps=tuple(point[f"universal_eps_{norm}"]) or (eps,),
+                makers=tuple(point["universal_makers"]),
+                images=point["universal_images"],
+                eot=point["eot"],
+            )
+            for norm, eps in judged.items()
+        ]
+    if point["representations"]:
+        steps = point["gap_iterations"]
+        out += [Representations(norm=norm, eps=(eps,), iterations=steps) for norm, eps in judged.items()]
+    if point["boundaries"]:
+        out.append(Boundaries(budgets=tuple(judged.items()), iterations=point["gap_iterations"]))
+    return tuple(out)
 
 
 def own(point: Mapping[str, Any]) -> tuple[Measure, ...]:

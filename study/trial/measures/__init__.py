@@ -1,11 +1,24 @@
 """What is measured on a trained net: {measure type: (state, measure) -> rows}."""
 
-from study.spec.config import Accuracy, Cost, Own, Prunability, Robustness, Structure
+from study.spec.config import (
+    Accuracy,
+    Boundaries,
+    Cost,
+    Own,
+    Prunability,
+    Representations,
+    Robustness,
+    Structure,
+    Universal,
+)
 from study.trial.measures.accuracy import accuracy, prunability
+from study.trial.measures.boundaries import boundaries
 from study.trial.measures.cost import cost
 from study.trial.measures.own import own
+from study.trial.measures.representations import representations
 from study.trial.measures.robustness import robustness
 from study.trial.measures.structure import structure
+from study.trial.measures.universal import universal
 from study.trial.state import MeasureFunction
 
 MEASURES: dict[type, MeasureFunction] = {
@@ -14,5 +27,8 @@ MEASURES: dict[type, MeasureFunction] = {
     Structure: structure,
     Prunability: prunability,
     Cost: cost,
+    Universal: universal,
+    Representations: representations,
+    Boundaries: boundaries,
     Own: own,
 }
