@@ -1,17 +1,18 @@
 """Does compressibility open nets to universal adversarial examples, where a larger norm does not?
 
 Paper A, section 4 (iv) and Figure 7 (center), row A8 of the protocol: the nets of its Figure 5 top. In one arm group
-lasso of growing strength alpha at a fixed Frobenius norm, in the other the constant at which the Frobenius norm is held,
-without a penalty. One perturbation for all images is made on training images by sign steps on their mean loss, and
-judged on test images: the fooling rate is the share whose class it changes. Beside it stand robust accuracy, and what a
-random perturbation of the same norm does. Expected by the paper: robust accuracy falls in both arms, the fooling rate
-rises in the first alone. That is an interaction, and is judged as one: between the ends of both arms.
+lasso of growing strength alpha at a fixed Frobenius norm, in the other the constant at which the norm is held, without
+a penalty. One perturbation for all images is made on training images by sign steps on their mean loss, and judged on
+test images: the fooling rate is the share whose class it changes. Beside it stand robust accuracy, and what a random
+perturbation of the same norm does. Expected by the paper: robust accuracy falls in both arms, the fooling rate rises in
+the first alone. That is an interaction, and is judged as one: between the ends of both arms, by the fooling rate above
+that of random perturbations.
 
     python -m study.launch universal_attack_sweep
 
 The paper gives neither the constants, nor the budget of the universal example, nor the split it is made and judged on.
-Here: constants from 1 to 6 times the initial norm (at 5 RA/SA has fallen about as far as at alpha .03, in a pilot of one
-seed), the judged l_inf budget, made on training images and judged on test images.
+Here: constants from 1 to 6 times the initial norm (at 5 RA/SA has fallen about as far as at alpha .03, in a pilot of
+one seed), the judged l_inf budget, made on training images and judged on test images.
 
 laptop: scikit-learn's digits, 4 x 200, five seeds, three minutes on two cores; other data: 4 x 400.
 paper: CIFAR-10, 4 x 2000, a quarter of the budgets of adversarial training.

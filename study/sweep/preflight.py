@@ -59,7 +59,8 @@ def _builds(plan: Plan) -> dict[tuple[str, int, bool], Trial]:
     """A trial for each choice of weights, of patches, and of whether layers are to be aligned: what the table of knobs
     cannot tell whether it will do."""
     trials = [job.trial for job in plan.jobs.values()] or [first(plan).trial]
-    return {(b.weights, b.patch_size, aligned(t)): t for t in reversed(trials) for b in t.stages if isinstance(b, Build)}
+    builds = [(b, t) for t in reversed(trials) for b in t.stages if isinstance(b, Build)]
+    return {(b.weights, b.patch_size, aligned(t)): t for b, t in builds}
 
 
 def check_home() -> None:

@@ -7,7 +7,7 @@ from study.nets.build import build
 from study.nets.data import load
 from study.nets.pairs import UNPAIRED, pairs
 from study.spec import datasets
-from study.spec.config import Build, Load, Robustness, Train, Trial
+from study.spec.config import Build, Load, Robustness, Trial, aligned
 from study.spec.errors import UsageError, of_a_function, told
 
 
