@@ -12,6 +12,7 @@ from study.spec.config import (
     Own,
     Plant,
     Prunability,
+    PruningCurve,
     Robustness,
     Stage,
     Structure,
@@ -117,7 +118,26 @@ def accuracy(point: Mapping[str, Any]) -> Accuracy:
 
 def measures(point: Mapping[str, Any]) -> tuple[Measure, ...]:
     """What is measured on every net of a sweep."""
-    return (accuracy(point), *attacks(point), Structure(), Prunability(), *own(point))
+    return (accuracy(point), *attacks(point), Structure(), Prunability(), *curves(point), *own(point))
+
+
+def curves(point: Mapping[str, Any]) -> tuple[Measure, ...]:
+    """The pruning curves of a point at its judged budgets, none by default."""
+    if not point["pruning"]:
+        return ()
+    curve = PruningCurve(
+        methods=tuple(point["pruning"]),
+        kept=tuple(point["pruning_kept"]),
+        eps_linf=point["judged_linf"],
+        eps_l2=point["judged_l2"],
+        iterations=point["attack_iterations"],
+        restarts=point["attack_restarts"],
+        backend=point["attack_backend"],
+        attack=point["attack"],
+        eot=point["eot"],
+        revision=revisions(point, point.get("revisions"))["revision"],
+    )
+    return (curve,)
 
 
 def own(point: Mapping[str, Any]) -> tuple[Measure, ...]:

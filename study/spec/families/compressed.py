@@ -10,7 +10,7 @@ from typing import Any
 
 from study.spec.config import Cost, Factorize, Prune, Quantize, Remove, Stage, Structure, Train, Trial
 from study.spec.errors import UsageError
-from study.spec.families.common import accuracy, again, attacks, load_and_build, own, train
+from study.spec.families.common import accuracy, again, attacks, curves, load_and_build, own, train
 from study.spec.knobs import AXES, off
 
 FCN_ALONE = ("rank", "prune_ratio", "lam")  # what this family does to fully connected nets, and to no other
@@ -23,7 +23,7 @@ def trial(point: Mapping[str, Any]) -> Trial:
     check(point)
     factorize = (Factorize(rank=point["rank"]),) if point["rank"] else ()
     stages = (*load_and_build(point), *factorize, train(point, point["penalty"]), *compression(point), *finetune(point))
-    measures = (accuracy(point), *attacks(point), Structure(), Cost(), *own(point))
+    measures = (accuracy(point), *attacks(point), Structure(), Cost(), *curves(point), *own(point))
     return Trial(seed=point["seed"], stages=stages, measures=measures)
 
 
@@ -44,6 +44,7 @@ def check(point: Mapping[str, Any]) -> None:
         and not compressed,
         "certify=1 does not go with bits: certificates do not cover quantized activations": bool(point["certify"])
         and point["bits"] > 0,
+        "pruning does not go with bits: weights on levels are not pruned": bool(point["pruning"]) and point["bits"] > 0,
     }
     for reason, wrong in refused.items():
         if wrong:

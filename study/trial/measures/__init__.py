@@ -1,9 +1,10 @@
 """What is measured on a trained net: {measure type: (state, measure) -> rows}."""
 
-from study.spec.config import Accuracy, Cost, Own, Prunability, Robustness, Structure
+from study.spec.config import Accuracy, Cost, Own, Prunability, PruningCurve, Robustness, Structure
 from study.trial.measures.accuracy import accuracy, prunability
 from study.trial.measures.cost import cost
 from study.trial.measures.own import own
+from study.trial.measures.pruning import pruning_curve
 from study.trial.measures.robustness import robustness
 from study.trial.measures.structure import structure
 from study.trial.state import MeasureFunction
@@ -13,6 +14,7 @@ MEASURES: dict[type, MeasureFunction] = {
     Robustness: robustness,
     Structure: structure,
     Prunability: prunability,
+    PruningCurve: pruning_curve,
     Cost: cost,
     Own: own,
 }
