@@ -22,6 +22,7 @@ LIBRARIES = {
     "safetensors": {"study.sweep.worker.weights", "study.tracking.models"},
     "pickle": set(),
     "timm": {"study.nets.vision"},
+    "torch_pruning": {"study.nets.compression.filters"},
     "open_clip": {"study.nets.vision"},
 }
 MOST_LINES = 300

@@ -53,7 +53,7 @@ def pruning_curves(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Ju
             ax.set_xlabel("share pruned")
         row[0].set_ylabel(curves[0][0] if together else WORDS[shown[0]] if shown else "", fontweight="bold")
     if ways and curves:
-        grid[0][0].legend(fontsize=7)
+        grid[0][-1].legend(fontsize=7, loc="upper right")  # least of all panels is high there
     return fig
 
 

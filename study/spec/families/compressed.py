@@ -13,7 +13,8 @@ from study.spec.errors import UsageError
 from study.spec.families.common import accuracy, again, attacks, curves, load_and_build, own, train
 from study.spec.knobs import AXES, off
 
-FCN_ALONE = ("rank", "prune_ratio", "lam")  # what this family does to fully connected nets, and to no other
+FCN_ALONE = ("rank", "lam")  # what this family does to fully connected nets, and to no other
+REMOVABLE = ("fcn", "cnn", "resnet18", "vgg16")  # what rows or filters can really be removed from
 FINETUNE_RATIO = 0.5  # of each batch under adversarial fine-tuning (paper A, C.3)
 
 
@@ -36,6 +37,8 @@ def check(point: Mapping[str, Any]) -> None:
     refused = {
         "lam sets keep_prob of each layer itself; leave keep_prob at 1": point["lam"] > 0 and point["keep_prob"] < 1,
         **{f"{name} goes with model fcn, got {point['model']}": point[name] > 0 and not fcn for name in FCN_ALONE},
+        f"prune_ratio goes with model {', '.join(REMOVABLE)}, got {point['model']}": point["prune_ratio"] > 0
+        and point["model"] not in REMOVABLE,
         "penalty nuclear_norm_prox goes with dense layers; leave rank at 0": proximal and point["rank"] > 0,
         "finetune_epochs needs finetune=standard or adversarial": point["finetune_epochs"] > 0
         and point["finetune"] == "none",
