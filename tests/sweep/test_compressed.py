@@ -72,7 +72,10 @@ def test_knobs_that_do_something_stay(busy):
     [
         ({"lam": 0.5, "keep_prob": 0.5}, "leave keep_prob at 1"),
         ({"rank": 4, "model": "resnet18"}, "rank goes with model fcn, got resnet18"),
-        ({"prune_ratio": 0.5, "model": "mine:net"}, "prune_ratio goes with model fcn, got mine:net"),
+        (
+            {"prune_ratio": 0.5, "model": "mine:net"},
+            "prune_ratio goes with model fcn, cnn, resnet18, vgg16, got mine:net",
+        ),
         ({"lam": 0.5, "model": "vit"}, "lam goes with model fcn"),
         ({"finetune_epochs": 3, "bits": 4}, "finetune_epochs needs finetune"),
         ({"finetune": "standard", "finetune_epochs": 3}, "finetune needs a net that is compressed"),
