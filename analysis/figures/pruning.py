@@ -1,6 +1,7 @@
 """Pruning curves: accuracy of the finished nets against the share of them that is pruned (paper A, Figures 4 and 8)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,9 +58,9 @@ def pruning_curves(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Ju
     return fig
 
 
-def _measures(study: Manifest) -> list[tuple[str, str, dict[str, object]]]:
+def _measures(study: Manifest) -> list[tuple[str, str, dict[str, Any]]]:
     """Title, measure and coordinates of each column: clean accuracy, and robust accuracy at both judged budgets."""
-    found: list[tuple[str, str, dict[str, object]]] = [("clean accuracy", "pruned_accuracy", {"split": "test"})]
+    found: list[tuple[str, str, dict[str, Any]]] = [("clean accuracy", "pruned_accuracy", {"split": "test"})]
     for norm, name in NORM.items():
         if (eps := study.settings.get(f"judged_{norm}")) is not None:
             where = {"attack": attack_of(study, "configured"), "norm": norm, "eps": float(eps), "split": "test"}
