@@ -10,7 +10,7 @@ from study.spec.attack_names import attack_name, configured, gap
 from study.spec.domains import Value
 from study.store.manifest import ArmRecord, Manifest
 
-COORDINATES = ("attack", "layer", "norm", "eps", "kept", "k", "draw", "on", "split")
+COORDINATES = ("attack", "layer", "norm", "eps", "kept", "pruning", "k", "draw", "on", "split")
 
 
 def select(frame: pd.DataFrame, measure: str, **where: Any) -> pd.DataFrame:
@@ -19,9 +19,9 @@ def select(frame: pd.DataFrame, measure: str, **where: Any) -> pd.DataFrame:
     A float coordinate (eps, kept) matches within 1e-9. ValueError where a trial has two such rows: one number per net.
     """
     out = frame[frame["measure"] == measure]
-    absent = [name for name in COORDINATES if where.get(name) is None]
+    absent = [name for name in COORDINATES if where.get(name) is None and name in out]
     chosen = (out["status"] == "ok") & out[["step", *absent]].isna().all(axis=1)
-    for name in set(COORDINATES) - set(absent):
+    for name in (name for name in COORDINATES if where.get(name) is not None):
         wanted, column = where[name], out[name]
         chosen &= (column - wanted).abs() < 1e-9 if isinstance(wanted, float) else column == wanted
     out = out[chosen]

@@ -1,5 +1,8 @@
 """What the studies of paper A share: its published settings, budgets, and the controls that are planted by hand."""
 
+from collections.abc import Mapping
+
+from study.spec.domains import Value
 from study.spec.studies import Arm
 
 HELD = {"frobenius": (1.0,), "adversarial_ratio": (0.0,)}
@@ -20,11 +23,11 @@ TWO_SEEDS = (0, 1)
 PLANTED_ROWS, PLANTED_SPECTRUM = (0.0, 0.2, 0.3, 0.4, 0.5), (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def control_neuron(held: dict[str, tuple[float, ...]], strengths: tuple[float, ...] = PLANTED_ROWS) -> Arm:
+def control_neuron(held: Mapping[str, tuple[Value, ...]], strengths: tuple[float, ...] = PLANTED_ROWS) -> Arm:
     """Trained baselines whose rows are concentrated by hand."""
     return Arm(name="control_neuron", family="regularization", axes={"plant_rows": strengths, **held})
 
 
-def control_spectral(held: dict[str, tuple[float, ...]], strengths: tuple[float, ...] = PLANTED_SPECTRUM) -> Arm:
+def control_spectral(held: Mapping[str, tuple[Value, ...]], strengths: tuple[float, ...] = PLANTED_SPECTRUM) -> Arm:
     """Trained baselines whose spectra are concentrated by hand."""
     return Arm(name="control_spectral", family="regularization", axes={"plant_spectrum": strengths, **held})

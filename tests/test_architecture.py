@@ -24,6 +24,7 @@ LIBRARIES = {
     "huggingface_hub": {"study.nets.vision"},
     "torchvision": {"study.nets.vision", "study.nets.data"},
     "timm": {"study.nets.vision"},
+    "torch_pruning": {"study.nets.compression.filters"},
     "open_clip": {"study.nets.vision"},
 }
 MOST_LINES = 300

@@ -183,7 +183,7 @@ PLACES = {
                 return [row("depth_measured", len(nets.layers(state.net)))]
             """,
         "study/spec/config.py": (
-            "Measure = Accuracy | Robustness | Structure | Prunability | Cost | Own",
+            "Measure = Accuracy | Robustness",
             " | Depth",
         ),
         "study/trial/measures/__init__.py": ("    Cost: cost,\n", "    Depth: depth,\n"),

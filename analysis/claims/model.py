@@ -19,6 +19,7 @@ class Term:
     layer: str | None = None
     norm: str | None = None
     kept: float | None = None
+    pruning: str | None = None
     split: str | None = None
     judged: bool = False
     scale: str = ""

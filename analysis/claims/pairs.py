@@ -19,7 +19,7 @@ def coordinates(study: Manifest, wanted: Term) -> dict[str, Any]:
     """The coordinates of a term's rows in the tables of a study; None where they have none."""
     where: dict[str, Any] = {"attack": attack_of(study, wanted.attack), "layer": wanted.layer, "norm": wanted.norm}
     where |= {"eps": float(study.settings[f"judged_{wanted.norm}"])} if wanted.judged else {}
-    return where | {"kept": wanted.kept, "split": wanted.split}
+    return where | {"kept": wanted.kept, "pruning": wanted.pruning, "split": wanted.split}
 
 
 def term(frame: pd.DataFrame, study: Manifest, wanted: Term) -> pd.Series:

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.claims.judge import Judgement
-from analysis.figures import ascent, bounds, costs, pareto, plain, representations, sweep, universal
+from analysis.figures import ascent, bounds, costs, pareto, plain, pruning, representations, sweep, universal
 from study.spec.errors import UsageError, closest
 from study.store.manifest import Manifest
 
@@ -23,6 +23,7 @@ FIGURES: dict[str, tuple[str, Drawing]] = {
     "compressibility": ("Robustness against measured compressibility", sweep.compressibility),
     "bounds": ("Theorem 3.1's bound against the measured loss gap", sweep.bounds),
     "prunability": ("Accuracy after row pruning", sweep.prunability),
+    "pruning_curves": ("Accuracy along the pruning of the finished nets", pruning.pruning_curves),
     "gap": ("Corollary 3.3's bound against the measured gap", bounds.gap),
     "anatomy": ("Looseness, local sensitivity, alignment", bounds.anatomy),
     "universal": ("One perturbation for all images: against compressibility and against scale", universal.universal),
@@ -38,6 +39,7 @@ FIGURES: dict[str, tuple[str, Drawing]] = {
 MEANS = "Means over seeds; bars are 95 % t intervals where there are five seeds or more."
 CAPTIONS: dict[str, str] = {
     "robustness": MEANS,
+    "pruning_curves": MEANS,
     "plain": MEANS + " In a search each point is a trial.",
     "universal": MEANS
     + " The perturbation is made on training images and judged on test images; random: the mean over "

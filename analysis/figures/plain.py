@@ -40,7 +40,7 @@ def _first(frame: pd.DataFrame) -> dict[str, pd.Series]:
         return {}
     same = pd.Series(True, index=rows.index)
     words = []
-    for name in ("measure", "attack", "layer", "norm", "eps", "kept", "k", "draw", "on", "split"):
+    for name in ("measure", "attack", "layer", "norm", "eps", "kept", "pruning", "k", "draw", "on", "split"):
         if name in rows:
             value = rows[name].iloc[0]
             same &= rows[name].isna() if pd.isna(value) else rows[name] == value

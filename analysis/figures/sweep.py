@@ -113,7 +113,8 @@ def prunability(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judge
     """Accuracy after keeping a share of the rows of every hidden layer, per axis value."""
     arms = _arms(frame, study)
     fig, grid = subplots(1, max(1, len(arms)), 3.6)
-    kept = sorted(frame["kept"].dropna().unique(), reverse=True)
+    own = (frame["measure"] == "pruned_accuracy") & frame["pruning"].isna()
+    kept = sorted(frame.loc[own, "kept"].dropna().unique(), reverse=True)
     for ax, (arm, axis, table) in zip(grid.flat, arms, strict=False):
         order = by_strength(axis, table[axis])
         colors = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.9, len(order)))

@@ -214,6 +214,23 @@ class Prunability:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PruningCurve:
+    """Measure: clean and robust accuracy of the net pruned to shares `kept`, by each of `methods` (nets.compression
+    .shares), at one budget per norm. The attack and its revisions are as Robustness has them."""
+
+    methods: tuple[str, ...]
+    kept: tuple[float, ...]
+    eps_linf: float
+    eps_l2: float
+    iterations: int = 20
+    restarts: int = 1
+    backend: str = "art"
+    attack: str = "apgd"
+    eot: int = 0
+    revision: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cost:
     """Measure: what the net costs to ship, to run and to train. `repeats` forward passes are timed."""
 
@@ -275,7 +292,18 @@ class Own:
 
 
 Stage = Load | Build | Factorize | Train | Remove | Prune | Quantize | Plant | Gaussian | Ascend
-Measure = Accuracy | Robustness | Structure | Prunability | Cost | Universal | Representations | Boundaries | Own
+Measure = (
+    Accuracy
+    | Robustness
+    | Structure
+    | Prunability
+    | PruningCurve
+    | Cost
+    | Universal
+    | Representations
+    | Boundaries
+    | Own
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from study.spec.values import Knob, shown
 MOST_UNITS, MOST = 100_000, 10**9
 PENALTIES = ("group_lasso", "group_lasso_invariant", "nuclear_norm", "nuclear_norm_prox")
 NORMS = ("linf", "l2")
+PRUNINGS = ("weights", "rows", "global_rows", "eps", "low_rank")
 NETS = ("regularization", "low_rank", "compressed")  # the families that train a net
 PENALISED, COMPRESSED, MATRIX = ("regularization", "compressed"), ("compressed",), ("operator_norm",)
 ATTACKED = ("adversarial_ratio", "finetune")  # what makes the adversary of training matter
@@ -161,6 +162,10 @@ KNOBS: dict[str, Knob] = {
                             help="1: growth of the representation, alignment with the first layer's directions"),
     "boundaries": Knob(int, 0, low=0, high=1, families=NETS,
                        help="1: predicted classes on planes of principal components, for a picture"),
+    "pruning": Knob(str, (), choices=PRUNINGS, several=True, families=NETS,
+                    help="ways to prune the finished net, a curve of accuracies each"),
+    "pruning_kept": Knob(float, (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), low=0, high=1, open_low=True,
+                         several=True, families=NETS, only_with=("pruning",), help="shares that they keep"),
     "measures": Knob(str, (), several=True, functions=True, families=NETS, help="measures of one's own"),
     # A matrix without data or net.
     "rows": Knob(int, 100, low=1, high=MOST_UNITS, families=MATRIX, help="rows of a Gaussian matrix"),

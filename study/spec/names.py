@@ -34,6 +34,7 @@ def metric_name(r: Mapping[str, Any]) -> str:
     parts = [r["layer"] if r.get("layer") not in (None, "mean", "product") else None]
     parts.append(r.get("norm"))
     parts.append(eps_text(r["eps"], r["norm"]) if r.get("eps") is not None else None)
+    parts.append(r.get("pruning"))
     parts.append(f"kept_{r['kept']:g}" if r.get("kept") is not None else None)
     parts += [f"{name}_{r[name]}" if r.get(name) is not None else None for name in ("k", "draw", "on")]
     parts.append(r["split"] if r.get("split") not in (None, "test") else None)
@@ -86,7 +87,6 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "alignment_greedy": ("its main term as a search finds it (paper A, B.5): not certified, a lower value", "0 to 1"),
     "lipschitz_bound": ("Lipschitz bound of the whole encoder", "from 0"),
     "lipschitz_bound_tight": ("the tighter form of that bound", "from 0"),
-    "pruned_accuracy": ("clean accuracy after keeping a share of the rows of every hidden layer", "0 to 1"),
     "fooling_rate": ("share of test predictions that one perturbation for all images changes; made on training images "
                      "by the attack that the name ends with (random: mean over random ones of equal norm)", "0 to 1"),
     "fooling_excess": ("fooling rate minus that of random perturbations of equal norm", "-1 to 1"),
@@ -106,6 +106,10 @@ MEANINGS: dict[str, tuple[str, str]] = {
                        "units of the plane"),
     "boundary_label": ("the true class of an image on that plane (attack absent) or the class predicted there",
                        "number of the class"),
+    "pruned_accuracy": ("clean accuracy after keeping a share of the rows of every hidden layer, or of what "
+                        "the named way of pruning keeps", "0 to 1"),
+    "pruned_robust_accuracy": ("robust accuracy of the net pruned to a share", "0 to 1"),
+    "pruned_kept": ("share of the hidden weights, rows or ranks that the pruning really keeps", "0 to 1"),
     "parameters": ("weights and biases of the net", "count"),
     "macs": ("multiply-adds of one forward pass of one image", "count"),
     "stored_bytes": ("size of the stored net", "bytes"),

@@ -19,7 +19,7 @@ class Objective:
 
 
 SELECTING = "validation"  # the split that a search reads; its front is reported on test
-NONE = ("layer", "kept", "k", "draw", "on", "step")  # coordinates that the row of an objective does not have
+NONE = ("layer", "kept", "pruning", "k", "draw", "on", "step")  # coordinates that the row of an objective does not have
 
 # Seconds are not the same from run to run: a front over them is one machine's.
 OBJECTIVES: dict[str, Objective] = {

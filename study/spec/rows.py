@@ -10,6 +10,7 @@ COORDINATES: dict[str, type] = {
     "norm": str,
     "eps": float,
     "kept": float,
+    "pruning": str,
     "k": int,
     "draw": int,
     "on": str,

@@ -17,7 +17,7 @@ from study.store import layout, results, shapes
 if TYPE_CHECKING:
     from study.nets.net import Net
 
-IDENTITY = ("measure", "attack", "layer", "norm", "eps", "kept", "k", "draw", "on", "split", "step", "n")
+IDENTITY = ("measure", "attack", "layer", "norm", "eps", "kept", "pruning", "k", "draw", "on", "split", "step", "n")
 KNOWN = {"threads": shapes.whole, "device": shapes.text, "configuration": shapes.named(lambda found: True)}
 
 

@@ -37,6 +37,22 @@ def eps_q(v: Tensor, q: float, k: int) -> float:
     return float((tail.pow(q).sum() / whole).pow(1.0 / q))
 
 
+def residuals(v: Tensor) -> Tensor:
+    """eps_q(v, 1, k) for every k = 0, 1, ..., d at once, (d,) -> (d + 1,) (paper A, Definition 2.1).
+
+    They never rise, from 1 to 0; the zero vector gives zeros. Rounding may differ from that of eps_q: equal ratios of
+    sums that are exact are equal here.
+
+    >>> residuals(torch.tensor([2.0, -4.0, 2.0])).tolist()
+    [1.0, 0.5, 0.25, 0.0]
+    """
+    magnitudes = checked_vector("v", v).abs().sort().values
+    if (largest := float(magnitudes[-1])) > 0:
+        magnitudes = magnitudes / math.ldexp(1.0, math.frexp(largest)[1] - 1)  # by a power of two: nothing is rounded
+    tails = torch.cat([torch.zeros_like(magnitudes[:1]), magnitudes.cumsum(0)]).flip(0)
+    return tails / tails[0] if float(tails[0]) > 0 else tails
+
+
 def spread(v: Tensor, k: int) -> float:
     """Spread of the k dominant entries, beta = 1 - |v|_(k) / |v|_(1) (paper A, section 2).
 

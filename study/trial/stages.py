@@ -72,7 +72,8 @@ def _train(state: State, config: Train) -> Iterator[State]:
 
 def _remove(state: State, config: Remove) -> Iterator[State]:
     assert state.net is not None
-    state.net = remove.remove_rows(state.net, config.ratio)
+    assert state.data is not None
+    state.net = _placed(remove.remove_rows(state.net, config.ratio, state.data.shape), state.device)
     yield state
 
 

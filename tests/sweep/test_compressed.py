@@ -71,7 +71,10 @@ def test_knobs_that_do_something_stay(busy):
     ("point", "words"),
     [
         ({"lam": 0.5, "keep_prob": 0.5}, "leave keep_prob at 1"),
-        ({"prune_ratio": 0.5, "model": "mine:net"}, "prune_ratio goes with model fcn, got mine:net"),
+        (
+            {"prune_ratio": 0.5, "model": "mine:net"},
+            "prune_ratio goes with model fcn, cnn, resnet18, vgg16, got mine:net",
+        ),
         ({"lam": 0.5, "model": "vit"}, "lam goes with model fcn"),
         ({"finetune_epochs": 3, "bits": 4}, "finetune_epochs needs finetune"),
         ({"finetune": "standard", "finetune_epochs": 3}, "finetune needs a net that is compressed"),
@@ -95,8 +98,8 @@ def test_the_levels_study_shares_one_base_per_seed(tmp_path):
     plan = make_plan(Request(study="compression_levels", output=str(tmp_path / "out")))
     assert len(plan.jobs) == 5 * (1 + 3 * 4 * 3)
     assert len({job.base for job in plan.jobs.values()}) == 5
-    with pytest.raises(UsageError, match="prune_ratio goes with model fcn, got resnet18"):
-        make_plan(Request(study="compression_levels", model="resnet18"))
+    with pytest.raises(UsageError, match="prune_ratio goes with model fcn, cnn, resnet18, vgg16, got vit"):
+        make_plan(Request(study="compression_levels", model="vit"))
 
 
 def test_the_penalty_of_a_sweep_is_an_axis_and_one_baseline_serves_all_of_its_values(tmp_path):

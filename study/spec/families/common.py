@@ -14,6 +14,7 @@ from study.spec.config import (
     Own,
     Plant,
     Prunability,
+    PruningCurve,
     Representations,
     Robustness,
     Stage,
@@ -143,7 +144,8 @@ def accuracy(point: Mapping[str, Any]) -> Accuracy:
 
 def measures(point: Mapping[str, Any]) -> tuple[Measure, ...]:
     """What is measured on every net of a sweep."""
-    return (accuracy(point), *attacks(point), Structure(), Prunability(), *mechanisms(point), *own(point))
+    means = (*curves(point), *mechanisms(point), *own(point))
+    return (accuracy(point), *attacks(point), Structure(), Prunability(), *means)
 
 
 def mechanisms(point: Mapping[str, Any]) -> tuple[Measure, ...]:
@@ -167,6 +169,25 @@ def mechanisms(point: Mapping[str, Any]) -> tuple[Measure, ...]:
     if point["boundaries"]:
         out.append(Boundaries(budgets=tuple(judged.items()), iterations=point["gap_iterations"]))
     return tuple(out)
+
+
+def curves(point: Mapping[str, Any]) -> tuple[Measure, ...]:
+    """The pruning curves of a point at its judged budgets, none by default."""
+    if not point["pruning"]:
+        return ()
+    curve = PruningCurve(
+        methods=tuple(point["pruning"]),
+        kept=tuple(point["pruning_kept"]),
+        eps_linf=point["judged_linf"],
+        eps_l2=point["judged_l2"],
+        iterations=point["attack_iterations"],
+        restarts=point["attack_restarts"],
+        backend=point["attack_backend"],
+        attack=point["attack"],
+        eot=point["eot"],
+        revision=revisions(point, point.get("revisions"))["revision"],
+    )
+    return (curve,)
 
 
 def own(point: Mapping[str, Any]) -> tuple[Measure, ...]:

@@ -10,10 +10,11 @@ from typing import Any
 
 from study.spec.config import Cost, Factorize, Prune, Quantize, Remove, Stage, Structure, Train, Trial
 from study.spec.errors import UsageError
-from study.spec.families.common import accuracy, again, attacks, load_and_build, mechanisms, own, train
+from study.spec.families.common import accuracy, again, attacks, curves, load_and_build, mechanisms, own, train
 from study.spec.knobs import AXES, off
 
-FCN_ALONE = ("prune_ratio", "lam")  # what this family does to fully connected nets, and to no other
+FCN_ALONE = ("lam",)  # what this family does to fully connected nets, and to no other
+REMOVABLE = ("fcn", "cnn", "resnet18", "vgg16")  # what rows or filters can really be removed from
 FINETUNE_RATIO = 0.5  # of each batch under adversarial fine-tuning (paper A, C.3)
 
 
@@ -23,7 +24,8 @@ def trial(point: Mapping[str, Any]) -> Trial:
     check(point)
     factorize = (Factorize(rank=point["rank"]),) if point["rank"] else ()
     stages = (*load_and_build(point), *factorize, train(point, point["penalty"]), *compression(point), *finetune(point))
-    measures = (accuracy(point), *attacks(point), Structure(), Cost(), *mechanisms(point), *own(point))
+    asked = (*curves(point), *mechanisms(point), *own(point))
+    measures = (accuracy(point), *attacks(point), Structure(), Cost(), *asked)
     return Trial(seed=point["seed"], stages=stages, measures=measures)
 
 
@@ -36,6 +38,8 @@ def check(point: Mapping[str, Any]) -> None:
     refused = {
         "lam sets keep_prob of each layer itself; leave keep_prob at 1": point["lam"] > 0 and point["keep_prob"] < 1,
         **{f"{name} goes with model fcn, got {point['model']}": point[name] > 0 and not fcn for name in FCN_ALONE},
+        f"prune_ratio goes with model {', '.join(REMOVABLE)}, got {point['model']}": point["prune_ratio"] > 0
+        and point["model"] not in REMOVABLE,
         "penalty nuclear_norm_prox goes with dense layers; leave rank at 0": proximal and point["rank"] > 0,
         "finetune_epochs needs finetune=standard or adversarial": point["finetune_epochs"] > 0
         and point["finetune"] == "none",
@@ -44,6 +48,7 @@ def check(point: Mapping[str, Any]) -> None:
         and not compressed,
         "certify=1 does not go with bits: certificates do not cover quantized activations": bool(point["certify"])
         and point["bits"] > 0,
+        "pruning does not go with bits: weights on levels are not pruned": bool(point["pruning"]) and point["bits"] > 0,
     }
     for reason, wrong in refused.items():
         if wrong:

@@ -6,6 +6,7 @@ from study.spec.config import (
     Cost,
     Own,
     Prunability,
+    PruningCurve,
     Representations,
     Robustness,
     Structure,
@@ -15,6 +16,7 @@ from study.trial.measures.accuracy import accuracy, prunability
 from study.trial.measures.boundaries import boundaries
 from study.trial.measures.cost import cost
 from study.trial.measures.own import own
+from study.trial.measures.pruning import pruning_curve
 from study.trial.measures.representations import representations
 from study.trial.measures.robustness import robustness
 from study.trial.measures.structure import structure
@@ -26,6 +28,7 @@ MEASURES: dict[type, MeasureFunction] = {
     Robustness: robustness,
     Structure: structure,
     Prunability: prunability,
+    PruningCurve: pruning_curve,
     Cost: cost,
     Universal: universal,
     Representations: representations,

@@ -1,0 +1,78 @@
+"""Which filters of a convolutional net go together, and their real removal: the one room of torch-pruning."""
+
+import copy
+
+import torch
+import torch_pruning
+from torch import Tensor
+
+from study.nets import net as nets
+from study.nets.compression.shares import layerwise
+from study.nets.net import Net
+from study.theory.compressibility import largest_rows, row_l1
+
+TOLERANCE = 1e-3  # of the largest logit: rounding stays far below, a wrong coupling far above
+Shape = tuple[int, int, int]
+Gone = dict[str, list[int]]  # of each layer and each BatchNorm behind one, by name: the places of the filters that go
+
+
+def remove_filters(net: Net, ratio: float, shape: Shape) -> tuple[Net, Gone]:
+    """A smaller copy of `net`, and what is gone: of each group of coupled filters max(1, round((1 - ratio) m)) stay.
+
+    Filters that are added to each other (residual paths) are one: it goes from all layers of its group, a first
+    convolution among them, and is ranked by the sum of their l_1 norms; a group without a hidden layer stays whole, and
+    so does the head. What follows a filter goes with it, the channel of its BatchNorm too, so the outputs in eval mode
+    are those of the net with these filters, their biases, and the weights and biases of these norm's channels at zero
+    (`silenced`), not of one whose norms still hand on their shift. `shape` (C, H, W) is an image's. ValueError where
+    the logits on two images of noise say otherwise, and for layers other than plain convolutions and linear.
+    """
+    for name, layer in nets.weighted(net).items():
+        if not isinstance(layer, nets.WEIGHTED) or getattr(layer, "groups", 1) != 1:
+            raise ValueError(f"filters can be removed from plain convolutions and linear layers, {name} is none")
+    out = copy.deepcopy(net).eval()
+    gone = _remove(out, ratio, shape)
+    if missing := [name for name in net.hidden if ratio > 0 and name not in gone]:
+        raise ValueError(f"filters of layer {missing[0]} cannot be removed: the net ties them to what must stay")
+    with torch.no_grad():
+        x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(net.mean.device)
+        now, wanted = out(x), silenced(net, gone).eval()(x)
+        if bool((now - wanted).abs().max() > TOLERANCE * wanted.abs().max()):
+            raise ValueError("filters cannot be removed: a channel of zeros is not without effect in this net")
+    for mine, before in zip(out.modules(), net.modules(), strict=True):
+        mine.training = before.training
+    return out, gone
+
+
+def _remove(net: Net, ratio: float, shape: Shape) -> Gone:
+    """Remove in place; which places went."""
+    names = {module: name for name, module in net.body.named_modules()}
+    head, gone = nets.head(net), Gone()
+    with torch.enable_grad():  # couplings are read off the graph of gradients
+        graph = torch_pruning.DependencyGraph()
+        graph.build_dependency(net, torch.zeros(1, *shape, device=net.mean.device), verbose=False)
+    groups = list(graph.get_all_groups(ignored_layers=[head], root_module_types=list(nets.WEIGHTED)))
+    for group in groups:
+        made = [(d.target.module, places) for d, places in group if graph.is_out_channel_pruning_fn(d.handler)]
+        layers = [m for m, _ in made if isinstance(m, nets.WEIGHTED)]
+        if not any(names[m] in net.hidden for m in layers):
+            continue
+        nu = torch.stack([row_l1(nets.matrix(m).detach()) for m in layers]).sum(0)
+        kept = largest_rows(nu, layerwise({"": nu}, 1 - ratio)[""])
+        dead = sorted(set(range(len(nu))) - set(kept.tolist()))
+        gone |= {names[m]: dead for m, _ in made if m in names}
+        if dead:
+            root = layers[0]
+            graph.get_pruning_group(root, graph.get_pruner_of_module(root).prune_out_channels, dead).prune()
+    return gone
+
+
+@torch.no_grad()
+def silenced(net: Net, gone: Gone) -> Net:
+    """A copy of `net` with filters, their biases, and the channels of their norms at zero: what removal takes away."""
+    out = copy.deepcopy(net)
+    for name, places in gone.items():
+        module = out.body.get_submodule(name)
+        for W in (module.weight, module.bias):
+            if isinstance(W, Tensor):
+                W[places] = 0.0
+    return out

@@ -1,0 +1,115 @@
+"""Filters really removed: outputs of the net with them at zero, sizes by hand, couplings of residual paths."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from study.nets import net as nets
+from study.nets.compression.filters import remove_filters, silenced
+from study.nets.compression.remove import remove_rows
+from study.nets.net import Net
+from study.trial.measures.cost import macs, parameters
+
+SHAPE = (1, 8, 8)
+X = torch.rand(6, *SHAPE, generator=torch.Generator().manual_seed(0))
+
+
+class Residual(nn.Module):
+    """x -> relu(x + bn(conv(relu(bn(conv x))))), so that its last filters are tied to the stem's."""
+
+    def __init__(self, width, inner, act):
+        super().__init__()
+        self.one, self.bn1 = nn.Conv2d(width, inner, 3, padding=1, bias=False), nn.BatchNorm2d(inner)
+        self.two, self.bn2 = nn.Conv2d(inner, width, 3, padding=1), nn.BatchNorm2d(width)
+        self.act = act()
+
+    def forward(self, x):
+        return self.act(x + self.bn2(self.two(self.act(self.bn1(self.one(x))))))
+
+
+def small(act=nn.ReLU):
+    """Stem (1 -> 4), a residual block (4 -> 6 -> 4), a convolution (4 -> 8) of stride 2, linear 32 -> 10 -> 3."""
+    torch.manual_seed(0)
+    body = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), Residual(4, 6, act), nn.Conv2d(4, 8, 3, stride=2, padding=1), act(),
+        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32, 10), act(), nn.Linear(10, 3),
+    )  # fmt: skip
+    net = Net(body, (0.3,), (0.4,), ("2.one", "2.two", "3", "7"))
+    for _ in range(3):
+        net(X)  # the norms get statistics
+    return net.eval()
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.25, 0.5, 0.9])
+def test_removal_is_masking_in_outputs(ratio):
+    net = small()
+    before = copy.deepcopy(net.state_dict())
+    out, gone = remove_filters(net, ratio, SHAPE)
+    torch.testing.assert_close(out(X), silenced(net, gone)(X), atol=1e-5, rtol=0)
+    assert all(torch.equal(W, before[name]) for name, W in net.state_dict().items()), "the argument is not changed"
+    for name, layer in nets.layers(out).items():
+        m = nets.matrix(nets.layers(net)[name]).shape[0]
+        assert nets.matrix(layer).shape[0] == max(1, round((1 - ratio) * m))
+    assert (not torch.equal(out(X), net(X))) == (ratio > 0)
+    if ratio == 0:
+        assert all(torch.equal(W, before[name]) for name, W in out.state_dict().items()), "bit for bit"
+
+
+def test_what_a_residual_path_couples_goes_together_and_what_feeds_the_head_stays_readable():
+    _, gone = remove_filters(small(), 0.5, SHAPE)
+    assert gone["0"] == gone["2.two"] == gone["2.bn2"], "the stem is added to the block"
+    assert gone["2.one"] == gone["2.bn1"]
+    assert {name: len(places) for name, places in gone.items()} == {
+        "0": 2, "2.two": 2, "2.bn2": 2, "2.one": 3, "2.bn1": 3, "3": 4, "7": 5,
+    }  # fmt: skip
+    net = small()
+    norms = nets.matrix(net.body[0]).abs().sum(1) + nets.matrix(net.body[2].two).abs().sum(1)
+    assert gone["0"] == sorted(norms.argsort()[:2].tolist())
+
+
+def test_parameters_and_macs_by_hand():
+    out = remove_rows(small(), 0.5, SHAPE)
+    stem, one, two, three = 2 * 9 + 2, 3 * 2 * 9 + 6, 2 * 3 * 9 + 2 + 4, 4 * 2 * 9 + 4
+    assert parameters(out) == stem + one + two + three + (16 * 5 + 5) + (5 * 3 + 3)
+    places = 64 * (18 + 54 + 54) + 16 * 72
+    assert macs(out, X[:1]) == places + 80 + 15
+    assert macs(small(), X[:1]) == 64 * (36 + 216 + 216) + 16 * 288 + 320 + 30
+
+
+def test_a_smaller_net_learns_and_is_saved_and_loaded():
+    out = remove_rows(small(), 0.5, SHAPE)
+    other = remove_rows(small(), 0.5, SHAPE)
+    out.train()(X).sum().backward()
+    assert all(p.grad is not None and p.grad.shape == p.shape for p in out.parameters())
+    with torch.no_grad():
+        for p in out.parameters():
+            p -= 0.1 * p.grad
+    other.load_state_dict(out.state_dict())
+    assert torch.equal(other.eval()(X), out.eval()(X))
+
+
+def test_what_cannot_lose_filters_is_refused():
+    with pytest.raises(ValueError, match="a channel of zeros is not without effect"):
+        remove_rows(small(nn.Sigmoid), 0.5, SHAPE)
+    grouped = small()
+    grouped.body[3] = nn.Conv2d(4, 8, 3, stride=2, padding=1, groups=2)
+    with pytest.raises(ValueError, match="plain convolutions and linear layers, 3 is none"):
+        remove_rows(grouped, 0.5, SHAPE)
+    with pytest.raises(ValueError, match="ratio must lie in"):
+        remove_rows(small(), 1.0, SHAPE)
+
+
+def test_resnet18_loses_half_of_every_layer():
+    from study.nets.build import build
+    from study.spec.config import Build
+
+    net = build(Build(model="resnet18"), (3, 32, 32), 10, ((0.5,) * 3, (0.25,) * 3), 0).eval()
+    out, gone = remove_filters(net, 0.5, (3, 32, 32))
+    assert {name: nets.matrix(m).shape[0] * 2 for name, m in nets.layers(out).items()} == {
+        name: nets.matrix(m).shape[0] for name, m in nets.layers(net).items()
+    }
+    assert out.body.fc.out_features == 10
+    x = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(out(x), silenced(net, gone)(x), atol=1e-4, rtol=1e-4)
