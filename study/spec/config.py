@@ -14,6 +14,9 @@ class Load:
     A trial's own data have no `name`; other data of the same trial do, and stages and measures choose them with `on`.
     `validation_seed` draws the validation images, and before the test images: trials of all seeds then have the same
     ones, and no image that selects is in any test split. None: the trial's own seed draws them, from what is left.
+    `classes` is "", or lower or upper: the images of that half of the labels alone, relabelled from 0. `part` is "", or
+    first or second: of all images for training that half, stratified and drawn by the seed; the test images are those
+    of the whole. Two loads of one data set in one trial that differ in `classes` or `part` share no image for training.
     """
 
     name: str = ""
@@ -24,17 +27,21 @@ class Load:
     validation: float = 0.0
     binary: bool = False
     validation_seed: int | None = None
+    classes: str = ""
+    part: str = ""
     root: str = field(default="", metadata={"identity": False})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """Stage: an untrained network. `source` is the digest of a user-given function's source."""
+    """Stage: an untrained network. `source` is the digest of a user-given function's source; `on` names the data that it
+    is built for (Load.name), by default the trial's own."""
 
     model: str = "fcn"
     width: int = 200
     depth: int = 4
     source: str = ""
+    on: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +92,18 @@ class Train:
     stop_on: str = ""
     freeze: tuple[str, ...] = ()
     autocast: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """Stage: a fresh head for the classes of the trial's own data, in the place of the old one, drawn by the seed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interim:
+    """Stage: clean accuracy and loss of the net as it is here, on the test images of the data named `on`."""
+
+    on: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +229,7 @@ class Own:
     source: str
 
 
-Stage = Load | Build | Factorize | Train | Remove | Prune | Quantize | Plant | Gaussian | Ascend
+Stage = Load | Build | Factorize | Train | Head | Interim | Remove | Prune | Quantize | Plant | Gaussian | Ascend
 Measure = Accuracy | Robustness | Structure | Prunability | Cost | Own
 
 
