@@ -22,8 +22,8 @@ def two(y: np.ndarray, first_upper: int) -> np.ndarray:
 
 
 def of_classes(y: np.ndarray, classes: str, first_upper: int) -> tuple[np.ndarray, np.ndarray]:
-    """The images of a half of the labels (indices), and all labels, those of the half counted from 0; without a half all
-    of them as they are."""
+    """The images of a half of the labels (indices), and all labels, those of the half counted from 0; without a half
+    all of them as they are."""
     if not classes:
         return np.arange(len(y)), y
     lower = classes == "lower"

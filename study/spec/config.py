@@ -34,8 +34,8 @@ class Load:
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """Stage: an untrained network. `source` is the digest of a user-given function's source; `on` names the data that it
-    is built for (Load.name), by default the trial's own."""
+    """Stage: an untrained network. `source` is the digest of a user-given function's source; `on` names the data that
+    it is built for (Load.name), by default the trial's own."""
 
     model: str = "fcn"
     width: int = 200

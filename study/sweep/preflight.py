@@ -4,8 +4,10 @@ import logging
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 from study.spec import budgets
+from study.spec.config import Load, Trial
 from study.spec.errors import UsageError
 from study.spec.expand import knob_values
 from study.spec.studies import Point, Search
@@ -36,12 +38,14 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
             f"this sweep wants {plan.gpus_per_trial:g} GPU per trial and there is no GPU here; "
             "give --address of a cluster that has some, or --gpus-per-trial 0"
         )
+    tried = to_try(plan)
     if plan.data and (
-        plan.data != "digits" or plan.model != "fcn"
+        plan.data != "digits" or plan.model != "fcn" or len(tried) > 1 or len(loads(tried[0])) > 1
     ):  # digits come with scikit-learn; torch is slow to import
         from study.sweep.plan.tryout import check_data_and_model
 
-        shape = check_data_and_model(plan.data, plan.data_dir, plan.data_digest, first(plan).trial)
+        for trial in tried:
+            shape = check_data_and_model(trial)
         for values in [plan.settings, *map(knob_values, plan.points)]:  # data of one's own have a shape only now
             budgets.check(values, shape)
     if plan.preset.search:
@@ -88,6 +92,19 @@ def first(plan: Plan) -> Job:
     assert search is not None
     seed, off = search["search_seed"], plan.axes_off
     return job_of(plan, Point(family=search.family, arms=(), seed=seed, axes=off, settings=plan.settings))
+
+
+def loads(trial: Trial) -> list[Load]:
+    """The data that a trial loads."""
+    return [stage for stage in trial.stages if isinstance(stage, Load)]
+
+
+def to_try(plan: Plan) -> list[Trial]:
+    """The trials of a plan to try out: the first one, and the first with each other choice of data or of halves."""
+    found: dict[tuple[Any, ...], Trial] = {}
+    for job in plan.jobs.values():
+        found.setdefault(tuple((s.name, s.data, s.classes, s.part) for s in loads(job.trial)), job.trial)
+    return list(found.values()) or [first(plan).trial]
 
 
 def check_reachable(address: str) -> None:
