@@ -10,10 +10,9 @@ from study.nets import net as nets
 from study.nets.build import build
 from study.nets.data import load
 from study.nets.heads import fresh
-from study.nets.net import Net
 from study.spec.config import Accuracy, Build, Head, Interim, Load, Train, Trial
 from study.spec.families import FAMILIES
-from study.spec.identity import fingerprint
+from study.spec.identity import fingerprint, seed_for
 from study.spec.knobs import KNOBS
 from study.store.layout import trial_path
 from study.store.results import read_trial, rows_digest
@@ -127,18 +126,12 @@ def norms(net):
 def test_both_trainings_hold_the_norms_that_the_first_held(frobenius):
     state = transferred(pretrain_data="other_classes", frobenius=frobenius, learning_rate=0.01)
     data = state.on()
-    untrained: Net = build(Build(width=32, depth=2), data.shape, 5, (data.mean, data.std), trials_seed())
+    untrained = build(Build(width=32, depth=2), data.shape, 5, (data.mean, data.std), seed_for(0, "weights"))
     assert norms(state.net) == pytest.approx([frobenius * n for n in norms(untrained)], rel=1e-5)
 
 
-def trials_seed():
-    from study.spec.identity import seed_for
-
-    return seed_for(0, "weights")
-
-
 def test_a_frozen_encoder_is_the_pretrained_one_and_the_head_learns():
-    """Ten classes pretrained, the same images: their features serve a head (chance is a tenth)."""
+    """Features of five digits tell the five others apart, well above chance, which is a fifth."""
     frozen = transferred(pretrain_data="other_classes", freeze="encoder", epochs=30, pretrain_epochs=15,
                          learning_rate=0.01, pretrain_learning_rate=0.001)  # fmt: skip
     weights = frozen.trained[3]
@@ -146,20 +139,21 @@ def test_a_frozen_encoder_is_the_pretrained_one_and_the_head_learns():
         if not name.startswith("body.head"):
             assert torch.equal(value, weights[name]), name
     right, _ = training.evaluate(frozen.net, frozen.on().test)
-    assert right > 0.8
+    assert right > 0.6
 
 
 def test_a_frozen_encoder_of_shuffled_labels_serves_less():
-    """A control of the pipeline: what the encoder is good for comes from the labels it has seen."""
+    """A control of the pipeline: what an encoder is good for comes from the labels that it has seen. On other images of
+    the same classes; of other classes it depends on depth and epochs, since an untrained encoder serves a head well."""
     found = {}
     for shuffled in (False, True):
         values = []
         for seed in range(3):
-            other, own = load(Load(classes="lower", test_size=60), seed), load(Load(classes="upper"), seed)
+            other, own = load(Load(part="first"), seed), load(Load(part="second"), seed)
             if shuffled:
                 y = other.train.y[torch.from_numpy(np.random.default_rng(seed).permutation(len(other.train.y)))]
                 other = dataclasses.replace(other, train=dataclasses.replace(other.train, y=y))
-            net = build(Build(width=100, depth=4), other.shape, 5, (other.mean, other.std), seed)
+            net = build(Build(width=100, depth=4), other.shape, 10, (other.mean, other.std), seed)
             for data, config in ((other, Train(epochs=25)), (own, Train(epochs=25, freeze=("encoder",)))):
                 if data is own:
                     net = fresh(net, own.shape, own.classes, seed)
@@ -167,4 +161,4 @@ def test_a_frozen_encoder_of_shuffled_labels_serves_less():
                     pass
             values.append(training.evaluate(net, own.test)[0])
         found[shuffled] = float(np.mean(values))
-    assert found[False] > found[True] + 0.05, found
+    assert found[False] > found[True] + 0.1, found
