@@ -24,8 +24,7 @@ L1 = (0.0003,)
 
 
 def _penalised(name: str, penalty: str, l1: tuple[float, ...], alphas: tuple[float, ...] = ALPHAS) -> Arm:
-    axes = {"alpha": alphas, "l1": l1, "penalty": (penalty,), **HELD}
-    return Arm(name=name, family="regularization", axes=axes)
+    return Arm(name=name, family="regularization", axes={"alpha": alphas, "l1": l1, "penalty": (penalty,), **HELD})
 
 
 ARMS = (

@@ -134,7 +134,8 @@ def sweep(
     if download:
         from study.nets.data import download as fetch
 
-        fetch(plan.data, plan.data_dir)
+        for name in (plan.data, *plan.sources):  # data of a pretraining too
+            fetch(name, plan.data_dir)
         plan = make_plan(request)
     from study.sweep import go as sweeps
 

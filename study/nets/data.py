@@ -10,7 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from study.nets import checks, decoded, folders, sources
+from study.nets import checks, decoded, folders, halves, sources
 from study.nets.checks import Arrays
 from study.nets.splits import Dataset, Split
 from study.spec import datasets
@@ -167,10 +167,12 @@ def _parts(
     """The images that training and validation share, training, validation, test: indices of the labels y, the last of
     test_y where the data set has a canonical split. ValueError for a size that the data has not."""
     stream, index = seed_for(seed, "split"), np.arange(len(y))
-    tested = 0 if test_y is not None else round(len(y) / 5) if config.data != "digits" else 360
+    drawn_here = round(len(y) / 5) if config.data != "digits" or config.classes else 360
+    tested = drawn_here if test_y is None else 0
     aside, left = index[:0], index
     if config.validation > 0 and config.validation_seed is not None:
-        size = round(config.validation * (config.train_size or len(y) - tested))
+        most = 0 if config.part else config.train_size  # both halves leave the same images aside
+        size = round(config.validation * (most or len(y) - tested))
         aside, left = _draw(y, size, seed_for(config.validation_seed, "validation"))
     train, test, labels = left, index[:0], y
     if test_y is None:
@@ -178,13 +180,16 @@ def _parts(
         test, train = left[drawn], left[rest]
     else:
         test, labels = np.arange(len(test_y)), test_y
-    have = {"train_size": len(train) + len(aside), "test_size": len(test)}
+    counted = 0 if config.part else len(aside)
+    if config.part:
+        train = train[halves.of_images(y[train], config.part, seed_for(seed, "half"))]
+    have = {"train_size": len(train) + counted, "test_size": len(test)}
     for name, size in (("train_size", config.train_size), ("test_size", config.test_size)):
         if size > have[name]:
             raise ValueError(f"{name} {size} is more than the {have[name]} images there are")
     if 0 < config.test_size < len(test):
         test = test[_draw(labels[test], config.test_size, stream)[0]]
-    if config.train_size and (size := config.train_size - len(aside)) < len(train):
+    if config.train_size and (size := config.train_size - counted) < len(train):
         train = train[_draw(y[train], size, stream)[0]]
     if len(aside) or not config.validation:
         return train, train, aside, test
@@ -193,16 +198,21 @@ def _parts(
 
 
 def load(config: Load, seed: int) -> Dataset:
-    """The data of one seed: canonical split, or a stratified fifth as test; sizes and validation as configured.
+    """The data of one seed: canonical split, or a stratified fifth as test; halves, sizes, validation as configured.
 
     With a validation_seed the validation images are set aside first, the same for every seed, and the rest is split as
     it would be without them. ValueError for a size that the data has not.
     """
     x, y, test_x, test_y = arrays(config.data, config.root, config.digest)
+    first_upper, labelled = (int(y.max()) + 1) // 2, int(y.max()) + 1
     if config.binary:
-        half = (int(y.max()) + 1) // 2
-        y, test_y = (y >= half).astype(np.int64), None if test_y is None else (test_y >= half).astype(np.int64)
-    both, train, validation, test = _parts(config, y, test_y, seed)
+        y, test_y = halves.two(y, first_upper), None if test_y is None else halves.two(test_y, first_upper)
+        first_upper, labelled = 1, 2
+    halves.check(config.classes, config.part, first_upper, labelled)
+    kept, y = halves.of_classes(y, config.classes, first_upper)
+    tested, labels = (kept, y) if test_y is None else halves.of_classes(test_y, config.classes, first_upper)
+    parts = _parts(config, y[kept], None if test_y is None else labels[tested], seed)
+    both, train, validation = (kept[rows] for rows in parts[:3])
 
     def split(images: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> Split:
         index = None if _is_whole(rows, images) else torch.from_numpy(rows)
@@ -210,13 +220,12 @@ def load(config: Load, seed: int) -> Dataset:
 
     info = datasets.DATASETS.get(config.data)
     mean, std = (info.mean, info.std) if info else _statistics(x, None if _is_whole(both, x) else both)
-    tested, labels = (x, y) if test_x is None or test_y is None else (test_x, test_y)
     return Dataset(
         name=datasets.label(config.data),
         train=split(x, y, train),
         validation=split(x, y, validation),
-        test=split(tested, labels, test),
-        classes=int(max(y.max(), labels.max())) + 1,
+        test=split(x if test_x is None else test_x, labels, tested[parts[3]]),
+        classes=int(max(y[kept].max(), labels[tested].max())) + 1,
         mean=mean,
         std=std,
     )

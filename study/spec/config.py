@@ -14,6 +14,9 @@ class Load:
     A trial's own data have no `name`; other data of the same trial do, and stages and measures choose them with `on`.
     `validation_seed` draws the validation images, and before the test images: trials of all seeds then have the same
     ones, and no image that selects is in any test split. None: the trial's own seed draws them, from what is left.
+    `classes` is "", or lower or upper: the images of that half of the labels alone, relabelled from 0. `part` is "", or
+    first or second: of all images for training that half, stratified and drawn by the seed; the test images are those
+    of the whole. Two loads of one data set in one trial that differ in `classes` or `part` share no image for training.
     """
 
     name: str = ""
@@ -24,6 +27,8 @@ class Load:
     validation: float = 0.0
     binary: bool = False
     validation_seed: int | None = None
+    classes: str = ""
+    part: str = ""
     root: str = field(default="", metadata={"identity": False})
 
 
@@ -33,7 +38,8 @@ class Build:
 
     `width_multiplier` multiplies every channel count of a convolutional net, `stem` small is 3 x 3 without stride or
     pooling, `patch_size` a vit's: study.spec.models says which model takes which. `weights` are published ones by their
-    library's name, or file:DIGEST of a file, which lies at `weights_file`; "" draws them from the seed.
+    library's name, or file:DIGEST of a file, which lies at `weights_file`; "" draws them from the seed. `on` names the
+    data that it is built for (Load.name), by default the trial's own.
     """
 
     model: str = "fcn"
@@ -45,6 +51,7 @@ class Build:
     patch_size: int = 4
     weights: str = ""
     weights_file: str = field(default="", metadata={"identity": False})
+    on: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +110,18 @@ class Train:
     l1_on: str = "hidden"
     spread_control: float = 0.0
     alignment_penalty: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """Stage: a fresh head for the classes of the trial's own data, in the place of the old one, drawn by the seed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interim:
+    """Stage: clean accuracy and loss of the net as it is here, on the test images of the data named `on`."""
+
+    on: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,7 +310,7 @@ class Own:
     source: str
 
 
-Stage = Load | Build | Factorize | Train | Remove | Prune | Quantize | Plant | Gaussian | Ascend
+Stage = Load | Build | Factorize | Train | Head | Interim | Remove | Prune | Quantize | Plant | Gaussian | Ascend
 Measure = (
     Accuracy
     | Robustness

@@ -131,7 +131,8 @@ def _checked(settings: dict[str, Any], overrides: Mapping[str, str], preset: Pre
         if judged not in budgets:
             settings[f"judged_{norm}"] = budgets[len(budgets) // 2]
     for name, (knob, value) in GO_WITH.items():
-        given = settings[knob] if settings[knob] is not None else settings[knob.removeprefix("finetune_")]
+        same = knob.removeprefix("finetune_").removeprefix("pretrain_")
+        given = settings[knob] if settings[knob] is not None else settings[same]
         if name in overrides and settings[name] and knob not in moving(preset) and given != value:
             raise UsageError(f"--set {name}: it goes with {knob}={value}, got {given}")
     attack_settings.check(settings, overrides, "--set ")
@@ -147,6 +148,8 @@ GO_WITH = {  # what does nothing but with a value of another setting
     "milestones": ("schedule", "multistep"),
     "finetune_momentum": ("finetune_optimizer", "sgd"),
     "finetune_milestones": ("finetune_schedule", "multistep"),
+    "pretrain_momentum": ("pretrain_optimizer", "sgd"),
+    "pretrain_milestones": ("pretrain_schedule", "multistep"),
 }
 
 

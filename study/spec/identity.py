@@ -4,10 +4,10 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
-from study.spec.config import Measure, Stage, Train, Trial
+from study.spec.config import Load, Measure, Stage, Train, Trial
 
 AS_THEY_ARE = {str, int, float, bool, type(None)}  # what JSON knows already: no subclass, NumPy has some
 
@@ -48,14 +48,15 @@ def canonical_trial(trial: Trial) -> dict[str, Any]:
     }
 
 
-def trial_of(found: Mapping[str, Any], root: str = "") -> Trial:
-    """The trial of a canonical form (canonical_trial's inverse); `root` is the data's folder. KeyError, TypeError for
-    what this version does not know."""
+def trial_of(found: Mapping[str, Any], root: Callable[[str], str] = lambda data: "") -> Trial:
+    """The trial of a canonical form (canonical_trial's inverse); `root` gives the folder of data by name. KeyError,
+    TypeError for what this version does not know."""
     kinds = {kind.__name__: kind for kind in (*get_args(Stage), *get_args(Measure))}
 
     def config(given: Mapping[str, Any]) -> Any:
         fields = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if k != "type"}
-        return kinds[given["type"]](**fields, **({"root": root} if given["type"] == "Load" else {}))
+        found = kinds[given["type"]](**fields)
+        return dataclasses.replace(found, root=root(found.data)) if isinstance(found, Load) else found
 
     return Trial(
         seed=found["seed"],

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from study.spec.attack_names import REVISIONS, UNIVERSAL
+from study.spec.datasets import DATASETS
 from study.spec.domains import Value
 from study.spec.models import NAMES as WEIGHTS
 from study.spec.objectives import OBJECTIVES
@@ -15,9 +16,10 @@ MOST_UNITS, MOST = 100_000, 10**9
 PENALTIES = ("group_lasso", "group_lasso_invariant", "nuclear_norm", "nuclear_norm_prox")
 NORMS = ("linf", "l2")
 PRUNINGS = ("weights", "rows", "global_rows", "eps", "low_rank")
-NETS = ("regularization", "low_rank", "compressed")  # the families that train a net
-PENALISED, COMPRESSED, MATRIX = ("regularization", "compressed"), ("compressed",), ("operator_norm",)
-ATTACKED = ("adversarial_ratio", "finetune")  # what makes the adversary of training matter
+NETS = ("regularization", "low_rank", "compressed", "transfer")  # the families that train a net
+PENALISED, COMPRESSED, MATRIX = ("regularization", "compressed", "transfer"), ("compressed",), ("operator_norm",)
+TRANSFER = ("transfer",)
+ATTACKED = ("adversarial_ratio", "finetune", "pretrain_ratio")  # what makes the adversary of training matter
 
 SAME = {"same": None}  # as in the first training
 
@@ -125,6 +127,26 @@ KNOBS: dict[str, Knob] = {
        for name, knob in TRAINING.items() if name != "learning_rate"},
     "finetune_freeze": Knob(str, "none", choices=("none", "encoder"), families=COMPRESSED, only_with=("finetune",),
                             help="encoder: fine-tuning moves the head alone"),
+    # Pretraining: as the training unless it is said.
+    "pretrain_data": Knob(str, "none", choices=("none", "own", "other_classes", "other_images", *DATASETS),
+                          functions=True, families=TRANSFER,
+                          help="what the net is trained on before: the own images, the other half of the classes or of "
+                          "the training images, other data"),
+    "pretrain_size": Knob(int, 0, low=0, high=MOST, families=TRANSFER, only_with=("pretrain_data",),
+                          help="training images of pretraining; 0 = all"),
+    "pretrain_recipe": Knob(str, "", choices=tuple(RECIPES), families=TRANSFER, only_with=("pretrain_data",),
+                            words={"none": ""}, help="a published recipe of pretraining by name"),
+    "pretrain_epochs": Knob(int, 40, low=1, high=MOST, families=TRANSFER, only_with=("pretrain_data",),
+                            help="passes over the images of pretraining, at most"),
+    "pretrain_ratio": Knob(float, 0.0, low=0, high=1, families=TRANSFER, only_with=("pretrain_data",),
+                           help="share of each batch of pretraining replaced by adversarial examples"),
+    **{f"pretrain_{name}": replace(knob, default=None, words={} if knob.several else SAME, families=TRANSFER,
+                                   only_with=("pretrain_data",), help=f"of pretraining: {knob.help}")
+       for name, knob in TRAINING.items()},
+    "penalised_in": Knob(str, "both", choices=("both", "pretraining", "training"), families=TRANSFER,
+                      only_with=("pretrain_data",), help="where alpha acts and the Frobenius norm is held"),
+    "freeze": Knob(str, "none", choices=("none", "encoder"), families=TRANSFER,
+                   help="encoder: the training on the own data moves the head alone"),
     "keep_floor": Knob(float, 0.05, low=0, high=1, open_low=True, open_high=True, families=COMPRESSED,
                        only_with=("lam",), help="least keep_prob that lam may set"),
     # Attacks and measures.

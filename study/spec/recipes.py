@@ -39,8 +39,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "learning_rate": 0.01, "momentum": 0.9, "schedule": "constant", "epochs": 3, "patience": 0,
     },
 }  # fmt: skip
-PREFIXES = {"recipe": "", "finetune_recipe": "finetune_"}
-OF_THE_DATA = ("validation",)  # shared by both trainings: a recipe of fine-tuning does not split the data anew
+PREFIXES = {"recipe": "", "finetune_recipe": "finetune_", "pretrain_recipe": "pretrain_"}
+OF_THE_DATA = ("validation",)  # shared by both trainings: only the recipe of the first splits the data
 
 
 def parts(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -111,9 +111,11 @@ def _read(folder: Path, name: str, data_dir: str) -> tuple[results.Finished, Tri
     if finished.rows[0]["status"] != "ok":
         raise UsageError(f"trial {name} {finished.rows[0]['status']}: there is nothing to measure")
     configuration = finished.provenance["configuration"]
-    load: dict[str, Any] = next((s for s in configuration.get("stages", ()) if s.get("type") == "Load"), {})
-    data, here = load.get("data", "digits"), str(Path(data_dir).resolve())
-    root = here if data.startswith("imagefolder:") else datasets.folder(data, here)  # the table has no path of it
+    here = str(Path(data_dir).resolve())
+
+    def root(data: str) -> str:  # the table has no path of it
+        return here if data.startswith("imagefolder:") else datasets.folder(data, here)
+
     try:
         trial = trial_of(configuration, root)
     except (KeyError, TypeError, ValueError):  # a stage, measure or field that this version does not know

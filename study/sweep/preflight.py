@@ -4,9 +4,10 @@ import logging
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 from study.spec import budgets
-from study.spec.config import Build, Trial, aligned
+from study.spec.config import Build, Load, Trial, aligned
 from study.spec.errors import UsageError
 from study.spec.expand import knob_values
 from study.spec.studies import Point, Search
@@ -37,14 +38,14 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
             f"this sweep wants {plan.gpus_per_trial:g} GPU per trial and there is no GPU here; "
             "give --address of a cluster that has some, or --gpus-per-trial 0"
         )
-    builds = _builds(plan)
+    tried = to_try(plan)
     if plan.data and (
-        plan.data != "digits" or plan.model != "fcn" or any(weights for weights, *_ in builds)
+        plan.data != "digits" or plan.model != "fcn" or len(tried) > 1 or len(loads(tried[0])) > 1 or weighted(tried[0])
     ):  # digits come with scikit-learn; torch is slow to import
         from study.sweep.plan.tryout import check_data_and_model
 
-        for trial in builds.values():
-            shape = check_data_and_model(plan.data, plan.data_dir, plan.data_digest, trial)
+        for trial in tried:
+            shape = check_data_and_model(trial)
         for values in [plan.settings, *map(knob_values, plan.points)]:  # data of one's own have a shape only now
             budgets.check(values, shape)
     if plan.preset.search:
@@ -53,14 +54,6 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
         return  # it has just been listed; that it takes files shows when it is locked, before anything starts
     if (parent := unwritable(plan.folder)) is not None:
         raise UsageError(f"--output {plan.folder}: {parent[0]} cannot be written ({parent[1]})")
-
-
-def _builds(plan: Plan) -> dict[tuple[str, int, bool], Trial]:
-    """A trial for each choice of weights, of patches, and of whether layers are to be aligned: what the table of knobs
-    cannot tell whether it will do."""
-    trials = [job.trial for job in plan.jobs.values()] or [first(plan).trial]
-    builds = [(b, t) for t in reversed(trials) for b in t.stages if isinstance(b, Build)]
-    return {(b.weights, b.patch_size, aligned(t)): t for b, t in builds}
 
 
 def check_home() -> None:
@@ -99,6 +92,27 @@ def first(plan: Plan) -> Job:
     assert search is not None
     seed, off = search["search_seed"], plan.axes_off
     return job_of(plan, Point(family=search.family, arms=(), seed=seed, axes=off, settings=plan.settings))
+
+
+def loads(trial: Trial) -> list[Load]:
+    """The data that a trial loads."""
+    return [stage for stage in trial.stages if isinstance(stage, Load)]
+
+
+def weighted(trial: Trial) -> bool:
+    """Whether its net begins with weights from elsewhere."""
+    return any(isinstance(stage, Build) and stage.weights for stage in trial.stages)
+
+
+def to_try(plan: Plan) -> list[Trial]:
+    """The trials of a plan to try out: the first one, and the first with each other choice of data or of halves, of
+    weights, of patches, and of whether layers are to be aligned: what the table of knobs cannot judge."""
+    found: dict[tuple[Any, ...], Trial] = {}
+    for job in plan.jobs.values():
+        data = tuple((s.name, s.data, s.classes, s.part) for s in loads(job.trial))
+        nets = tuple((s.weights, s.patch_size) for s in job.trial.stages if isinstance(s, Build))
+        found.setdefault((data, nets, aligned(job.trial)), job.trial)
+    return list(found.values()) or [first(plan).trial]
 
 
 def check_reachable(address: str) -> None:

@@ -6,4 +6,5 @@ from study.sweep.ray.trainables import LowRank as LowRank
 from study.sweep.ray.trainables import OperatorNorm as OperatorNorm
 from study.sweep.ray.trainables import Pareto as Pareto
 from study.sweep.ray.trainables import Regularization as Regularization
+from study.sweep.ray.trainables import Transfer as Transfer
 from study.sweep.ray.trainables import to_tune as to_tune

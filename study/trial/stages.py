@@ -6,18 +6,32 @@ from typing import Any
 
 import torch
 
-from study.nets import sources
+from study.nets import heads, sources
 from study.nets.build import build
 from study.nets.compression import factorize as factors
 from study.nets.compression import mask, prune, quantize, remove
 from study.nets.data import load
 from study.nets.net import Net
-from study.spec.config import Ascend, Build, Factorize, Gaussian, Load, Plant, Prune, Quantize, Remove, Train
+from study.spec.config import (
+    Ascend,
+    Build,
+    Factorize,
+    Gaussian,
+    Head,
+    Interim,
+    Load,
+    Plant,
+    Prune,
+    Quantize,
+    Remove,
+    Train,
+)
 from study.spec.identity import seed_for
 from study.spec.rows import row
 from study.theory.ascent import ascend
 from study.theory.compressibility import row_l1, singular_values
 from study.trial import train as training
+from study.trial.measures.accuracy import clean
 from study.trial.state import StageFunction, State
 
 
@@ -37,7 +51,7 @@ def _placed(net: Net, device: torch.device) -> Net:
 
 
 def _build(state: State, config: Build) -> Iterator[State]:
-    data = state.on()
+    data = state.on(config.on)
     sources.unchanged(config.model, config.source, "--model")
     begun = state.resume is None or not state.resume["trainings"]  # a snapshot of a training holds every weight
     seed = seed_for(state.seed, "weights")
@@ -67,6 +81,20 @@ def _train(state: State, config: Train) -> Iterator[State]:
             yield state
         if not state.diverged:
             state.trained[state.stage] = {name: W.detach().clone() for name, W in state.net.state_dict().items()}
+    yield state
+
+
+def _head(state: State, config: Head) -> Iterator[State]:
+    assert state.net is not None
+    assert state.data is not None
+    fresh = heads.fresh(state.net, state.data.shape, state.data.classes, seed_for(state.seed, "head"))
+    state.net = _placed(fresh, state.device)
+    yield state
+
+
+def _interim(state: State, config: Interim) -> Iterator[State]:
+    assert state.net is not None
+    state.history += clean(state.net, state.on(config.on), "test", config.on)
     yield state
 
 
@@ -127,6 +155,8 @@ STAGES: dict[type, StageFunction] = {
     Build: _build,
     Factorize: _factorize,
     Train: _train,
+    Head: _head,
+    Interim: _interim,
     Remove: _remove,
     Prune: _prune,
     Quantize: _quantize,

@@ -7,7 +7,7 @@ import pytest
 from study.spec.config import Train
 from study.spec.errors import UsageError
 from study.spec.expand import expand, knob_values, with_overrides
-from study.spec.families import FAMILIES, common, compressed
+from study.spec.families import FAMILIES, common, compressed, transfer
 from study.spec.identity import canonical_trial
 from study.spec.knobs import AXES, KNOBS, SETTINGS, TRAINING, takes
 from study.spec.recipes import OF_THE_DATA, PREFIXES, RECIPES, parts
@@ -113,12 +113,19 @@ def test_parts_that_do_not_go_together_are_refused(overrides, words):
 ACTIVE = {
     "alpha": 0.1, "penalty": "nuclear_norm", "rank": 4, "keep_prob": 0.5, "prune_ratio": 0.5, "bits": 4, "finetune":
     "adversarial", "finetune_epochs": 1, "adversarial_ratio": 0.5, "schedule": "multistep", "finetune_momentum": 0.1,
-    "finetune_milestones": (1,), "plant_rows": 0.5, "ascended_norm": "l2",
-    "l1": 0.1, "alignment_penalty": 0.1,
+    "finetune_milestones": (1,), "plant_rows": 0.5, "ascended_norm": "l2", "pretrain_data": "other_images",
+    "pretrain_momentum": 0.1, "pretrain_milestones": (1,), "l1": 0.1, "alignment_penalty": 0.1,
 }  # fmt: skip
-SGD = {"optimizer": "sgd", "patience": 3, "finetune_optimizer": "sgd", "finetune_patience": 3}
+SGD = {
+    "optimizer": "sgd",
+    "patience": 3,
+    "finetune_optimizer": "sgd",
+    "finetune_patience": 3,
+    "pretrain_optimizer": "sgd",
+    "pretrain_patience": 3,
+}
 CONTEXTS = ({"validation": 0.2}, ACTIVE, ACTIVE | {"keep_prob": 1.0, "lam": 0.5}, ACTIVE | SGD)
-BEFORE = {"recipe", "finetune_recipe"}  # resolved before a family sees the point
+BEFORE = {"recipe", "finetune_recipe", "pretrain_recipe"}  # resolved before a family sees the point
 
 
 def others(knob):
@@ -139,6 +146,7 @@ def test_a_familys_trials_of_two_seeds_differ_in_the_seed_alone(family):
 def test_a_family_takes_the_knobs_that_the_table_says(family, monkeypatch):
     """A knob is taken where another value of it gives another trial, and the table says which they are."""
     monkeypatch.setattr(compressed, "check", lambda point: None)
+    monkeypatch.setattr(transfer, "check", lambda point: None)
     monkeypatch.setattr(common, "revisions", lambda *_: {})
 
     def trial(point):

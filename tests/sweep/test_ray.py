@@ -176,6 +176,7 @@ def test_what_ran_out_of_memory_is_tried_once_more_after_all_others(cluster, tmp
     ("family", "axis", "values"),
     [
         ("Regularization", "alpha", [0.0, 0.01]),
+        ("Transfer", "pretrain_data", ["none", "other_classes"]),
         pytest.param("LowRank", "rank", [0, 4], marks=pytest.mark.slow),
         pytest.param("Pareto", "bits", [0, 4], marks=pytest.mark.slow),
     ],

@@ -122,7 +122,7 @@ def trial(model):
 )
 def test_a_model_that_cannot_be_used_is_refused_before_anything_starts(model, words, models):
     with pytest.raises(UsageError) as said:
-        tryout.check_data_and_model("digits", "", "", trial(model))
+        tryout.check_data_and_model(trial(model))
     assert f"--model odd_models:{model} " in str(said.value)
     assert words in str(said.value)
 

@@ -174,9 +174,9 @@ def test_dropout_that_is_on_is_seen_before_anything_is_trained(monkeypatch):
     monkeypatch.setattr(tryout, "build", lambda *_: Net(body, (0.0,), (1.0,), ()))
     trial = Trial(seed=0, stages=(Load(test_size=60), Build(model="own:drop")), measures=(APGD,))
     with pytest.raises(UsageError, match=r"--model own:drop cannot be attacked: .*--set eot=16"):
-        tryout.check_data_and_model("digits", "", "", trial)
+        tryout.check_data_and_model(trial)
     averaged = dataclasses.replace(trial, measures=(dataclasses.replace(APGD, eot=4),))
-    tryout.check_data_and_model("digits", "", "", averaged)
+    tryout.check_data_and_model(averaged)
 
 
 def test_an_average_over_draws_is_repeatable_and_leaves_the_streams_alone():

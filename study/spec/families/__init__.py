@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from study.spec.config import Trial
-from study.spec.families import compressed, low_rank, operator_norm, regularization
+from study.spec.families import compressed, low_rank, operator_norm, regularization, transfer
 
 Family = Callable[[Mapping[str, Any]], Trial]
 
@@ -13,6 +13,7 @@ FAMILIES: dict[str, Family] = {
     "low_rank": low_rank.trial,
     "operator_norm": operator_norm.trial,
     "compressed": compressed.trial,
+    "transfer": transfer.trial,
 }
 # Names that tables and study.json of earlier versions hold.
 ONCE = {"pareto": "compressed"}

@@ -102,9 +102,10 @@ def train(point: Mapping[str, Any], penalty: str = "") -> Train:
     )
 
 
-def again(point: Mapping[str, Any]) -> dict[str, Any]:
-    """The point as its fine-tuning has it: parts that are said of it over those of the training."""
-    parts = {name: point[f"finetune_{name}"] for name in TRAINING}
+def again(point: Mapping[str, Any], prefix: str = "finetune_") -> dict[str, Any]:
+    """The point as its fine-tuning (or another training, by the prefix of its knobs) has it: parts that are said of it
+    over those of the training."""
+    parts = {name: point[f"{prefix}{name}"] for name in TRAINING}
     return {**point, **{name: value for name, value in parts.items() if value is not None}}
 
 

@@ -81,11 +81,31 @@ def trial_seconds(data: str, model: str, settings: Mapping[str, Any], gpu: bool)
     tuned = {"none": 0.0, "standard": 1.0, "adversarial": 1 + 0.5 * settings["train_steps"]}[settings["finetune"]]
     epochs = settings["epochs"] * (1 + settings["adversarial_ratio"] * settings["train_steps"])
     epochs += tuned * settings["finetune_epochs"]
-    training = epochs * (math.ceil(train / settings["batch_size"]) * s["step"] + train * madds * 6 * s["step_flop"])
+    before, train, test = _pretrained(settings, train, test)
+
+    def passes_over(images: int, size: int) -> float:
+        return math.ceil(images / size) * s["step"] + images * madds * 6 * s["step_flop"]
+
+    training = epochs * passes_over(train, settings["batch_size"])
+    first = settings["pretrain_epochs"] * (1 + settings["pretrain_ratio"] * settings["train_steps"])
+    training += first * passes_over(before, settings["pretrain_batch_size"] or settings["batch_size"])
     budgets = len(settings["eps_linf"]) + len(settings["eps_l2"])
     passes = budgets * settings["attack_iterations"] * settings["attack_restarts"] * 2 + 2 * settings["gap_iterations"]
     attacking = passes * (s["pass"] + test * madds * 3 * s["pass_flop"])
     return s["trial"] + training + attacking
+
+
+def _pretrained(settings: Mapping[str, Any], train: int, test: int) -> tuple[int, int, int]:
+    """Training images of the pretraining (0: there is none), and those of the training and the test after it: halves
+    where the data are halved."""
+    kind, halved = settings["pretrain_data"], ("other_classes", "other_images")
+    if kind == "none":
+        return 0, train, test
+    after = train if settings["train_size"] or kind not in halved else train // 2
+    tested = test // 2 if kind == "other_classes" and not settings["test_size"] else test
+    whole = DATASETS.get(kind)
+    there = whole.images[0] if whole else OTHER_IMAGES[0] if ":" in kind else after
+    return settings["pretrain_size"] or there, after, tested
 
 
 def attack_seconds(

@@ -29,7 +29,8 @@ from study.sweep.plan.job import Job, seconds_from_environment
 class Plan:
     """A validated sweep: every job (of a search those asked for so far), and where its results go.
 
-    `module` is the study as it was named, `sources` has the digests of the user's functions among its knob values,
+    `module` is the study as it was named, `sources` has the digests of the user's functions among its knob values, and
+    of other data that nets are pretrained on,
     `revisions` those of the attacks that made the folder's numbers, where they are earlier ones than this version's.
     `earlier` has the trials that stay as earlier sources of the user's functions made them, as study.json has them.
     `notes` say what was asked for and left out.
@@ -177,6 +178,7 @@ def _alike(plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
     told = {
         "data": datasets.label(plan.data),
         "data_dir": datasets.folder(plan.data, plan.data_dir),
+        "data_root": plan.data_dir,
         "model": plan.model,
         "revisions": plan.revisions,
     }

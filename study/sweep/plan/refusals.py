@@ -15,7 +15,11 @@ from study.store import layout, mirror, places, results
 
 def check_point(data: str, model: str, values: Mapping[str, Any]) -> None:
     """What a point of a study cannot be given, its axes and recipes included; UsageError naming the knob."""
-    trainings = {"": True, "finetune_": values["finetune"] != "none" and values["finetune_epochs"] > 0}
+    trainings = {
+        "": True,
+        "finetune_": values["finetune"] != "none" and values["finetune_epochs"] > 0,
+        "pretrain_": values["pretrain_data"] != "none",
+    }
     for prefix in (p for p, on in trainings.items() if on):
         patience, schedule, steps = (_part(values, prefix, n) for n in ("patience", "schedule", "milestones"))
         if patience and not values["validation"]:

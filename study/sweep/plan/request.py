@@ -11,7 +11,7 @@ from study.spec.expand import axes_of, settled, with_overrides
 from study.spec.studies import Point, Preset, Search
 from study.spec.values import shown
 from study.store import mirror, places
-from study.sweep.plan import costs, fitting, refusals, selection
+from study.sweep.plan import costs, fitting, pretraining, refusals, selection
 from study.sweep.plan.catalogue import find_study
 from study.sweep.plan.plan import Plan, job_of, with_jobs
 
@@ -75,7 +75,8 @@ def make_plan(request: Request, *, need_data: bool = True, need_warm_start: bool
         data_digest=refusals.data_digest(data, request.data_dir, need_data) if data else "",
         model=model,
         model_digest=refusals.model_digest(model) if model else "",
-        sources=refusals.sources_of(preset, settings),
+        sources=refusals.sources_of(preset, settings)
+        | pretraining.digests(pretraining.names(preset, settings), request.data_dir, need_data),
         place=place,
         folder=mirror.working_folder(place),
         cpus_per_trial=request.cpus_per_trial,

@@ -2,29 +2,34 @@
 
 import torch
 
-from study.nets import steady
+from study.nets import heads, steady
 from study.nets.build import build
 from study.nets.data import load
 from study.nets.pairs import UNPAIRED, pairs
+from study.nets.splits import Dataset
 from study.spec import datasets
-from study.spec.config import Build, Load, Robustness, Trial, aligned
+from study.spec.config import Build, Head, Load, Robustness, Trial, aligned
 from study.spec.errors import UsageError, of_a_function, told
 
 
-def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) -> tuple[int, ...]:
-    """The shape of an image; UsageError when the first trial's data cannot be loaded or its model cannot be built and
-    run."""
+def check_data_and_model(trial: Trial) -> tuple[int, ...]:
+    """The shape of an image of the trial's own data; UsageError when its data cannot be loaded or do not fit each
+    other, or its model cannot be built and run."""
     wanted = [stage for stage in trial.stages if isinstance(stage, Load)]
     model = next(stage for stage in trial.stages if isinstance(stage, Build))
-    try:
-        loaded = {stage.name: load(stage, trial.seed) for stage in wanted}
-        dataset = loaded[""]
-    except ValueError as error:  # scikit-learn's splitter: more images asked for than there are, or too few per class
-        raise UsageError(f"data {datasets.label(data)} cannot be split as asked: {error}") from None
+    loaded = {stage.name: _loaded(stage, trial.seed) for stage in wanted}
+    dataset, own = loaded[model.on], loaded[""]
+    if dataset.shape != own.shape:
+        raise UsageError(
+            f"the net is pretrained on images of shape {dataset.shape} ({dataset.name}) and trained on {own.shape} "
+            f"({own.name}; channels, height, width): they must be the same"
+        )
     try:
         net = build(model, dataset.shape, dataset.classes, (dataset.mean, dataset.std), 0)
         with torch.random.fork_rng():  # some nets return more in training than in eval mode
             logits = [net.train(mode)(dataset.train[:2][0]) for mode in (True, False)]
+        if any(isinstance(stage, Head) for stage in trial.stages):
+            heads.fresh(net, own.shape, own.classes, 0)
         what = steady.unsteady(net, dataset.test[: steady.IMAGES][0])
     except UsageError:
         raise
@@ -43,4 +48,11 @@ def check_data_and_model(data: str, data_dir: str, digest: str, trial: Trial) ->
     draws = [measure.eot for measure in trial.measures if isinstance(measure, Robustness)]
     if draws and (why := steady.reason(what, min(draws))):
         raise UsageError(f"--model {model.model} cannot be attacked: {why}")
-    return dataset.shape
+    return own.shape
+
+
+def _loaded(stage: Load, seed: int) -> Dataset:
+    try:
+        return load(stage, seed)
+    except ValueError as error:  # scikit-learn's splitter: more images asked for than there are, or too few per class
+        raise UsageError(f"data {datasets.label(stage.data)} cannot be split as asked: {error}") from None

@@ -22,6 +22,7 @@ from study.spec.errors import UsageError, closest
 from study.spec.families import FAMILIES
 from study.spec.knobs import AXES, KNOBS, off, takes
 from study.spec.studies import Arm
+from study.sweep.plan import pretraining
 from study.sweep.plan.job import Job
 from study.sweep.worker.forked import Ended, Forked
 
@@ -114,6 +115,12 @@ class Compressed(FamilyTrainable):
     family = "compressed"
 
 
+class Transfer(FamilyTrainable):
+    """A net that is pretrained on some data and trained again on its own."""
+
+    family = "transfer"
+
+
 Pareto = Compressed  # its name in earlier versions
 
 
@@ -136,6 +143,9 @@ def standalone_job(family: str, config: Mapping[str, Any], folder: str) -> Job:
     own = [v for n, k in KNOBS.items() if k.functions for v in (point[n] if k.several else (point[n],))]
     point["sources"] = sources.function_digests(own, "configuration")
     point["sources"] |= models.file_digests([point["weights"]], sources.file_digest)
+    point["data_root"] = point["data_dir"]
+    if (other := point["pretrain_data"]) in datasets.DATASETS or datasets.is_user_function(other):
+        point["sources"] |= pretraining.digests([other], point["data_dir"])
     return Job(
         study="standalone",
         family=family,
