@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -174,13 +175,13 @@ def _parts(
     return train, train[rest], train[validation], test
 
 
-def load(config: Load, seed: int) -> Dataset:
+def load(config: Load, seed: int, source: Callable[[str, str, str], Arrays] = arrays) -> Dataset:
     """The data of one seed: canonical split, or a stratified fifth as test; sizes and validation as configured.
 
     With a validation_seed the validation images are set aside first, the same for every seed, and the rest is split as
-    it would be without them. ValueError for a size that the data has not.
+    it would be without them. `source` gives the arrays (see there). ValueError for a size that the data has not.
     """
-    x, y, test_x, test_y = arrays(config.data, config.root, config.digest)
+    x, y, test_x, test_y = source(config.data, config.root, config.digest)
     if config.binary:
         half = (int(y.max()) + 1) // 2
         y, test_y = (y >= half).astype(np.int64), None if test_y is None else (test_y >= half).astype(np.int64)
