@@ -12,11 +12,14 @@ from study.spec.identity import digest_of, plain
 # Whole numbers of steps, passes, draws or points by the field that has them: at most so many in a rehearsal.
 AT_MOST: dict[str, int] = {
     "epochs": 1, "train_steps": 1, "iterations": 1, "restarts": 1, "gap_iterations": 1, "audit_queries": 1,
-    "repeats": 1, "steps": 2, "draws": 2, "eot": 2, "samples": 2, "points": 4, "grid": 4, "resolution": 4,
+    "repeats": 1, "passes": 1, "steps": 2, "draws": 2, "eot": 2, "images": 2, "toolbox_images": 2, "points": 2,
+    "samples": 2, "side": 4, "grid": 4, "resolution": 4,
 }  # fmt: skip
 # Fields whose default stands for something long (AutoAttack's own number of queries), or for files that a rehearsal
-# does without: the data's and the functions' digests.
-ALWAYS: dict[str, Any] = {"queries": 1, "digest": "", "source": "", "penalty_source": ""}
+# does without: the data's and the functions' digests, published weights (the architecture is the same at random).
+ALWAYS: dict[str, Any] = {
+    "queries": 1, "digest": "", "source": "", "penalty_source": "", "weights": "", "weights_file": "",
+}  # fmt: skip
 # Sizes: numbers that make another architecture or another batch, and so another kind. Words always do, and whether a
 # number that is off at 0 is on; how large it is does not.
 SIZES = ("width", "depth", "width_multiplier", "patch_size", "batch_size", "rows", "columns")

@@ -7,22 +7,26 @@ The record is written by `python -m study.launch --rehearse --output study/sweep
 import functools
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import study
 from study.spec.config import Ascend, Load, Train, Trial
 from study.spec.datasets import DATASETS
 from study.spec.expand import axes_of, settled
 from study.spec.rehearsal import features, kind
 from study.spec.studies import Point, Search
+from study.store.manifest import Manifest, read_manifest
 from study.sweep.plan import costs, fitting
 from study.sweep.plan.job import Job
 from study.sweep.plan.plan import Plan, job_of
 
 RECORD = Path(__file__).with_name("rehearsed.json")
-LONGEST = 20  # characters of an arm's name in a list of arms
+RESULTS = Path(study.__file__).resolve().parent.parent / "docs" / "results"
+QUERIES = 5000  # of Square within AutoAttack, where nothing else is asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,14 +134,58 @@ def _passes(stage: Train, steps: int) -> float:
 
 
 def attack_passes(measure: Any) -> float:
-    """Passes over each image of a measure that attacks by iterations at budgets; 0 for any other. As in costs: the
-    checks for masking about double the attack."""
-    if not hasattr(measure, "iterations") or not hasattr(measure, "eps"):
+    """Passes over each image of a measure that attacks by iterations at budgets, by the names of its fields (a curve of
+    pruned nets attacks each of them); 0 for any other. As in costs: the checks for masking about double the attack."""
+    budgets = [getattr(measure, f.name) for f in fields(measure) if f.name.split("_")[0] == "eps"]
+    if not hasattr(measure, "iterations") or not budgets:
         return 0.0
-    budgets: Sequence[float] = measure.eps if isinstance(measure.eps, tuple) else (measure.eps,)
-    once = measure.iterations * getattr(measure, "restarts", 1)
+    once = float(measure.iterations * getattr(measure, "restarts", 1))
     if getattr(measure, "attack", "").startswith("autoattack"):
-        once = costs.LEFT * (2 * 19 * measure.iterations + (measure.queries or 5000))
+        once = costs.LEFT * (2 * 19 * measure.iterations + (getattr(measure, "queries", 0) or QUERIES))
+    count = sum(len(b) if isinstance(b, tuple) else 1 for b in budgets)
+    nets = math.prod(len(getattr(measure, name, ("",))) for name in ("methods", "kept"))
     doubled = 2 if getattr(measure, "checks", False) else 1
     gaps = len(getattr(measure, "gap_eps", ())) * getattr(measure, "gap_iterations", 0)
-    return float(len(budgets) * once * doubled + gaps + getattr(measure, "audit_queries", 0))
+    return count * nets * once * doubled + gaps + getattr(measure, "audit_queries", 0)
+
+
+def marks(plan: Plan) -> dict[str, str]:
+    """What is known of a study's preset besides its estimate: `rehearsed`, that and where its kinds of trial were
+    rehearsed, and `run`, on what data it was really run, with how many seeds, on what and when; empty for neither."""
+    known, rehearsed = entries(plan), ""
+    if known:
+        wanted = {k.name for k in kinds(plan)}
+        done = len(wanted & known.keys())
+        some = f"{done}" if done == len(wanted) else f"{done} of {len(wanted)}"
+        facts = record()
+        rehearsed = f"{some} kinds of trial on {facts['machine']}, {facts['date']}" if done else ""
+    return {"rehearsed": rehearsed, "run": "; ".join(_run(plan))}
+
+
+def mark_text(found: Mapping[str, str]) -> str:
+    """The marks of a preset in plain words."""
+    if found["run"]:
+        return f"run: {found['run']}" + (f"; rehearsed: {found['rehearsed']}" if found["rehearsed"] else "")
+    return f"only rehearsed: {found['rehearsed']}" if found["rehearsed"] else "neither run for the record nor rehearsed"
+
+
+def told() -> str:
+    """Where the seconds of a rehearsal are from."""
+    facts = record()
+    return f"from a rehearsal on CPU ({facts['machine']}, {facts['threads']} thread, {facts['date']})"
+
+
+def _run(plan: Plan) -> Iterator[str]:
+    for found in committed():
+        if (found.name, found.preset) == (plan.study.name, plan.preset_name):
+            day = time.strftime("%Y-%m-%d", time.gmtime(found.created))
+            on = f"{found.data}: " if found.data else ""
+            machine = "GPU" if found.gpus_per_trial else "CPU"
+            yield f"{on}{len(found.seeds)} seeds, {len(found.trials)} trials on a {machine}, {day}"
+
+
+@functools.cache
+def committed() -> tuple[Manifest, ...]:
+    """What the folders of docs/results say of their sweeps; none where the package is installed without them."""
+    folders = sorted(path.parent for path in RESULTS.glob("*/study.json"))
+    return tuple(found for folder in folders if (found := read_manifest(folder)) is not None)
