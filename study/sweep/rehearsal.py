@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import Any, NoReturn
 
 import psutil
@@ -46,7 +46,8 @@ REPEATS = 5
 class Rehearsal:
     """A trial made small (study.spec.rehearsal) under way: its state, its data of few and of many images, what it is
     doing, and what it has found: `parameters`, `trainings` (images and seconds of a step), `ascent_seconds`,
-    `attack_images`, `attack_seconds`, `measure_seconds`."""
+    `attack_images`, `attack_seconds`, `measure_seconds`. All are seconds of the processor, which what else runs on the
+    machine does not stretch."""
 
     def __init__(self, trial: Trial, most_bytes: float) -> None:
         self.trial, self.most_bytes, self.doing = trial, most_bytes, ""
@@ -65,11 +66,11 @@ class Rehearsal:
             self.found["parameters"] = sum(p.numel() for p in net.parameters())
             with self._at("an attack step"):
                 self.found |= {"attack_images": self.images or FEW, "attack_seconds": self._attack(net)}
-        begun = perf_counter()
+        begun = process_time()
         for measure in self.trial.measures:
             with self._at(type(measure).__name__):
                 MEASURES[type(measure)](self.state, measure)
-        self.found["measure_seconds"] = perf_counter() - begun
+        self.found["measure_seconds"] = process_time() - begun
         if net is not None:
             with self._at("saving and loading"):
                 self._again(net)
@@ -87,11 +88,11 @@ class Rehearsal:
         if isinstance(stage, Train) and state is self.state:
             self._time_steps(stage)
         self._give(state, self.images if isinstance(stage, Train) else FEW)
-        begun, reports = perf_counter(), 0
+        begun, reports = process_time(), 0
         for _ in STAGES[type(stage)](state, stage):
             reports += 1
         if isinstance(stage, Ascend):
-            self.found["ascent_seconds"] = (perf_counter() - begun) / reports
+            self.found["ascent_seconds"] = (process_time() - begun) / reports
         if state.diverged:
             raise ValueError("the loss is not finite after one step")
         self._give(state, FEW)
@@ -169,25 +170,25 @@ def _logits(net: Net, x: torch.Tensor) -> torch.Tensor:
 
 
 def _steps(net: Net, data: Dataset, config: Train, images: int, repeats: int = REPEATS) -> float:
-    """Median seconds of a training step on so many images, on a copy of the net, after one step that does not count
+    """Median processor seconds of a training step on so many images, on a copy of the net, after one step that does not count
     unless it alone was long."""
     few = synthetic.first(data, images, 0)
     asked = replace(config, epochs=1 + repeats, batch_size=images, patience=0)
-    other, times, begun = copy.deepcopy(net), [], perf_counter()
+    other, times, begun = copy.deepcopy(net), [], process_time()
     for _ in training.epochs(other, few, asked, 0, training.start(other, asked)):
-        times.append(perf_counter() - begun)
+        times.append(process_time() - begun)
         if sum(times) > LONG / 2 or sum(times[1:]) > ENOUGH:
             break
-        begun = perf_counter()
+        begun = process_time()
     return statistics.median(times[1:] or times)
 
 
 def _repeated(step: Callable[[], None]) -> float:
     times: list[float] = []
     while len(times) < 1 + REPEATS and sum(times) < ENOUGH:
-        begun = perf_counter()
+        begun = process_time()
         step()
-        times.append(perf_counter() - begun)
+        times.append(process_time() - begun)
     return statistics.median(times[1:] or times)
 
 

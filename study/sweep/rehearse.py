@@ -40,7 +40,7 @@ anything about robustness. It says that the code of these presets runs, what a s
 
     {command}
 
-{machine}, {threads}, torch {torch}, {date}. A *kind* is one sequence of stages and measures with one architecture and
+{machine}, CPU, {threads}, torch {torch}, {date}; seconds are the processor's. A *kind* is one sequence of stages and measures with one architecture and
 batch size; strengths, ranks and seeds do not count, and of the trials of a kind the longest by estimate stands for it.
 `batch` is the preset's batch size, or `n of batch` where a whole batch would take more than about 20 s or half the
 memory: the step then has n images. An adversary of training makes one step; where there are two trainings, both stand
@@ -172,7 +172,7 @@ def _model(plan: Plan) -> str:
 def _facts(threads: int) -> dict[str, Any]:
     from importlib.metadata import version
 
-    machine = f"{os.cpu_count()}-core {platform.machine().replace('_', '-')}, CPU"
+    machine = f"{os.cpu_count()}-core {platform.machine().replace('_', '-')}"
     return {"machine": machine, "threads": threads, "torch": version("torch").partition("+")[0],
             "date": time.strftime("%Y-%m-%d", time.gmtime())}  # fmt: skip
 

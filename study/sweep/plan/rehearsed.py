@@ -158,7 +158,7 @@ def marks(plan: Plan) -> dict[str, str]:
         done = len(wanted & known.keys())
         some = f"{done}" if done == len(wanted) else f"{done} of {len(wanted)}"
         facts = record()
-        rehearsed = f"{some} kinds of trial on {facts['machine']}, {facts['date']}" if done else ""
+        rehearsed = f"{some} kinds of trial on a {facts['machine']} CPU, {facts['date']}" if done else ""
     return {"rehearsed": rehearsed, "run": "; ".join(_run(plan))}
 
 
@@ -172,7 +172,7 @@ def mark_text(found: Mapping[str, str]) -> str:
 def told() -> str:
     """Where the seconds of a rehearsal are from."""
     facts = record()
-    return f"from a rehearsal on CPU ({facts['machine']}, {facts['threads']} thread, {facts['date']})"
+    return f"from a rehearsal on CPU: {facts['machine']}, {facts['threads']} thread, {facts['date']}"
 
 
 def _run(plan: Plan) -> Iterator[str]:
