@@ -170,8 +170,8 @@ def _logits(net: Net, x: torch.Tensor) -> torch.Tensor:
 
 
 def _steps(net: Net, data: Dataset, config: Train, images: int, repeats: int = REPEATS) -> float:
-    """Median processor seconds of a training step on so many images, on a copy of the net, after one step that does not count
-    unless it alone was long."""
+    """Median processor seconds of a training step on so many images, on a copy of the net, after one step that does not
+    count unless it alone was long."""
     few = synthetic.first(data, images, 0)
     asked = replace(config, epochs=1 + repeats, batch_size=images, patience=0)
     other, times, begun = copy.deepcopy(net), [], process_time()

@@ -40,7 +40,9 @@ anything about robustness. It says that the code of these presets runs, what a s
 
     {command}
 
-{machine}, CPU, {threads}, torch {torch}, {date}; seconds are the processor's. A *kind* is one sequence of stages and measures with one architecture and
+{machine}, CPU, {threads}, torch {torch}, {date}; seconds are the processor's.
+
+A *kind* is one sequence of stages and measures with one architecture and
 batch size; strengths, ranks and seeds do not count, and of the trials of a kind the longest by estimate stands for it.
 `batch` is the preset's batch size, or `n of batch` where a whole batch would take more than about 20 s or half the
 memory: the step then has n images. An adversary of training makes one step; where there are two trainings, both stand
