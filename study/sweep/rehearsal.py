@@ -54,7 +54,7 @@ class Rehearsal:
         self.images = self.batch = batch_of(trial)
         self.full: dict[str, Dataset] = {}
         self.state = State(seed=trial.seed)
-        self.found: dict[str, Any] = {"trainings": []}
+        self.found: dict[str, Any] = {"trainings": [], "clock": "processor"}
 
     def run(self) -> None:
         """All of it; raises what any part raises."""

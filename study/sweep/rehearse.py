@@ -40,7 +40,8 @@ anything about robustness. It says that the code of these presets runs, what a s
 
     {command}
 
-{machine}, CPU, {threads}, torch {torch}, {date}; seconds are the processor's.
+{machine}, CPU, {threads}, torch {torch}, {date}; seconds are the processor's; those of a
+line with * are a wall clock's on a machine that was busy with other work, some times too long, and no estimate uses them.
 
 A *kind* is one sequence of stages and measures with one architecture and
 batch size; strengths, ranks and seeds do not count, and of the trials of a kind the longest by estimate stands for it.
@@ -203,7 +204,7 @@ def cells(entry: Mapping[str, Any]) -> list[str]:
         ", ".join(batches) or "-",
         ", ".join(f"{s:.3g}" for s in steps) or "-",
         f"{attack:.3g}" if attack else "-",
-        f"{measured:.3g}" if measured is not None else "-",
+        f"{measured:.3g}{'' if entry.get('clock') == 'processor' else '*'}" if measured is not None else "-",
         f"{peak:.0f}" if peak else "-",
         entry["error"] or "ok",
     ]

@@ -131,7 +131,8 @@ def test_list_says_what_was_run_and_what_was_only_rehearsed(monkeypatch, capsys)
 def test_a_preset_whose_kinds_are_all_rehearsed_is_estimated_by_them(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     plan = make_plan(Request(study="operator_norm_study", preset="paper"))
-    one = {"study": plan.study.name, "preset": "paper", "error": "", "trainings": [], "measure_seconds": 2.0}
+    one = {"study": plan.study.name, "preset": "paper", "error": "", "clock": "processor", "trainings": []}
+    one |= {"measure_seconds": 2.0}
     entries = [one | {"kind": k.name, "ascent_seconds": 0.5} for k in rehearsed.kinds(plan)]
     facts = {"machine": "M", "threads": 1, "date": "D", "entries": entries}
     monkeypatch.setattr(rehearsed, "record", lambda: facts)

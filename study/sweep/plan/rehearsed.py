@@ -96,7 +96,7 @@ def entries(plan: Plan) -> dict[str, Mapping[str, Any]]:
 def trial_seconds(plan: Plan) -> float:
     """Mean seconds of a trial of the plan on the rehearsal's CPU at most, its epochs all run; 0 where a kind has not
     been rehearsed. Of a search the mean over the kinds."""
-    known = entries(plan)
+    known = {name: entry for name, entry in entries(plan).items() if entry.get("clock") == "processor"}
     if not known or any(k.name not in known for k in kinds(plan)):
         return 0.0
     jobs = [k.job for k in kinds(plan)] if plan.preset.search else [j for _, j in _of_arms(plan)]
