@@ -41,7 +41,7 @@ anything about robustness. It says that the code of these presets runs, what a s
     {command}
 
 {machine}, CPU, {threads}, torch {torch}, {date}; seconds are the processor's; those of a
-line with * are a wall clock's on a machine that was busy with other work, some times too long, and no estimate uses them.
+line with * are a wall clock's on a machine busy with other work, some times too long, and no estimate uses them.
 
 A *kind* is one sequence of stages and measures with one architecture and
 batch size; strengths, ranks and seeds do not count, and of the trials of a kind the longest by estimate stands for it.
