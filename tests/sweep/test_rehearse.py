@@ -64,8 +64,7 @@ def test_the_seconds_of_a_trial_are_its_steps_times_those_of_a_step():
 
 
 def test_a_small_study_is_rehearsed_and_kept_where_it_is_asked_for(folder, capsys):
-    assert main(["compressibility_sweep", "--rehearse", "--preset", "smoke", "--output",
-                 "kept.json,page.md"]) == 0  # fmt: skip
+    assert main(["compressibility_sweep", "--rehearse", "--preset", "smoke", "--output", "kept.json,page.md"]) == 0
     found = json.loads((folder / "kept.json").read_text())
     plan = make_plan(Request(study="compressibility_sweep", preset="smoke"), need_data=False)
     assert {e["kind"] for e in found["entries"]} == {k.name for k in rehearsed.kinds(plan)}
@@ -80,7 +79,7 @@ def test_a_small_study_is_rehearsed_and_kept_where_it_is_asked_for(folder, capsy
 
 def test_a_kind_that_fails_is_named_and_is_the_exit_status(folder, capsys):
     (folder / "broken_parts.py").write_text("def never(net, data):\n    raise ValueError('no such luck')\n")
-    code = main(["compressibility_sweep", "--rehearse", "--preset", "smoke", "--set", "measures=broken_parts:never"])  # fmt: skip
+    code = main(["compressibility_sweep", "--rehearse", "--preset", "smoke", "--set", "measures=broken_parts:never"])
     assert code == 1
     assert "Own: ValueError: no such luck" in capsys.readouterr().out
 
