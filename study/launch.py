@@ -13,7 +13,7 @@ if __name__ == "__main__":  # a signal that comes during the imports below ends 
 import errno
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -25,7 +25,7 @@ from study.store.manifest import Manifest, absent, read_manifest
 from study.sweep import completion, listing, typed
 from study.sweep import status as told
 from study.sweep.console import Discreet, prepare
-from study.sweep.plan.catalogue import find_study, study_names
+from study.sweep.plan.catalogue import study_names
 from study.sweep.plan.job import seconds_from_environment
 from study.sweep.plan.request import Request, make_plan
 from study.sweep.worker import signals
@@ -57,7 +57,9 @@ def sweep(
     ] = "",
     *,
     list_: Annotated[bool, Parameter(name="--list", help="Show the studies: question, rows, cost.")] = False,
-    preset: Annotated[str, Parameter(help="Scale: smoke, laptop or paper.", completer=completion.presets)] = "laptop",
+    preset: Annotated[
+        str, Parameter(help="Scale: smoke, laptop (default) or paper.", completer=completion.presets)
+    ] = "",
     set_: Annotated[
         tuple[str, ...],
         Parameter(
@@ -74,6 +76,13 @@ def sweep(
         Parameter(help="Folder or s3://BUCKET/PREFIX; default STUDY_OUTPUT (or results)/STUDY-PRESET."),
     ] = "",
     dry_run: Annotated[bool, Parameter(help="Show the trials, time, disk and cost; start nothing.")] = False,
+    rehearse: Annotated[
+        bool,
+        Parameter(
+            help="Try one step of every kind of trial of a study's preset paper (no STUDY, or all: of every study) on "
+            "made-up data of the true size; --output FILE.json,FILE.md keeps the table."
+        ),
+    ] = False,
     resume: Annotated[bool, Parameter(help="Go on in the output folder; extends its seeds and axes.")] = False,
     retry_failed: Annotated[bool, Parameter(help="Run the failed trials again.")] = False,
     in_process: Annotated[bool, Parameter(help="Run in this process, without Ray.")] = False,
@@ -97,7 +106,7 @@ def sweep(
     if list_:
         listing.show(out, json_)
         return OK
-    if not study:
+    if not study and not rehearse:
         raise UsageError(f"which study? Studies: {', '.join(study_names())}. Or --list, or --help.")
     options = Options(
         cpus_per_trial=typed.positive("--cpus-per-trial", cpus_per_trial),
@@ -108,18 +117,22 @@ def sweep(
     gpus = None if gpus_per_trial is None else typed.positive("--gpus-per-trial", gpus_per_trial, zero=True)
     request = Request(
         study=study,
-        preset=preset,
+        preset=preset or "laptop",
         overrides=typed.overrides(set_),
         seeds=typed.seeds(seeds),
         data=data,
         data_dir=data_dir or os.environ.get("STUDY_DATA", "data"),
         model=model,
-        output=output or typed.default_output(study, preset),
+        output="" if rehearse else output or typed.default_output(study, preset or "laptop"),
         cpus_per_trial=cpus_per_trial,
         search_storage=search_storage,
         warm_start=tuple(part.strip() for part in warm_start.split(",") if part.strip()),
         gpus_per_trial=gpus,
     )
+    if rehearse:
+        from study.sweep import rehearse as rehearsals
+
+        return rehearsals.go(request, preset, output, json_, out, err)
     address = address or os.environ.get("RAY_ADDRESS", "")
     plan = make_plan(request, need_data=not (dry_run or download or cluster), need_warm_start=not cluster)
     if dry_run:
@@ -193,7 +206,7 @@ def report(
     from analysis import report as reports
 
     for directory, (folder, manifest) in zip(directories, found, strict=True):
-        summary = reports.write(folder, directory, data_dir, *_declared(manifest, study))
+        summary = reports.write(folder, directory, data_dir, *typed.declared(manifest, study, err))
         mirror.push(places.at(directory), folder)
         out.print(summary.text(), markup=False)
         out.print(f"Report: {folder / layout.REPORT}", markup=False)
@@ -201,22 +214,6 @@ def report(
         results.to_csv(results.read(*(folder for folder, _ in found)), csv)
         out.print(f"Table:  {csv}", markup=False)
     return OK
-
-
-def _declared(manifest: Manifest, named: str) -> tuple[Any, Any]:
-    """The claims and figures of the study as it is now; None for both where the report can only go by study.json.
-
-    A results folder may come from somebody else: no module is imported because study.json names it.
-    """
-    if not named and manifest.name not in study_names():
-        own = f" name it to have them: --study {manifest.module}" if manifest.module else ""
-        err.print(f"Note: {manifest.name} is no study of this project; its own claims and figures are left out;{own}",
-                  markup=False)  # fmt: skip
-        return None, None
-    study = find_study(named or manifest.name)
-    if study.name != manifest.name:
-        raise UsageError(f"--study {named}: that is {study.name}, the folder holds {manifest.name}")
-    return study.claims, study.figures
 
 
 @app.command

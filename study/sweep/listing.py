@@ -11,7 +11,7 @@ from study.spec.domains import Choice, Domain, LogUniform
 from study.spec.expand import moving
 from study.spec.names import reproduced
 from study.spec.values import shown
-from study.sweep.plan import costs, fitting, selection
+from study.sweep.plan import costs, fitting, rehearsed, selection
 from study.sweep.plan.catalogue import find_study, study_names
 from study.sweep.plan.folder import manifest
 from study.sweep.plan.plan import Plan, least_finals
@@ -34,9 +34,12 @@ def facts(plan: Plan, workers: int, pending: int | None = None) -> dict[str, Any
     """Trials, seconds, disk and cost of a plan's pending trials (all by default) on `workers` workers (0: unknown)."""
     trials = plan.total if pending is None else pending
     start = costs.SECONDS["gpu" if plan.gpus_per_trial else "cpu"]["start"]
-    work = trials * plan.estimated_trial_seconds
+    rehearsed_seconds = rehearsed.trial_seconds(plan)
+    known = rehearsed_seconds > 0 and not plan.past_trials and not plan.gpus_per_trial
+    work = trials * (rehearsed_seconds if known else plan.estimated_trial_seconds)
     return {
         "trials": plan.total,
+        "rehearsed_cpu_seconds": trials * rehearsed_seconds,
         "seconds": start + work / max(1, workers),
         "workers": workers,
         "megabytes": _bytes(plan, trials) / 1e6,
@@ -76,7 +79,8 @@ def show(out: Console, as_json: bool) -> None:
         for preset in study.presets:
             plan = make_plan(Request(study=name, preset=preset), need_data=False)
             cost = facts(plan, expected_workers(plan))
-            presets[preset] = cost | {"text": cost_text(cost, plan)}
+            marks = rehearsed.marks(plan)
+            presets[preset] = cost | {"text": cost_text(cost, plan), **marks, "known": rehearsed.mark_text(marks)}
         records.append(
             {
                 "name": name,
@@ -94,8 +98,11 @@ def show(out: Console, as_json: bool) -> None:
         of = "; ".join(part for part in (record["figure"], rows) if part)
         out.print(f"[bold]{record['name']}[/bold]{f'  ({of})' if of else ''}", markup=True)
         out.print(f"  {record['question']}")
-        for preset, f in record["presets"].items():
-            out.print(f"  {preset:7} {f['trials']:4} trials, {f['text']}", markup=False)
+        lines = {preset: f"{f['trials']:4} trials, {f['text']}" for preset, f in record["presets"].items()}
+        width = max(map(len, lines.values()))
+        for preset, line in lines.items():
+            known = record["presets"][preset]["known"] if preset != "smoke" else "run by the tests"
+            out.print(f"  {preset:7} {line.ljust(width)}  {known}", markup=False, soft_wrap=True)
     out.print("\nRun one with: python -m study.launch NAME [--preset PRESET]; its points: add --dry-run", markup=False)
 
 
@@ -112,6 +119,8 @@ def show_plan(
         return
     configuration = plan.configuration()
     source = f"scaled by {plan.past_trials} past trials" if plan.past_trials else "from the table of stage times"
+    if (cpu := f["rehearsed_cpu_seconds"]) and not plan.past_trials and not plan.gpus_per_trial:
+        source = f"at most, {rehearsed.told()}"
     out.print(f"{plan.study.name} ({plan.preset_name}): {plan.study.question}", markup=False)
     on = f"data {configuration['data']}, model {plan.model}, " if plan.data else ""
     out.print(f"  {on}{len(plan.seeds)} seed{'s' * (len(plan.seeds) > 1)}", markup=False)
@@ -138,6 +147,10 @@ def show_plan(
     left = "" if pending is None or pending == f["trials"] else f", {pending} of them left"
     least = "at least " if plan.preset.search else ""
     out.print(f"  {least}{f['trials']} trials{left}: {cost_text(f, plan)} ({source})", markup=False)
+    if cpu and plan.gpus_per_trial:
+        out.print(
+            f"  the same without a GPU: at most {costs.duration(cpu)} of CPU time, {rehearsed.told()}", markup=False
+        )
     out.print(f"  results in {plan.place}", markup=False)
     if points and plan.jobs:
         arms = {(p.seed, *p.axes.values()): p.arms for p in plan.points}

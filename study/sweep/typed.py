@@ -4,9 +4,14 @@ import logging
 import os
 import re
 import shlex
+from typing import Any
+
+from rich.console import Console
 
 from study.spec.errors import UsageError, without_secrets
 from study.spec.knobs import KNOBS
+from study.store.manifest import Manifest
+from study.sweep.plan.catalogue import find_study, study_names
 
 log = logging.getLogger(__name__)
 
@@ -100,3 +105,19 @@ def seconds(text: str) -> float:
     if not 0 < found < float("inf"):
         raise UsageError(f"--time-budget {text!r} is not accepted; give 90s, 10m or 2h")
     return found
+
+
+def declared(manifest: Manifest, named: str, err: Console) -> tuple[Any, Any]:
+    """The claims and figures of the study as it is now; None for both where the report can only go by study.json.
+
+    A results folder may come from somebody else: no module is imported because study.json names it.
+    """
+    if not named and manifest.name not in study_names():
+        own = f" name it to have them: --study {manifest.module}" if manifest.module else ""
+        err.print(f"Note: {manifest.name} is no study of this project; its own claims and figures are left out;{own}",
+                  markup=False)  # fmt: skip
+        return None, None
+    study = find_study(named or manifest.name)
+    if study.name != manifest.name:
+        raise UsageError(f"--study {named}: that is {study.name}, the folder holds {manifest.name}")
+    return study.claims, study.figures
