@@ -26,7 +26,7 @@ STUDY = Study(
     name="alignment_study",
     question="Does a penalty on the alignment of consecutive layers raise robust accuracy?",
     covers=("A18",),
-    figures=("plain", "anatomy"),
+    figures=("plain",),
     claims=("A-notes-aligned", "A-notes-alignment"),
     presets={
         "smoke": Preset(arms=(_aligned(0.0, 1.0),), seeds=TWO_SEEDS, settings=TINY | {"width": 32, "depth": 2}),

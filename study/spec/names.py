@@ -108,6 +108,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
                        "number of the class"),
     "pruned_accuracy": ("clean accuracy after keeping a share of the rows of every hidden layer, or of what "
                         "the named way of pruning keeps", "0 to 1"),
+    "relative_pruned_accuracy": ("the same over the accuracy of the net that is not pruned", "from 0"),
     "pruned_robust_accuracy": ("robust accuracy of the net pruned to a share", "0 to 1"),
     "pruned_kept": ("share of the hidden weights, rows or ranks that the pruning really keeps", "0 to 1"),
     "parameters": ("weights and biases of the net", "count"),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from analysis.claims.model import Claim, Control, Regime, Rows, Term
+from analysis.claims.model import Beside, Claim, Control, Regime, Rows, Term
 from analysis.claims.paper_a.terms import (
     ALPHA,
     CLEAN,
@@ -36,8 +36,8 @@ def _pruned(pruning: str, share: float) -> Term:
 
 
 def _fooled(norm: str = "linf") -> Term:
-    """The share of test images whose class a universal perturbation changes."""
-    return attacked("fooling_rate", norm, "native/universal_fgsm")
+    """The share of test images whose class a universal perturbation changes, less that of random ones."""
+    return attacked("fooling_excess", norm, "native/universal_fgsm")
 
 
 def _peak(arm: str) -> Claim:
@@ -91,7 +91,8 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         id="A-directions", source="A, section 4.1 and Figure 4 right", **SPECTRAL,
-        beside=(ALPHA,), rows=_nuclear(attacked("direction_concentration", "l2")),
+        beside=(ALPHA, Beside(name="the ratio of random perturbations", x=attacked("direction_ratio", "l2", "random"))),
+        rows=_nuclear(attacked("direction_ratio", "l2")),
         regime=Regime(robust="l2", structure=SIGMA),
         quote="l_2 attacks on compressible nets align more with the dominant singular directions than with the others.",
     ),

@@ -17,7 +17,8 @@ from study.trial.train import evaluate
 
 
 def pruning_curve(state: State, config: PruningCurve) -> list[Row]:
-    """pruned_accuracy, pruned_robust_accuracy and pruned_kept at each target share (`kept`) of each way (`pruning`).
+    """pruned_accuracy (relative_: over the net's own), pruned_robust_accuracy and pruned_kept at each target share
+    (`kept`) of each way (`pruning`).
 
     The attack is on the pruned net, on all test images, with the random stream that Robustness gives the net as
     trained: at share 1 both find the same. pruned_kept is the share that is really kept (nets.compression.shares).
@@ -26,6 +27,7 @@ def pruning_curve(state: State, config: PruningCurve) -> list[Row]:
     assert state.data is not None
     test = state.data.test
     x, y = (part.to(state.device) for part in test[:])
+    clean = evaluate(state.net, test)[0]
     attacks = [
         Robustness(norm=norm, eps=(eps,), iterations=config.iterations, restarts=config.restarts,
                    backend=config.backend, attack=config.attack, eot=config.eot)
@@ -41,6 +43,7 @@ def pruning_curve(state: State, config: PruningCurve) -> list[Row]:
                 values += [evaluate(net, test)[0], *(_robust(state, net, x, y, attack) for attack in attacks)]
             on = at | {"split": "test", "n": len(y)}
             rows += [row("pruned_kept", kept, **at), row("pruned_accuracy", values[0], **on)]
+            rows.append(row("relative_pruned_accuracy", values[0] / clean if clean > 0 else 0.0, **on))
             rows += [
                 row("pruned_robust_accuracy", robust, **on, norm=attack.norm, eps=attack.eps[0], attack=by)
                 for robust, attack in zip(values[1:], attacks, strict=True)
