@@ -1,9 +1,9 @@
 """Does a penalty on the alignment of consecutive layers make nets more robust?
 
 The reading notes on paper A name inter-layer alignment as a target of regularisation (row A18 of the protocol); the
-paper itself has no such experiment. Four hidden layers, a low rank of 40 that makes them spectrally compressible, each
-held at its initial Frobenius norm; the penalty is the main term of Theorem 3.2's A_2 at D = I of consecutive hidden
-layers. Asked is whether it lowers the alignment that a search finds (paper A, B.5), and whether RA/SA under l_2 rises.
+paper itself has no such experiment. Four hidden layers, each held at its initial Frobenius norm; the penalty is the
+main term of Theorem 3.2's A_2 at D = I of consecutive hidden layers. Asked is whether it lowers the alignment that a
+search finds (paper A, B.5), and whether RA/SA under l_2 rises.
 
     python -m study.launch alignment_study
 

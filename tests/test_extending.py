@@ -148,10 +148,10 @@ PLACES = {
             ''',
     },
     "a claim": {
-        "analysis/claims/paper_a.py": (
+        "analysis/claims/paper_a/dense.py": (
             "CLAIMS: tuple[Claim, ...] = (\n",
             '    Claim(id="A-new", source="A", quote="New.", statistic="spearman",\n'
-            '          rows=_neuron(_residual(NU), _kept("linf")), regime=Regime(robust="linf", structure=NU)),\n',
+            '          rows=neuron(residual(NU), kept("linf")), regime=Regime(robust="linf", structure=NU)),\n',
         ),
         "search_spaces/new.py": ('    question="What is new?",\n', '    claims=("A-new",),\n'),
     },
@@ -182,10 +182,7 @@ PLACES = {
             def depth(state, config):
                 return [row("depth_measured", len(nets.layers(state.net)))]
             """,
-        "study/spec/config.py": (
-            "Measure = Accuracy | Robustness",
-            " | Depth",
-        ),
+        "study/spec/measures.py": ("Measure = (\n    Accuracy\n", "    | Depth\n"),
         "study/trial/measures/__init__.py": ("    Cost: cost,\n", "    Depth: depth,\n"),
         "study/spec/names.py": (
             "MEANINGS: dict[str, tuple[str, str]] = {\n",
@@ -196,12 +193,12 @@ PLACES = {
 }
 CLASS = "@dataclass(frozen=True, kw_only=True)\nclass {}:\n"
 ABOVE = {  # what the new names need above them: (before which text, new text)
-    "study/spec/config.py": (CLASS.format("Own"), CLASS.format("Depth") + '    """How deep."""\n\n\n'),
+    "study/spec/measures.py": (CLASS.format("Own"), CLASS.format("Depth") + '    """How deep."""\n\n\n'),
     "study/trial/measures/__init__.py": (
         "from study.trial.state import",
-        "from study.spec.config import Depth\nfrom study.trial.measures.depth import depth\n",
+        "from study.spec.measures import Depth\nfrom study.trial.measures.depth import depth\n",
     ),
-    "study/spec/families/common.py": ("from study.spec.config import (", "from study.spec.config import Depth\n"),
+    "study/spec/families/common.py": ("from study.spec.config import (", "from study.spec.measures import Depth\n"),
 }
 
 

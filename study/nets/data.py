@@ -198,13 +198,13 @@ def _parts(
     return train, train[rest], train[validation], test
 
 
-def load(config: Load, seed: int, source: Callable[[str, str, str], Arrays] = arrays) -> Dataset:
+def load(config: Load, seed: int, source: Callable[[str, str, str], Arrays] | None = None) -> Dataset:
     """The data of one seed: canonical split, or a stratified fifth as test; halves, sizes, validation as configured.
 
     With a validation_seed the validation images are set aside first, the same for every seed, and the rest is split as
-    it would be without them. `source` gives the arrays (see there). ValueError for a size that the data has not.
+    it would be without them. `source` gives other arrays than `arrays`. ValueError for a size that the data has not.
     """
-    x, y, test_x, test_y = source(config.data, config.root, config.digest)
+    x, y, test_x, test_y = (source or arrays)(config.data, config.root, config.digest)
     first_upper, labelled = (int(y.max()) + 1) // 2, int(y.max()) + 1
     if config.binary:
         y, test_y = halves.two(y, first_upper), None if test_y is None else halves.two(test_y, first_upper)

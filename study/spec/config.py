@@ -5,6 +5,18 @@ Imports nothing heavy, so that the command line can plan and refuse without torc
 
 from dataclasses import dataclass, field
 
+from study.spec.measures import Accuracy as Accuracy
+from study.spec.measures import Boundaries as Boundaries
+from study.spec.measures import Cost as Cost
+from study.spec.measures import Measure as Measure
+from study.spec.measures import Own as Own
+from study.spec.measures import Prunability as Prunability
+from study.spec.measures import PruningCurve as PruningCurve
+from study.spec.measures import Representations as Representations
+from study.spec.measures import Robustness as Robustness
+from study.spec.measures import Structure as Structure
+from study.spec.measures import Universal as Universal
+
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
@@ -174,155 +186,7 @@ class Ascend:
     step_size: float = 0.02
 
 
-@dataclass(frozen=True, kw_only=True)
-class Accuracy:
-    """Measure: clean accuracy and loss on the train and test split, with `validation` on that split too; `on` names the
-    data where they are not the trial's own."""
-
-    validation: bool = False
-    on: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Robustness:
-    """Measure: robust accuracy under a named attack and the worst-point loss gap by native AutoPGD, in one norm.
-
-    `backend` art runs the attack through the toolbox. `certify` spares the samples that a certificate proves safe.
-    `audit_queries` asks Square, an attack without gradients, at the gap_eps (0: off). `sensitivity` adds how far the
-    encoder's output moves at the worst points (paper A, B.4). `splits` among test and validation; `on` names the data
-    where they are not the trial's own. Without `checks` the rows of the checks for gradient masking are left out: of
-    two attacks in one norm one has them. A net whose output depends on chance is attacked as its mean over `eot` draws
-    (0: refused). `queries` are those of Square within native AutoAttack (0: its default). The revisions are those of
-    the attacks used (spec.attack_names.KEPT): part of what a trial is, while its rows name what really made them.
-    """
-
-    norm: str
-    eps: tuple[float, ...]
-    iterations: int = 20
-    restarts: int = 1
-    gap_eps: tuple[float, ...] = ()
-    gap_iterations: int = 50
-    sensitivity: bool = False
-    backend: str = "art"
-    attack: str = "apgd"
-    certify: bool = False
-    audit_queries: int = 0
-    revision: int = 1
-    pgd_revision: int = 1
-    gap_revision: int = 0
-    square_revision: int = 1
-    splits: tuple[str, ...] = ("test",)
-    on: str = ""
-    checks: bool = True
-    eot: int = 0
-    queries: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Structure:
-    """Measure: compressibility, operator norms and their bounds of every hidden layer."""
-
-    share: float = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prunability:
-    """Measure: accuracy after keeping a share of the rows of every hidden layer."""
-
-    kept: tuple[float, ...] = (0.5, 0.2, 0.1, 0.05)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PruningCurve:
-    """Measure: clean and robust accuracy of the net pruned to shares `kept`, by each of `methods` (nets.compression
-    .shares), at one budget per norm. The attack and its revisions are as Robustness has them."""
-
-    methods: tuple[str, ...]
-    kept: tuple[float, ...]
-    eps_linf: float
-    eps_l2: float
-    iterations: int = 20
-    restarts: int = 1
-    backend: str = "art"
-    attack: str = "apgd"
-    eot: int = 0
-    revision: int = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """Measure: what the net costs to ship, to run and to train. `repeats` forward passes are timed."""
-
-    repeats: int = 50
-
-
-@dataclass(frozen=True, kw_only=True)
-class Universal:
-    """Measure: one perturbation for all images, made on `images` training images (0: all), judged on the test images.
-
-    `makers` are among spec.attack_names.UNIVERSAL. fgsm makes `passes` over the images, pgd 8 steps for each pass; the
-    toolbox's takes one image after the other, hence fewer of them and of passes. Beside them stands the mean over
-    `draws` random perturbations of equal norm. `iterations` are those of the AutoPGD that universal_share asks.
-    """
-
-    norm: str
-    eps: tuple[float, ...]
-    makers: tuple[str, ...] = ("fgsm",)
-    images: int = 1000
-    toolbox_images: int = 100
-    passes: int = 5
-    toolbox_passes: int = 3
-    draws: int = 10
-    iterations: int = 20
-    eot: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Representations:
-    """Measure: how far the attack moves the encoder's output, and along which singular directions of the first layer
-    (paper A, section 4.1), at the worst points of AutoPGD on the loss. `share` of the directions count as dominant; the
-    first `curve` of them have rows of their own."""
-
-    norm: str
-    eps: tuple[float, ...]
-    iterations: int = 50
-    share: float = 0.1
-    curve: int = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Boundaries:
-    """Measure: predicted classes on a grid of `side` x `side` points of two planes of principal components, of the
-    test images and of their features, with `points` test images and their worst points under AutoPGD at each of the
-    `budgets` (norm, eps) (paper A, Figure 2)."""
-
-    budgets: tuple[tuple[str, float], ...]
-    side: int = 61
-    points: int = 20
-    iterations: int = 50
-
-
-@dataclass(frozen=True, kw_only=True)
-class Own:
-    """Measure: a function of the user's, package:function; `source` is the digest of its module's source."""
-
-    function: str
-    source: str
-
-
 Stage = Load | Build | Factorize | Train | Head | Interim | Remove | Prune | Quantize | Plant | Gaussian | Ascend
-Measure = (
-    Accuracy
-    | Robustness
-    | Structure
-    | Prunability
-    | PruningCurve
-    | Cost
-    | Universal
-    | Representations
-    | Boundaries
-    | Own
-)
 
 
 @dataclass(frozen=True, kw_only=True)

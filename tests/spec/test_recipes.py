@@ -147,7 +147,7 @@ def test_a_family_takes_the_knobs_that_the_table_says(family, monkeypatch):
     """A knob is taken where another value of it gives another trial, and the table says which they are."""
     monkeypatch.setattr(compressed, "check", lambda point: None)
     monkeypatch.setattr(transfer, "check", lambda point: None)
-    monkeypatch.setattr(common, "revisions", lambda *_: {})
+    monkeypatch.setattr(common, "revisions", lambda *_: {"revision": 1})
 
     def trial(point):
         return canonical_trial(FAMILIES[family](point))

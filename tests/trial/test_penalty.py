@@ -302,7 +302,7 @@ def test_a_net_whose_layers_do_not_chain_is_refused_for_alignment_at_planning_an
     plan = planned(model="tests.trial.test_penalty:single", alignment_penalty="0.1")
     trial = next(job.trial for job in plan.jobs.values())
     with pytest.raises(UsageError, match=r"--model tests.trial.test_penalty:single: alignment_penalty needs"):
-        tryout.check_data_and_model("digits", "", "", trial)
+        tryout.check_data_and_model(trial)
     training.start(conv(), Train(spread_control=0.1, l1=0.1))
 
 
