@@ -7,7 +7,7 @@ whether the Frobenius norm is held: it runs free in one arm, held in the other.
 
     python -m study.launch learning_rate_study
 
-laptop: scikit-learn's digits, eight rates, five seeds, two minutes on two cores. Its controls are the same nets' clean
+laptop: scikit-learn's digits, nine rates, five seeds, two minutes on two cores. Its controls are the same nets' clean
 accuracy on the training images, which must rise and fall over rates that are first too small and then too large, and
 the concentration of trained nets' rows by hand.
 paper: MNIST, all training images, early stopping on 5 % validation with patience 10. The rates are ours.
@@ -18,15 +18,17 @@ from search_spaces._paper_a import FREE, HELD, PUBLISHED_ATTACK, SEEDS, TINY, TW
 from study.spec.studies import Arm, Preset, Study
 
 SETTINGS = {"width": 300, "depth": 2, "binary": 1}
-RATES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 6e-2)
+
+
+def _rated(name: str, rates: tuple[float, ...]) -> Arm:
+    held = FREE if name == "free" else HELD
+    axes = {"learning_rate": rates, **held}
+    return Arm(name=name, family="regularization", axes=axes, about=("learning_rate", "frobenius"))
 
 
 def _arms(rates: tuple[float, ...]) -> tuple[Arm, ...]:
-    return (
-        Arm(name="free", family="regularization", axes={"learning_rate": rates, **FREE}),
-        Arm(name="held", family="regularization", axes={"learning_rate": rates, **HELD}),
-        control_neuron(HELD),
-    )
+    return (_rated("free", rates), _rated("held", rates), control_neuron(HELD))
 
 
 MNIST = {"epochs": 10, "train_size": 5000, "test_size": 1000, "eps_linf": (4 / 255, 8 / 255), "judged_linf": 8 / 255}
@@ -41,7 +43,7 @@ STUDY = Study(
     baseline={"learning_rate": 1e-3},
     presets={
         "smoke": Preset(
-            arms=(Arm(name="free", family="regularization", axes={"learning_rate": (1e-4, 1e-2), **FREE}),),
+            arms=(_rated("free", (1e-4, 1e-2)),),
             seeds=TWO_SEEDS,
             settings=SETTINGS | TINY | {"width": 32},
         ),

@@ -29,7 +29,7 @@ CLEAN = {"adversarial_ratio": (0.0,)}
 def _arms(alphas: tuple[float, ...], constants: tuple[float, ...]) -> tuple[Arm, ...]:
     return (
         Arm(name="neuron", family="regularization", axes={"alpha": alphas, **PENALTY, **HELD}),
-        Arm(name="scale", family="regularization", axes={"frobenius": constants, **CLEAN}),
+        Arm(name="scale", family="regularization", axes={"frobenius": constants, **CLEAN}, about=("frobenius",)),
     )
 
 
