@@ -31,3 +31,35 @@ def control_neuron(held: Mapping[str, tuple[Value, ...]], strengths: tuple[float
 def control_spectral(held: Mapping[str, tuple[Value, ...]], strengths: tuple[float, ...] = PLANTED_SPECTRUM) -> Arm:
     """Trained baselines whose spectra are concentrated by hand."""
     return Arm(name="control_spectral", family="regularization", axes={"plant_spectrum": strengths, **held})
+
+
+def neuron(alphas: tuple[float, ...], penalty: str, held: Mapping[str, tuple[Value, ...]], name: str = "neuron") -> Arm:
+    """Trained nets under a penalty of growing strength."""
+    return Arm(name=name, family="regularization", axes={"alpha": alphas, "penalty": (penalty,), **held})
+
+
+def spectral(ranks: tuple[int, ...], held: Mapping[str, tuple[Value, ...]]) -> Arm:
+    """Nets trained as products of two factors."""
+    return Arm(name="spectral", family="low_rank", axes={"rank": ranks, **held})
+
+
+# Convolutional nets at laptop scale: a quarter of the width, digits enlarged to 32 x 32; of cifar10-jpeg all training
+# images (a few thousand end below .6 of clean accuracy) and a budget at which a net without adversarial training has
+# some robust accuracy left.
+SMALL_NET = {"width_multiplier": 0.25, "learning_rate": 3e-3, "epochs": 20, "test_size": 200, "attack_iterations": 10}
+QUICK = {"gap_iterations": 10, "eps_linf": (8 / 255, 16 / 255), "judged_linf": 16 / 255}
+CONV_DIGITS = SMALL_NET | QUICK
+CONV_CIFAR = SMALL_NET | {
+    "learning_rate": 1e-3,
+    "epochs": 4,
+    "schedule": "cosine",
+    "test_size": 500,
+    "eps_linf": (0.5 / 255, 2 / 255),
+    "judged_linf": 0.5 / 255,
+    "eps_l2": (0.125,),
+    "judged_l2": 0.125,
+}
+SMOKE_CONV = TINY | {"epochs": 1, "width_multiplier": 0.125, "train_size": 60, "test_size": 20}
+ALPHAS_INVARIANT = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
+ALPHAS_PLAIN = (0.0, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.015, 0.03)
+RANKS_CONV = (0, 64, 32, 20, 14, 10, 7)
