@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from study.spec.domains import Value
 from study.spec.studies import Arm
 
-HELD = {"frobenius": (1.0,), "adversarial_ratio": (0.0,)}
-FREE = {"frobenius": (0.0,), "adversarial_ratio": (0.0,)}
+Axes = Mapping[str, tuple[Value, ...]]
+HELD: Axes = {"frobenius": (1.0,), "adversarial_ratio": (0.0,)}
+FREE: Axes = {"frobenius": (0.0,), "adversarial_ratio": (0.0,)}
 
 # C.3: 8/255 and .5 for nets trained adversarially from end to end, a quarter of that for any other.
 FULL = {"eps_linf": (2 / 255, 8 / 255), "judged_linf": 8 / 255, "eps_l2": (0.125, 0.5), "judged_l2": 0.5}
@@ -23,22 +24,22 @@ TWO_SEEDS = (0, 1)
 PLANTED_ROWS, PLANTED_SPECTRUM = (0.0, 0.2, 0.3, 0.4, 0.5), (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def control_neuron(held: Mapping[str, tuple[Value, ...]], strengths: tuple[float, ...] = PLANTED_ROWS) -> Arm:
+def control_neuron(held: Axes, strengths: tuple[float, ...] = PLANTED_ROWS) -> Arm:
     """Trained baselines whose rows are concentrated by hand."""
     return Arm(name="control_neuron", family="regularization", axes={"plant_rows": strengths, **held})
 
 
-def control_spectral(held: Mapping[str, tuple[Value, ...]], strengths: tuple[float, ...] = PLANTED_SPECTRUM) -> Arm:
+def control_spectral(held: Axes, strengths: tuple[float, ...] = PLANTED_SPECTRUM) -> Arm:
     """Trained baselines whose spectra are concentrated by hand."""
     return Arm(name="control_spectral", family="regularization", axes={"plant_spectrum": strengths, **held})
 
 
-def neuron(alphas: tuple[float, ...], penalty: str, held: Mapping[str, tuple[Value, ...]], name: str = "neuron") -> Arm:
+def neuron(alphas: tuple[float, ...], penalty: str, held: Axes, name: str = "neuron") -> Arm:
     """Trained nets under a penalty of growing strength."""
     return Arm(name=name, family="regularization", axes={"alpha": alphas, "penalty": (penalty,), **held})
 
 
-def spectral(ranks: tuple[int, ...], held: Mapping[str, tuple[Value, ...]]) -> Arm:
+def spectral(ranks: tuple[int, ...], held: Axes) -> Arm:
     """Nets trained as products of two factors."""
     return Arm(name="spectral", family="low_rank", axes={"rank": ranks, **held})
 

@@ -16,7 +16,12 @@ from study.spec.studies import Arm, Preset, Study
 
 
 def _aligned(*strengths: float) -> Arm:
-    return Arm(name="aligned", family="regularization", axes={"alignment_penalty": strengths, **HELD})
+    return Arm(
+        name="aligned",
+        family="regularization",
+        axes={"alignment_penalty": strengths, **HELD},
+        about=("alignment_penalty",),
+    )
 
 
 ARMS = (_aligned(0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), control_spectral(HELD))

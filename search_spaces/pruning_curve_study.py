@@ -26,6 +26,7 @@ from search_spaces._paper_a import (
     SEEDS,
     SMOKE_CONV,
     TWO_SEEDS,
+    Axes,
 )
 from study.spec.studies import Arm, Preset, Study
 
@@ -33,7 +34,7 @@ SHARES = (1.0, 0.9, 0.7, 0.5, 0.3, 0.1)
 
 
 def _curves(*alphas: float, spreads: tuple[float, ...] = (0.0, 0.1)) -> tuple[Arm, ...]:
-    axes = {
+    axes: Axes = {
         "alpha": alphas,
         "spread_control": spreads,
         "penalty": ("group_lasso_invariant",),

@@ -1,0 +1,87 @@
+"""Does what compressibility costs outlast adversarial training?
+
+Paper A, section 4 (ii), D.3, Figures 7 (left) and 11 (left, center), row A7 of the protocol: nets trained adversarially
+from end to end (half of each batch by PGD), and nets trained under alpha and then fine-tuned adversarially; neuron
+compressibility under l_inf, spectral compressibility under l_2. Expected by the paper: adversarial training raises
+robust accuracy at every level, and leaves the relative effect of compressibility as it is.
+
+    python -m study.launch adversarial_training_sweep
+
+A gives no schedule for the fine-tuning; here it goes on for a fifth of the epochs under the same penalty and adversary.
+The spectral arm is trained against l_inf as the others are (the paper does not say) and judged under l_2.
+
+laptop: digits enlarged to 32 x 32, ResNet18 at a quarter of the width, five seeds, 15 epochs against PGD of 3 steps at
+16/255: about 30 minutes on two cores. paper: the full width, CIFAR-10, PGD of 10 steps at 8/255, 60 epochs on a cosine,
+adversarial validation.
+smoke: seconds, two seeds of two levels; it judges nothing.
+"""
+
+from search_spaces._paper_a import (
+    ALPHAS_INVARIANT,
+    CONV_CIFAR,
+    CONV_DIGITS,
+    PUBLISHED_ADVERSARIAL,
+    RANKS_CONV,
+    SEEDS,
+    SMOKE_CONV,
+    TWO_SEEDS,
+    Axes,
+    control_neuron,
+    control_spectral,
+    neuron,
+    spectral,
+)
+from study.spec.studies import Arm, Preset, Study
+
+LASSO = "group_lasso_invariant"
+ATTACKED = {"frobenius": (0.0,), "adversarial_ratio": (0.5,)}
+
+
+def _tuned(alphas: tuple[float, ...]) -> Arm:
+    """Trained under alpha without an adversary, then fine-tuned under alpha with one."""
+    axes: Axes = {"alpha": alphas, "penalty": (LASSO,), **ATTACKED, "pretrain_data": ("own",), "pretrain_ratio": (0.0,)}
+    return Arm(name="tuned", family="transfer", axes=axes)
+
+
+ARMS = (
+    neuron(ALPHAS_INVARIANT, LASSO, ATTACKED),
+    spectral(RANKS_CONV, ATTACKED),
+    _tuned(ALPHAS_INVARIANT),
+    control_neuron(ATTACKED),
+    control_spectral(ATTACKED),
+)
+DIGITS = CONV_DIGITS | {"epochs": 15, "pretrain_epochs": 20, "train_eps": 16 / 255, "train_steps": 3}
+CIFAR = CONV_CIFAR | {"train_attack": "fgsm_rs", "train_eps": 8 / 255, "eps_linf": (2 / 255,), "judged_linf": 2 / 255}
+
+STUDY = Study(
+    name="adversarial_training_sweep",
+    question="Does compressibility lower robust accuracy under adversarial training and fine-tuning too?",
+    reproduces=("A.fig7", "A.fig11"),
+    covers=("A7",),
+    figures=("robustness", "compressibility"),
+    claims=("A-ii-trained-neuron", "A-ii-trained-spectral", "A-ii-tuned-neuron"),
+    presets={
+        "smoke": Preset(
+            arms=(neuron((0.0, 0.1), LASSO, ATTACKED), _tuned((0.0, 0.1))),
+            seeds=TWO_SEEDS,
+            model="resnet18",
+            settings=SMOKE_CONV | {"train_steps": 2, "pretrain_epochs": 1},
+        ),
+        "laptop": Preset(
+            arms=ARMS,
+            seeds=SEEDS,
+            model="resnet18",
+            settings=DIGITS,
+            by_data={"*": CIFAR | {"pretrain_epochs": 4}},
+        ),
+        "paper": Preset(
+            arms=ARMS,
+            seeds=SEEDS,
+            data="cifar10",
+            model="resnet18",
+            settings=PUBLISHED_ADVERSARIAL | {"pretrain_epochs": 60, "pretrain_recipe": "paper_a"},
+            gpus_per_trial=0.5,
+            instance="g5.xlarge",
+        ),
+    },
+)

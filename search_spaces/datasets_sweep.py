@@ -1,0 +1,70 @@
+"""Does the effect of compressibility hold on other data and other convolutional nets?
+
+Paper A, appendix D.1 and Figure 13, row A14 of the protocol: Wide ResNet 101-2 on SVHN and VGG16 on CIFAR-100, row and
+spectral compressibility as for ResNet18. Expected by the paper: the same fall in both.
+
+    python -m study.launch datasets_sweep
+    python -m study.launch datasets_sweep --preset paper        # Wide ResNet 101-2, SVHN
+    python -m study.launch datasets_sweep --preset paper_vgg    # VGG16, CIFAR-100
+
+laptop: VGG16 at a quarter of the width on digits enlarged to 32 x 32, five seeds, half an hour on two cores.
+smoke: seconds, two seeds of two levels; it judges nothing.
+"""
+
+from search_spaces._paper_a import (
+    ALPHAS_INVARIANT,
+    CONV_CIFAR,
+    CONV_DIGITS,
+    FREE,
+    PUBLISHED,
+    RANKS_CONV,
+    SEEDS,
+    SMOKE_CONV,
+    TWO_SEEDS,
+    control_neuron,
+    control_spectral,
+    neuron,
+    spectral,
+)
+from study.spec.studies import Preset, Study
+
+LASSO = "group_lasso_invariant"
+ARMS = (
+    neuron(ALPHAS_INVARIANT, LASSO, FREE),
+    spectral(RANKS_CONV, FREE),
+    control_neuron(FREE),
+    control_spectral(FREE),
+)
+
+
+def _published(data: str, model: str, gpus: float) -> Preset:
+    return Preset(
+        arms=ARMS, seeds=SEEDS, data=data, model=model, settings=PUBLISHED, gpus_per_trial=gpus, instance="g5.xlarge"
+    )
+
+
+STUDY = Study(
+    name="datasets_sweep",
+    question="Does compressibility lower the robust accuracy of other convolutional nets on other data?",
+    reproduces=("A.fig13",),
+    covers=("A14",),
+    figures=("robustness", "compressibility"),
+    claims=("A-D1-neuron", "A-D1-spectral"),
+    presets={
+        "smoke": Preset(
+            arms=(neuron((0.0, 0.1), LASSO, FREE), spectral((0, 8), FREE)),
+            seeds=TWO_SEEDS,
+            model="vgg16",
+            settings=SMOKE_CONV,
+        ),
+        "laptop": Preset(
+            arms=ARMS,
+            seeds=SEEDS,
+            model="vgg16",
+            settings=CONV_DIGITS | {"learning_rate": 1e-3, "epochs": 30},
+            by_data={"*": CONV_CIFAR},
+        ),
+        "paper": _published("svhn", "wrn101_2", 1.0),
+        "paper_vgg": _published("cifar100", "vgg16", 0.25),
+    },
+)
