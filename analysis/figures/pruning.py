@@ -1,8 +1,10 @@
 """Pruning curves: accuracy of the finished nets against the share of them that is pruned (paper A, Figures 4 and 8)."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -26,36 +28,47 @@ WORDS = {
     "eps": "filters or rows, one ε",
     "low_rank": "singular values, by layer",
 }
+FEW, LEGEND = 5, 4  # curves whose intervals can be told apart, and columns of a legend below
 Curve = tuple[str, pd.DataFrame]  # a level of an arm as a legend has it, and its trials
 
 
 def pruning_curves(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """Clean and robust accuracy (columns) against the share pruned, a row per way of pruning and a curve per level of
-    each arm: means over seeds with 95 % intervals. Where there is one level alone, a curve per way instead."""
+    each arm but controls: means over seeds, with 95 % intervals where the curves are few. Where there is one level
+    alone, a curve per way instead."""
     rows = frame[(frame["measure"] == "pruned_accuracy") & frame["pruning"].notna()]
     there = set(rows["pruning"])
     ways = [way for way in PRUNINGS if way in there]
     shares = sorted(rows["kept"].unique(), reverse=True)
-    curves = [curve for arm in study.arms for curve in _levels(frame, study, arm)]
+    curves = [curve for arm in study.arms if not _control(arm) for curve in _levels(frame, study, arm)]
     found = _measures(study)
     together = len(curves) == 1
     panels = [ways] if together or not ways else [[way] for way in ways]
-    fig, grid = subplots(len(panels), len(found), 3.1)
+    many = len(curves) > FEW
+    legend = math.ceil(len(curves) / LEGEND) * 0.2 if many else 0.0  # inches below the panels
+    fig, grid = subplots(len(panels), len(found), 3.1, bottom=0.65 + legend)
+    shades = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.9, max(1, len(curves))))
     for row, shown in zip(grid, panels, strict=True):
         for ax, (title, measure, where) in zip(row, found, strict=True):
             for way in shown:
                 for i, (words, table) in enumerate(curves):
-                    color = COLORS[(PRUNINGS.index(way) if together else i) % len(COLORS)]
+                    color = shades[i] if many else COLORS[(PRUNINGS.index(way) if together else i) % len(COLORS)]
                     values = [per_trial(frame, measure, pruning=way, kept=float(k), **where) for k in shares]
-                    _curve(ax, table, shares, values, color, WORDS[way] if together else words)
+                    _curve(ax, table, shares, values, color, WORDS[way] if together else words, not many)
             ax.set_title(title)
             ax.set_ylim(0, 1.02)
             ax.set_xlim(-0.02, 1.0)
             ax.set_xlabel("share pruned")
         row[0].set_ylabel(curves[0][0] if together else WORDS[shown[0]] if shown else "", fontweight="bold")
-    if ways and curves:
+    if ways and curves and many:
+        fig.legend(*grid[0][0].get_legend_handles_labels(), fontsize=7, loc="lower center", ncols=LEGEND)
+    elif ways and curves:
         grid[0][-1].legend(fontsize=7, loc="upper right")  # least of all panels is high there
     return fig
+
+
+def _control(arm: ArmRecord) -> bool:
+    return arm.name.startswith("control_")
 
 
 def _measures(study: Manifest) -> list[tuple[str, str, dict[str, Any]]]:
@@ -87,9 +100,15 @@ def _levels(frame: pd.DataFrame, study: Manifest, arm: ArmRecord) -> list[Curve]
 
 
 def _curve(
-    ax: Axes, table: pd.DataFrame, shares: Sequence[float], values: Sequence[pd.Series], color: object, label: str
+    ax: Axes,
+    table: pd.DataFrame,
+    shares: Sequence[float],
+    values: Sequence[pd.Series],
+    color: Any,
+    label: str,
+    intervals: bool,
 ) -> None:
-    """The means over seeds of one curve, with t intervals where there are seeds enough."""
+    """The means over seeds of one curve, with t `intervals` where there are seeds enough."""
     at, found = [], []
     for share, column in zip(shares, values, strict=True):
         here = column.reindex(table.index).dropna()
@@ -99,7 +118,8 @@ def _curve(
     if not found:
         return
     bars = np.array([[i.value - i.low for i in found], [i.high - i.value for i in found]])
+    errors = bars if intervals and not np.isnan(bars).any() else None
     ax.errorbar(
-        at, [i.value for i in found], yerr=None if np.isnan(bars).any() else bars, color=color, marker="o", ms=3.5,
+        at, [i.value for i in found], yerr=errors, color=color, marker="o", ms=3.5,
         capsize=2.5, lw=1.4, label=label,
     )  # fmt: skip
