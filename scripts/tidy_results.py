@@ -2,7 +2,8 @@
 
 Writes rows.parquet, the tidy table of the folder as `study.results.read` gives it, in one small file; copies study.json
 and the figures that stand there already; writes a search's front.csv as it is in the default output. Rows that differ
-from run to run (times, memory) and curves over epochs are left out: no verdict and no figure reads them.
+from run to run (times, memory) and curves over epochs are left out: no verdict and no figure reads them. Where the
+folder has a README.md, the table of its claims is written anew between two markers; a folder without pictures gets all.
 """
 
 import shutil
@@ -12,10 +13,15 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from analysis import finalists
+from analysis.claims import judge, words
 from study.store import layout, manifest, results
+from study.sweep.plan.catalogue import find_study
 
+BEGIN, END = "<!-- claims -->\n", "<!-- end of claims -->\n"
+MOST = 200_000  # bytes
 CURVES = ("train_", "validation_")
 
 
@@ -34,6 +40,24 @@ def write(frame: pd.DataFrame, path: Path) -> None:
     )
 
 
+def picture(source: Path, target: Path) -> None:
+    """A copy of a picture, with 128 colours where it would be over 200 kB."""
+    shutil.copyfile(source, target)
+    if target.stat().st_size > MOST:
+        Image.open(source).convert("RGB").quantize(128).save(target, optimize=True)
+
+
+def claims(frame: pd.DataFrame, study: manifest.Manifest) -> str:
+    """A Markdown table of a study's claims as they are judged on a table of rows."""
+    lines = ["| claim | verdict | what was found | control |", "|---|---|---|---|"]
+    for found in judge.judge_all(frame, study, find_study(study.name).claims):
+        because = words.why(found)
+        verdict = f"{found.verdict}{f': {because}' if because else ''}"
+        control = f"{'detected' if found.control_detected else 'not detected'} ({found.control.value:.2f})"
+        lines.append(f"| {found.claim.quote} | {verdict} | {words.number(found)} | {control} |")
+    return "\n".join(lines) + "\n"
+
+
 def keep(source: Path, target: Path) -> None:
     """Write what is kept of the results folder `source` into the folder `target`."""
     target.mkdir(parents=True, exist_ok=True)
@@ -43,8 +67,11 @@ def keep(source: Path, target: Path) -> None:
     if study.search:
         address = f"results/{study.name}-{study.preset}"
         finalists.models(source, frame, study, address).to_csv(target / "front.csv", index=False)
-    for picture in target.glob("*.png"):
-        shutil.copyfile(source / "figures" / picture.name, picture)
+    for name in [p.name for p in target.glob("*.png")] or [p.name for p in (source / "figures").glob("*.png")]:
+        picture(source / "figures" / name, target / name)
+    if (page := target / "README.md").exists():
+        before, _, rest = page.read_text().partition(BEGIN)
+        page.write_text(before + BEGIN + claims(frame, study) + END + rest.partition(END)[2])
 
 
 if __name__ == "__main__":

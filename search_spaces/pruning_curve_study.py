@@ -10,10 +10,11 @@ are left the regularised net keeps more; eps-pruning and control of the spread h
     python -m study.launch pruning_curve_study
     python -m study.launch pruning_curve_study --data cifar10-jpeg --data-dir DIR
 
-The points compared are named beforehand: half of the filters left for the first claim, three tenths for the others. The
-strength of the spread control is ours (.1): the paper prints none.
+The points compared are nine tenths of the filters for the first claim and seven tenths for the others, where the curves
+bend: seeds 0 to 4 of digits chose them, other seeds and other data judge there. The strength of the spread control is
+ours (.1): the paper prints none.
 
-laptop: digits enlarged to 32 x 32, a quarter of the width, five seeds, 15 epochs against PGD of 3 steps. Ten minutes on
+laptop: digits enlarged to 32 x 32, a quarter of the width, seeds 5 to 9, 15 epochs against PGD of 3 steps. Ten minutes on
 two cores; on cifar10-jpeg all training images, 5 epochs against FGSM from random starts, half an hour.
 paper: the full width, 60 epochs on a cosine, PGD of 10 steps on half of each batch, adversarial validation.
 smoke: seconds, two seeds; it judges nothing.
@@ -63,7 +64,7 @@ STUDY = Study(
         ),
         "laptop": Preset(
             arms=_curves(0.0, 0.1),
-            seeds=SEEDS,
+            seeds=(5, 6, 7, 8, 9),
             model="resnet18",
             settings=CONV_DIGITS | FEWER | {"epochs": 15, "train_eps": 16 / 255, "train_steps": 3},
             by_data={

@@ -8,6 +8,7 @@ import pytest
 
 from analysis import finalists
 from analysis.claims import judge
+from scripts import tidy_results
 from study.store import results
 from study.store.manifest import load
 from study.sweep.plan.catalogue import find_study
@@ -155,3 +156,16 @@ def test_what_is_kept_is_small_and_repeatable():
     for path in FOLDER.glob("*/rows.parquet"):
         assert path.stat().st_size < 300_000
         assert pd.read_parquet(path, columns=["deterministic"])["deterministic"].all()
+
+
+PAGES = sorted(page.parent.name for page in FOLDER.glob("*/README.md"))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_has_the_claims_as_its_table_is_judged_today(name):
+    frame, study = kept(name)
+    page = (FOLDER / name / "README.md").read_text()
+    assert tidy_results.claims(frame, study) in page
+    assert f"({name}/README.md)" in README, "the page of all results does not lead there"
+    for picture in re.findall(r"\]\((\S+\.png)\)", page):
+        assert (FOLDER / name / picture).stat().st_size < 200_000

@@ -37,7 +37,7 @@ def _spectra_lower(name: str, source: str, where: str, arm: str = "spectral", no
 
 
 SPARSE, SPREAD = 0.1, 0.1  # the strengths of the pruning curves
-FEW = 0.3  # the share of filters that is left where curves are compared
+FEW = 0.7  # the share of filters that is left where curves are compared: where they bend, on other seeds
 
 
 def _after(share: float, pruning: str = "rows") -> Term:
@@ -102,7 +102,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     _compared(
         "A-v-inherit", "Pruned compressible nets are less robust than the baseline that is not pruned.",
-        _curve(_after(0.5), SPARSE), _curve(robust("linf"), 0.0), _after(0.1),
+        _curve(_after(0.9), SPARSE), _curve(robust("linf"), 0.0), _after(0.1),
         "the same nets with a tenth of their filters left", expected=-1, threshold=TWO_POINTS,
     ),
     _compared(
