@@ -14,8 +14,8 @@ The points compared are nine tenths of the filters for the first claim and seven
 bend: seeds 0 to 4 of digits chose them, other seeds and other data judge there. The strength of the spread control is
 ours (.1): the paper prints none.
 
-laptop: digits enlarged to 32 x 32, a quarter of the width, seeds 5 to 9, 15 epochs against PGD of 3 steps. Ten minutes on
-two cores; on cifar10-jpeg all training images, 5 epochs against FGSM from random starts, half an hour.
+laptop: digits enlarged to 32 x 32, a quarter of the width, seeds 5 to 9, 15 epochs against PGD of 3 steps. Ten minutes
+on two cores; on cifar10-jpeg all training images, 5 epochs against FGSM from random starts, half an hour.
 paper: the full width, 60 epochs on a cosine, PGD of 10 steps on half of each batch, adversarial validation.
 smoke: seconds, two seeds; it judges nothing.
 """
