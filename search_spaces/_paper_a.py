@@ -64,3 +64,26 @@ SMOKE_CONV = TINY | {"epochs": 1, "width_multiplier": 0.125, "train_size": 60, "
 ALPHAS_INVARIANT = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
 ALPHAS_PLAIN = (0.0, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.015, 0.03)
 RANKS_CONV = (0, 64, 32, 20, 14, 10, 7)
+
+
+def conv_arms(held: Axes = FREE) -> tuple[Arm, ...]:
+    """Rows and spectra of a convolutional net, and the controls of both."""
+    lasso = neuron(ALPHAS_INVARIANT, "group_lasso_invariant", held)
+    return (lasso, spectral(RANKS_CONV, held), control_neuron(held), control_spectral(held))
+
+
+def smoke_conv_arms(held: Axes = FREE) -> tuple[Arm, ...]:
+    """The same in two levels."""
+    return (neuron((0.0, 0.1), "group_lasso_invariant", held), spectral((0, 8), held))
+
+
+# The net of A's section B: two classes, two hidden layers of 300; at laptop scale, on a few thousand images, published.
+BINARY = {"width": 300, "depth": 2, "binary": 1}
+BINARY_FEW = FEW_IMAGES | {"epochs": 10, "eps_linf": (4 / 255, 8 / 255), "judged_linf": 8 / 255}
+BINARY_OTHER = BINARY_FEW | {"eps_linf": (1 / 255, 2 / 255), "judged_linf": 2 / 255}
+BINARY_PUBLISHED = (
+    BINARY
+    | PUBLISHED_ATTACK
+    | {"epochs": 100, "validation": 0.05, "patience": 10, "eps_linf": (2 / 255, 16 / 255), "judged_linf": 16 / 255}
+    | {"eps_l2": (0.125, 1.0), "judged_l2": 1.0}
+)

@@ -12,34 +12,27 @@ smoke: seconds, two seeds of two levels; it judges nothing.
 """
 
 from search_spaces._paper_a import (
-    ALPHAS_INVARIANT,
     CONV_CIFAR,
     CONV_DIGITS,
-    FREE,
     PUBLISHED,
-    RANKS_CONV,
     SEEDS,
     SMOKE_CONV,
     TWO_SEEDS,
-    control_neuron,
-    control_spectral,
-    neuron,
-    spectral,
+    conv_arms,
+    smoke_conv_arms,
 )
 from study.spec.studies import Preset, Study
-
-LASSO = "group_lasso_invariant"
-ARMS = (
-    neuron(ALPHAS_INVARIANT, LASSO, FREE),
-    spectral(RANKS_CONV, FREE),
-    control_neuron(FREE),
-    control_spectral(FREE),
-)
 
 
 def _published(data: str, model: str, gpus: float) -> Preset:
     return Preset(
-        arms=ARMS, seeds=SEEDS, data=data, model=model, settings=PUBLISHED, gpus_per_trial=gpus, instance="g5.xlarge"
+        arms=conv_arms(),
+        seeds=SEEDS,
+        data=data,
+        model=model,
+        settings=PUBLISHED,
+        gpus_per_trial=gpus,
+        instance="g5.xlarge",
     )
 
 
@@ -52,13 +45,13 @@ STUDY = Study(
     claims=("A-D1-neuron", "A-D1-spectral"),
     presets={
         "smoke": Preset(
-            arms=(neuron((0.0, 0.1), LASSO, FREE), spectral((0, 8), FREE)),
+            arms=smoke_conv_arms(),
             seeds=TWO_SEEDS,
             model="vgg16",
             settings=SMOKE_CONV,
         ),
         "laptop": Preset(
-            arms=ARMS,
+            arms=conv_arms(),
             seeds=SEEDS,
             model="vgg16",
             settings=CONV_DIGITS | {"learning_rate": 1e-3, "epochs": 30},

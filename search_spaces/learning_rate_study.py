@@ -14,10 +14,20 @@ paper: MNIST, all training images, early stopping on 5 % validation with patienc
 smoke: seconds, two seeds of two rates; it judges nothing.
 """
 
-from search_spaces._paper_a import FREE, HELD, PUBLISHED_ATTACK, SEEDS, TINY, TWO_SEEDS, control_neuron
+from search_spaces._paper_a import (
+    BINARY,
+    BINARY_FEW,
+    BINARY_OTHER,
+    BINARY_PUBLISHED,
+    FREE,
+    HELD,
+    SEEDS,
+    TINY,
+    TWO_SEEDS,
+    control_neuron,
+)
 from study.spec.studies import Arm, Preset, Study
 
-SETTINGS = {"width": 300, "depth": 2, "binary": 1}
 RATES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 6e-2, 1e-1)
 
 
@@ -31,8 +41,6 @@ def _arms(rates: tuple[float, ...]) -> tuple[Arm, ...]:
     return (_rated("free", rates), _rated("held", rates), control_neuron(HELD))
 
 
-MNIST = {"epochs": 10, "train_size": 5000, "test_size": 1000, "eps_linf": (4 / 255, 8 / 255), "judged_linf": 8 / 255}
-
 STUDY = Study(
     name="learning_rate_study",
     question="Does a larger learning rate first raise and then lower robust accuracy, as rows become compressible?",
@@ -45,22 +53,19 @@ STUDY = Study(
         "smoke": Preset(
             arms=(_rated("free", (1e-4, 1e-2)),),
             seeds=TWO_SEEDS,
-            settings=SETTINGS | TINY | {"width": 32},
+            settings=BINARY | TINY | {"width": 32},
         ),
         "laptop": Preset(
             arms=_arms(RATES),
             seeds=SEEDS,
-            settings=SETTINGS | {"epochs": 30, "eps_linf": (8 / 255, 16 / 255)},
-            by_data={"mnist": MNIST, "*": MNIST | {"eps_linf": (1 / 255, 2 / 255), "judged_linf": 2 / 255}},
+            settings=BINARY | {"epochs": 30, "eps_linf": (8 / 255, 16 / 255)},
+            by_data={"mnist": BINARY_FEW, "*": BINARY_OTHER},
         ),
         "paper": Preset(
             arms=_arms(RATES),
             seeds=SEEDS,
             data="mnist",
-            settings=SETTINGS
-            | PUBLISHED_ATTACK
-            | {"epochs": 100, "validation": 0.05, "patience": 10, "eps_linf": (2 / 255, 16 / 255)}
-            | {"judged_linf": 16 / 255, "eps_l2": (0.125, 1.0), "judged_l2": 1.0},
+            settings=BINARY_PUBLISHED,
             instance="g5.xlarge",
         ),
     },

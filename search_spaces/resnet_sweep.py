@@ -17,29 +17,16 @@ smoke: seconds, two seeds of two levels; it judges nothing.
 """
 
 from search_spaces._paper_a import (
-    ALPHAS_INVARIANT,
     CONV_CIFAR,
     CONV_DIGITS,
-    FREE,
     PUBLISHED,
-    RANKS_CONV,
     SEEDS,
     SMOKE_CONV,
     TWO_SEEDS,
-    control_neuron,
-    control_spectral,
-    neuron,
-    spectral,
+    conv_arms,
+    smoke_conv_arms,
 )
 from study.spec.studies import Preset, Study
-
-LASSO = "group_lasso_invariant"
-ARMS = (
-    neuron(ALPHAS_INVARIANT, LASSO, FREE),
-    spectral(RANKS_CONV, FREE),
-    control_neuron(FREE),
-    control_spectral(FREE),
-)
 
 STUDY = Study(
     name="resnet_sweep",
@@ -50,14 +37,16 @@ STUDY = Study(
     claims=("A-i-resnet-neuron", "A-i-resnet-spectral", "A-D6-resnet-neuron", "A-D6-resnet-spectral"),
     presets={
         "smoke": Preset(
-            arms=(neuron((0.0, 0.1), LASSO, FREE), spectral((0, 8), FREE)),
+            arms=smoke_conv_arms(),
             seeds=TWO_SEEDS,
             model="resnet18",
             settings=SMOKE_CONV,
         ),
-        "laptop": Preset(arms=ARMS, seeds=SEEDS, model="resnet18", settings=CONV_DIGITS, by_data={"*": CONV_CIFAR}),
+        "laptop": Preset(
+            arms=conv_arms(), seeds=SEEDS, model="resnet18", settings=CONV_DIGITS, by_data={"*": CONV_CIFAR}
+        ),
         "paper": Preset(
-            arms=ARMS,
+            arms=conv_arms(),
             seeds=SEEDS,
             data="cifar10",
             model="resnet18",

@@ -15,10 +15,20 @@ laptop: scikit-learn's digits, five seeds, four minutes on two cores. paper: MNI
 smoke: seconds, two seeds of two levels; it judges nothing.
 """
 
-from search_spaces._paper_a import HELD, PUBLISHED_ATTACK, SEEDS, TINY, TWO_SEEDS, control_neuron, control_spectral
+from search_spaces._paper_a import (
+    BINARY,
+    BINARY_FEW,
+    BINARY_OTHER,
+    BINARY_PUBLISHED,
+    HELD,
+    SEEDS,
+    TINY,
+    TWO_SEEDS,
+    control_neuron,
+    control_spectral,
+)
 from study.spec.studies import Arm, Preset, Study
 
-SETTINGS = {"width": 300, "depth": 2, "binary": 1}
 ALPHAS = (0.0, 0.003, 0.006, 0.01, 0.02, 0.03)
 L1 = (0.0003,)
 
@@ -36,8 +46,6 @@ ARMS = (
     control_neuron(HELD),
     control_spectral(HELD),
 )
-MNIST = {"epochs": 10, "train_size": 5000, "test_size": 1000, "eps_linf": (4 / 255, 8 / 255), "judged_linf": 8 / 255}
-
 STUDY = Study(
     name="unstructured_sweep",
     question="Does unstructured sparsity make up for the robustness that structured compressibility costs?",
@@ -52,22 +60,19 @@ STUDY = Study(
                 _penalised("both", "group_lasso", L1, (0.0, 0.02)),
             ),
             seeds=TWO_SEEDS,
-            settings=SETTINGS | TINY | {"width": 32},
+            settings=BINARY | TINY | {"width": 32},
         ),
         "laptop": Preset(
             arms=ARMS,
             seeds=SEEDS,
-            settings=SETTINGS | {"epochs": 30, "eps_linf": (8 / 255, 16 / 255)},
-            by_data={"mnist": MNIST, "*": MNIST | {"eps_linf": (1 / 255, 2 / 255), "judged_linf": 2 / 255}},
+            settings=BINARY | {"epochs": 30, "eps_linf": (8 / 255, 16 / 255)},
+            by_data={"mnist": BINARY_FEW, "*": BINARY_OTHER},
         ),
         "paper": Preset(
             arms=ARMS,
             seeds=SEEDS,
             data="mnist",
-            settings=SETTINGS
-            | PUBLISHED_ATTACK
-            | {"epochs": 100, "validation": 0.05, "patience": 10, "eps_linf": (2 / 255, 16 / 255)}
-            | {"judged_linf": 16 / 255, "eps_l2": (0.125, 1.0), "judged_l2": 1.0},
+            settings=BINARY_PUBLISHED,
             instance="g5.xlarge",
         ),
     },
