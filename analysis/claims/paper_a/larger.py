@@ -11,6 +11,7 @@ from analysis.claims.paper_a.terms import (
     HALF,
     NEURON,
     NU,
+    PLANTED_ROWS,
     SIGMA,
     attacked,
     kept,
@@ -99,6 +100,12 @@ CLAIMS: tuple[Claim, ...] = (
             words="the loss gap of trained nets whose rows were concentrated by hand, which must grow",
         ),
         quote="Robust accuracy rises with the share of adversarial examples in training.",
+    ),
+    Claim(
+        id="A-D8", source="A, D.8 and Figure 16", statistic="order", expected=-1, threshold=HALF, change=FIVE_POINTS,
+        dated=DATED, rows=Rows(arm="pruned", axis="prune_ratio", y=kept("linf")), regime=Regime(robust="linf"),
+        control=PLANTED_ROWS,
+        quote="Pruned and adversarially fine-tuned nets are less robust the more was pruned (RA/SA).",
     ),
     _compared(
         "A-v-inherit", "Pruned compressible nets are less robust than the baseline that is not pruned.",
