@@ -204,13 +204,17 @@ def test_low_rank_is_the_truncated_decomposition_of_each_map(share):
     assert kept == sum(k for k, _ in ranks) / sum(r for _, r in ranks)
 
 
-def test_low_rank_of_factors_and_of_full_rank():
+def test_of_factors_low_rank_cuts_off_what_lies_beyond_the_share_of_the_whole_spectrum():
     net = chain(rank=4)
-    out, kept = only(net, "low_rank", 0.5)
-    assert kept == 0.5
-    assert {int(torch.linalg.matrix_rank(nets.matrix(m), rtol=1e-4)) for m in nets.layers(out).values()} == {2}
-    assert {int(m.A.any(0).sum()) for m in nets.layers(out).values()} == {2}
-    same, kept = only(net, "low_rank", 0.99)  # round(3.96) = 4
+    sides = [min(nets.matrix(m).shape) for m in nets.layers(net).values()]
+    share = 2.4 / min(sides)
+    wanted = [min(4, round(share * side)) for side in sides]
+    out, kept = only(net, "low_rank", share)
+    assert min(wanted) == 2
+    assert kept == sum(wanted) / (4 * len(sides))
+    found = [int(torch.linalg.matrix_rank(nets.matrix(m), rtol=1e-4)) for m in nets.layers(out).values()]
+    assert found == wanted == [int(m.A.any(0).sum()) for m in nets.layers(out).values()]
+    same, kept = only(net, "low_rank", 4 / min(sides))
     assert kept == 1.0
     torch.testing.assert_close(same(X), net(X))
 

@@ -32,8 +32,8 @@ def pruned(net: Net, method: str, shares: Iterable[float]) -> Iterator[tuple[Net
     M) of all M hidden rows whose norms are largest, one threshold for all layers, but of each its largest. `eps`: the
     fewest rows of each layer whose residual (Definition 2.1 of paper A on nu, q = 1) is at most eps, one eps for all;
     of all levels of eps the one whose global share is closest to `share`, of two equally close the one that keeps more.
-    `low_rank`: of each hidden matrix the max(1, round(share r)) largest singular values, r its rank: the smaller of its
-    sides, or the inner dimension of factors; a grouped convolution has a matrix per group.
+    `low_rank`: of each hidden matrix the max(1, round(share r)) largest singular values, r the smaller of its sides;
+    factors of a smaller inner dimension lose nothing. A grouped convolution has a matrix per group.
 
     The share kept is of entries, of rows, or of ranks, over all hidden layers. At share 1 the copy is `net` bit for
     bit. ValueError for an unknown method, a share out of range, a quantized net.
@@ -130,7 +130,8 @@ def _spectra(net: Net) -> Pruner:
     def prune(out: Net, share: float) -> float:
         kept = 0
         for name, layer in nets.layers(out).items():
-            ranks = [max(1, round(share * r)) for r in rank[name]]
+            wanted = [max(1, round(share * len(s))) for _, s, _ in found[name]]
+            ranks = [min(pair) for pair in zip(wanted, rank[name], strict=True)]
             kept += sum(ranks)
             if ranks != rank[name]:
                 _truncate(layer, [(U[:, :k], s[:k], Vh[:k]) for (U, s, Vh), k in zip(found[name], ranks, strict=True)])
