@@ -91,7 +91,8 @@ def test_every_way_on_every_kind_of_net(make, method):
     assert all(torch.equal(W, before[name]) for name, W in whole.state_dict().items()), "bit for bit"
     kept = [k for _, k in found]
     assert kept == sorted(kept, reverse=True)
-    assert len(set(kept)) > 3
+    cut_off = method == "low_rank" and any(isinstance(m, nets.LowRankLinear) for m in nets.layers(net).values())
+    assert len(set(kept)) > (1 if cut_off else 3), "of four ranks the whole spectrum has the rest"
     stay = {name for name in before if not name.startswith(tuple(f"body.{layer}." for layer in net.hidden))}
     for out, _ in rest:
         assert all(torch.equal(out.state_dict()[name], before[name]) for name in stay), "head, stem and norms stay"
