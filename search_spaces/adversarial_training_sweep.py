@@ -7,10 +7,10 @@ robust accuracy at every level, and leaves the relative effect of compressibilit
 
     python -m study.launch adversarial_training_sweep
 
-A gives no schedule for the fine-tuning; here it is a second training of the ordinary length under the same penalty, with
-the adversary. Both arms are trained against l_inf (the paper does not say); the spectral arm is judged under l_2, and has
-no fine-tuned twin. Fine-tuned nets are judged at the budget of the others, so that both can be compared; the quarter of
-it that the paper takes for them is measured beside it.
+A gives no schedule for the fine-tuning; here it is a second training of the ordinary length under the same penalty,
+with the adversary. Both arms are trained against l_inf (the paper does not say); the spectral arm is judged under l_2,
+and has no fine-tuned twin. Fine-tuned nets are judged at the budget of the others, so that both can be compared; the
+quarter of it that the paper takes for them is measured beside it.
 
 laptop: digits enlarged to 32 x 32, ResNet18 at a quarter of the width, five seeds, 15 epochs against PGD of 3 steps at
 16/255: about 30 minutes on two cores. paper: the full width, CIFAR-10, PGD of 10 steps at 8/255, 60 epochs on a cosine,

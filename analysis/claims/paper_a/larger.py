@@ -113,7 +113,7 @@ CLAIMS: tuple[Claim, ...] = (
         "the same nets with a tenth of their filters left", expected=-1, threshold=TWO_POINTS,
     ),
     _compared(
-        "A-v-retain", "Where filters are pruned, nets regularised for it keep more robust accuracy (seven tenths are left).",
+        "A-v-retain", "With seven tenths of the filters left, nets regularised for it keep more robust accuracy.",
         _curve(_after(FEW), SPARSE), _curve(_after(FEW), 0.0), _after(0.9), MANY_LEFT,
     ),
     _compared(
