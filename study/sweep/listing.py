@@ -99,10 +99,10 @@ def show(out: Console, as_json: bool) -> None:
         out.print(f"[bold]{record['name']}[/bold]{f'  ({of})' if of else ''}", markup=True)
         out.print(f"  {record['question']}")
         lines = {preset: f"{f['trials']:4} trials, {f['text']}" for preset, f in record["presets"].items()}
-        width = max(map(len, lines.values()))
+        width, longest = max(map(len, lines.values())), max(7, *map(len, lines))
         for preset, line in lines.items():
             known = record["presets"][preset]["known"] if preset != "smoke" else "run by the tests"
-            out.print(f"  {preset:7} {line.ljust(width)}  {known}", markup=False, soft_wrap=True)
+            out.print(f"  {preset.ljust(longest)} {line.ljust(width)}  {known}", markup=False, soft_wrap=True)
     out.print("\nRun one with: python -m study.launch NAME [--preset PRESET]; its points: add --dry-run", markup=False)
 
 

@@ -6,8 +6,9 @@ import json
 import pytest
 
 from analysis.claims import find
+from analysis.claims.needs import NEEDS
 from study.spec.datasets import DATASETS
-from study.spec.knobs import AXES, by_strength
+from study.spec.knobs import KNOBS, by_strength
 from study.sweep import listing
 from study.sweep.plan.catalogue import find_study, study_names
 from study.sweep.plan.request import Request, make_plan
@@ -47,21 +48,33 @@ def test_arms_that_claims_order_have_levels_to_spare(study, preset, data):
     """Of the levels of a claim's knob one may fall past the turning point, and six are needed of six claims."""
     asked = plan(study, preset, data)
     arms = {arm.name: arm.axes for arm in asked.preset.arms}
-    k = asked.settings["width"] / 10
+    k = asked.settings["width"] / 10 if asked.model == "fcn" else 0  # layers of other nets have many sizes
     for claim in find(asked.study.claims):
-        if not claim.rows.axis:
+        if not NEEDS[claim.statistic].least:
             continue
         levels = arms[claim.rows.arm][claim.rows.axis]
-        above = [v for v in levels if v == AXES["rank"].default or v > k] if claim.rows.axis == "rank" else levels
+        above = [v for v in levels if v == KNOBS["rank"].default or v > k] if claim.rows.axis == "rank" else levels
         assert len(above) >= (7 if claim.regime.structure else 6), f"{claim.id}: {above}"
         assert len(arms[claim.control_rows.arm][claim.control_rows.axis]) >= 5, f"the control of {claim.id}"
+
+
+@pytest.mark.parametrize(("study", "preset", "data"), CASES)
+def test_what_claims_compare_is_there_on_every_side(study, preset, data):
+    """Comparisons name their levels beforehand: each side and the control has what it names, and one of the rest."""
+    asked = plan(study, preset, data)
+    arms = {arm.name: arm.axes for arm in asked.preset.arms}
+    for claim in find(asked.study.claims):
+        for rows in (claim.rows, *claim.against, claim.control_rows):
+            for axis, value in rows.at.items():
+                found = arms[rows.arm].get(axis, (asked.settings.get(axis, KNOBS[axis].default),))
+                assert value in found, f"{claim.id}: {rows.arm} has {axis} {found}"
 
 
 @pytest.mark.parametrize(("study", "preset", "data"), CASES)
 def test_levels_stand_in_their_order_with_the_baseline_first(study, preset, data):
     for arm in plan(study, preset, data).preset.arms:
         for axis, values in arm.axes.items():
-            if AXES[axis].compressed and axis != "bits" and len(values) > 1 and AXES[axis].default in values:
+            if KNOBS[axis].compressed and axis != "bits" and len(values) > 1 and KNOBS[axis].default in values:
                 assert by_strength(axis, values) == list(values), f"{arm.name} {axis}"
 
 
@@ -72,13 +85,22 @@ def test_smoke_says_that_it_judges_nothing(study):
     assert "judges nothing" in " ".join(docstring(study).split())
 
 
-@pytest.mark.parametrize("study", [s for s, p in SCALES if p == "paper" and find_study(s).presets[p].data])
-def test_budgets_of_the_published_protocol_are_as_published_or_said(study):
+PAPER = [(s, p) for s, p in SCALES if p.startswith("paper") and find_study(s).presets[p].data]
+
+
+def adversarial(preset):
+    """Whether every net of a preset, or what its search may choose, is trained on adversarial examples."""
+    if preset.search:
+        return set(preset.search.knobs["adversarial_ratio"].values) != {0.0}
+    return all(0.0 not in arm.axes.get("adversarial_ratio", (0.0,)) for arm in preset.arms)
+
+
+@pytest.mark.parametrize(("study", "preset"), PAPER)
+def test_budgets_of_the_published_protocol_are_as_published_or_said(study, preset):
     """Nets without adversarial training are judged at a quarter of the budgets of those with it."""
-    settings = plan(study, "paper").settings
-    preset = find_study(study).presets["paper"]
-    trained = preset.search and set(preset.search.knobs["adversarial_ratio"].values) != {0.0}
-    for norm, budget in (ADVERSARIAL if trained else PUBLISHED).items():
+    settings = plan(study, preset).settings
+    published = ADVERSARIAL if adversarial(find_study(study).presets[preset]) else PUBLISHED
+    for norm, budget in published.items():
         assert budget in settings[f"eps_{norm}"], "the published budget stands in the table"
         if settings[f"judged_{norm}"] != budget:
             ratio = {4: "four times", 8: "eight times"}[round(settings[f"judged_{norm}"] / budget)]

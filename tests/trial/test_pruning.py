@@ -56,8 +56,8 @@ def curve_rows(rows):
 def test_every_point_has_its_rows_and_coordinates(rows):
     found = curve_rows(rows)
     at = {(r["measure"], r["pruning"], r["kept"], r.get("norm")) for r in found}
-    names = (("pruned_kept", None), ("pruned_accuracy", None), ("pruned_robust_accuracy", "linf"),
-             ("pruned_robust_accuracy", "l2"))  # fmt: skip
+    names = (("pruned_kept", None), ("pruned_accuracy", None), ("relative_pruned_accuracy", None),
+             ("pruned_robust_accuracy", "linf"), ("pruned_robust_accuracy", "l2"))  # fmt: skip
     assert at == {(name, way, share, norm) for name, norm in names for way in ("rows", "eps") for share in (1.0, 0.5)}
     assert len(found) == len(at)
     for r in found:
@@ -66,10 +66,20 @@ def test_every_point_has_its_rows_and_coordinates(rows):
         assert r.get("eps") == ({"linf": 8 / 255, "l2": 0.3}[r["norm"]] if robust else None)
         assert r.get("split") == (None if r["measure"] == "pruned_kept" else "test")
         assert r.get("n") == (None if r["measure"] == "pruned_kept" else 60)
-        assert 0 <= r["value"] <= 1
+        assert 0 <= r["value"] <= 1 or r["measure"] == "relative_pruned_accuracy"
     assert {metric_name(r) for r in found if r.get("norm") != "l2" and r["kept"] == 0.5 and r["pruning"] == "eps"} == {
         "pruned_kept/eps_kept_0.5", "pruned_accuracy/eps_kept_0.5", "pruned_robust_accuracy/linf_8_255_eps_kept_0.5",
+        "relative_pruned_accuracy/eps_kept_0.5",
     }  # fmt: skip
+
+
+def test_relative_accuracy_is_over_that_of_the_net_as_trained(rows):
+    def values(measure):
+        return {(r["pruning"], r["kept"]): r["value"] for r in curve_rows(rows) if r["measure"] == measure}
+
+    found, accuracy = values("relative_pruned_accuracy"), values("pruned_accuracy")
+    assert found == {at: value / accuracy["rows", 1.0] for at, value in accuracy.items()}
+    assert len(set(found.values())) > 1
 
 
 def test_the_same_again_and_after_an_interruption(rows):
