@@ -19,7 +19,7 @@ AXIS = {
     "adversarial_ratio": "adversarial share of a batch",
     "l1": "strength of l1",
     "alignment_penalty": "strength of the alignment penalty",
-    "spread_control": "strength of the spread control",
+    "spread_control": "spread control",
     "learning_rate": "learning rate",
     "ascended_norm": "norm pushed",
     "finetune": "fine-tuning",

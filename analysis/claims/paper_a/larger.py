@@ -121,7 +121,7 @@ CLAIMS: tuple[Claim, ...] = (
         _curve(_after(FEW, "eps"), SPARSE), _curve(_after(FEW), SPARSE), _after(0.9), MANY_LEFT,
     ),
     _compared(
-        "A-v-spread", "Control of the spread beside eps-pruning keeps more robust accuracy than pruning alone.",
-        _curve(_after(FEW, "eps"), SPARSE, SPREAD), _curve(_after(FEW), SPARSE), _after(0.9), MANY_LEFT,
+        "A-v-spread", "Control of the spread in training adds to what eps-pruning keeps of robust accuracy.",
+        _curve(_after(FEW, "eps"), SPARSE, SPREAD), _curve(_after(FEW, "eps"), SPARSE), _after(0.9, "eps"), MANY_LEFT,
     ),
 )  # fmt: skip
