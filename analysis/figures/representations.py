@@ -48,8 +48,8 @@ def representations(frame: pd.DataFrame, study: Manifest, judgements: Sequence[J
     shown, pruned, robust, inside = grid.flat
     curve(shown, table, per_trial(frame, "compress_eps_sigma", layer="mean"), axis, GREEN, "ε of σ (low: compressible)")
     curve(pruned, table, per_trial(frame, "clean_accuracy", split="test"), axis, GREY, "all rows")
-    pruned = frame[(frame["measure"] == "pruned_accuracy") & frame["pruning"].isna()]
-    kept = sorted(pruned["kept"].dropna().unique(), reverse=True)
+    rows = frame[(frame["measure"] == "pruned_accuracy") & frame["pruning"].isna()]
+    kept = sorted(rows["kept"].dropna().unique(), reverse=True)
     for shade, share in zip(SHADES(np.linspace(0.9, 0.35, len(kept))), kept, strict=True):
         chosen = frame[frame["pruning"].isna()] if "pruning" in frame else frame
         values = per_trial(chosen, "pruned_accuracy", kept=float(share), split="test")

@@ -13,7 +13,7 @@ from analysis.claims.evidence import STATISTICS
 from analysis.figures import FIGURES
 from analysis.tables import attack_of
 from study.spec.errors import UsageError
-from study.spec.knobs import AXES
+from study.spec.knobs import KNOBS
 from study.sweep.plan.catalogue import find_study, study_names
 from tests.claim_cases import ACCURACY, BITS, MINE, claim, falls, study, table
 from tests.helpers import launch
@@ -171,10 +171,13 @@ def test_every_claim_that_we_keep_can_be_asked_and_is_asked_by_a_study():
         assert date.fromisoformat(one.dated)
         assert one.control_rows is not None
         assert one.expected in (1, -1)
-        assert one.rows.axis in ("", *AXES)
+        assert one.rows.axis in ("", *KNOBS)
         assert STATISTICS[one.statistic].kind != "correlation" or one.rows.x
-    assert {i for claims, _ in report.BEFORE.values() for i in claims} == set(CLAIMS)
-    assert {i for _, figures in report.BEFORE.values() for i in figures} | {"plain"} == set(FIGURES)
+    studies = [find_study(name) for name in study_names()]
+    assert {i for study in studies for i in study.claims} == set(CLAIMS)
+    assert {i for study in studies for i in study.figures} == set(FIGURES)
+    assert {i for claims, _ in report.BEFORE.values() for i in claims} <= set(CLAIMS)
+    assert {i for _, figures in report.BEFORE.values() for i in figures} <= set(FIGURES)
 
 
 OTHER = Rows(arm="zz", y=ACCURACY)

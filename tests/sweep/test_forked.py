@@ -151,9 +151,9 @@ def test_a_fork_may_use_several_threads(tmp_path, monkeypatch):
 def test_an_error_of_a_file_comes_through_as_it_is(forked, tmp_path):
     (tmp_path / "trials").write_text("in the way")
     forked.begin(job(tmp_path, tiny_trial(measures=False)))
-    with pytest.raises(FileExistsError) as raised:
+    with pytest.raises(NotADirectoryError) as raised:
         ends(forked)
-    assert (raised.value.errno, raised.value.filename) == (errno.EEXIST, str(tmp_path / "trials"))
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOTDIR, str(tmp_path / "trials"))
     (tmp_path / "trials").unlink()
     forked.begin(job(tmp_path, tiny_trial(measures=False)))
     assert ends(forked)["status"] == "ok", "the process is as good as new"

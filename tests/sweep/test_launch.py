@@ -15,7 +15,7 @@ BAD = [
     (["compressibility_sweep", "--set", "alpha=0..1"], "write FIRST..LAST:COUNT"),
     (
         ["pareto_search", "--model", "vit", "--set", "prune_ratio=0.5"],
-        "--set prune_ratio: it goes with model fcn, got vit",
+        "--set prune_ratio: it goes with model fcn, cnn, resnet18, vgg16, got vit",
     ),
     (["compresibility_sweep"], "did you mean compressibility_sweep?"),
     ([], "which study?"),

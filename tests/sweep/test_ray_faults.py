@@ -102,7 +102,7 @@ def test_a_worker_that_cannot_write_its_file_stops_the_sweep(backend, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/trials").write_text("in the way")
     listener = Listener()
-    with pytest.raises(FileExistsError) as raised:
+    with pytest.raises(NotADirectoryError) as raised:
         backend.run(FixedList(jobs), Options(), listener)
     assert raised.value.filename == str(tmp_path / "out/trials")
     assert len(listener.of("started")) <= 2

@@ -207,6 +207,6 @@ def test_the_estimate_counts_both_trainings(given, passes, monkeypatch):
         monkeypatch.setitem(DATASETS, name, info)
     only = {"trial": 0.0, "step": 0.0, "step_flop": 1.0, "pass": 0.0, "pass_flop": 0.0}
     monkeypatch.setitem(costs.SECONDS, "cpu", only)
-    one = 6 * costs.multiplications("fcn", "cifar10", 8, 1)
+    one = 6 * costs.multiplications("fcn", "cifar10", {"width": 8, "depth": 1})
     settings = {n: k.default for n, k in KNOBS.items()} | {"width": 8, "depth": 1} | given
     assert costs.trial_seconds("cifar10", "fcn", settings, False) / one == pytest.approx(passes)

@@ -12,7 +12,7 @@ from study.spec import datasets
 from study.spec.domains import Choice, Domain, Value, asked
 from study.spec.errors import UsageError
 from study.spec.expand import at_data
-from study.spec.families.compressed import FCN_ALONE
+from study.spec.families.compressed import FCN_ALONE, REMOVABLE
 from study.spec.knobs import KNOBS, named
 from study.spec.studies import Preset, Search, Study
 from study.spec.values import shown
@@ -20,13 +20,16 @@ from study.store.manifest import ArmRecord
 
 
 def to_model(search: Search, model: str, typed: Iterable[str]) -> tuple[Search, list[str]]:
-    """The search without the knobs that its family can give to fully connected nets alone, where the model is another;
-    UsageError where one of them was typed, or a switch has nothing left to choose."""
-    gone = [name for name in FCN_ALONE if name in search.knobs and search.family == "compressed"]
-    if model == "fcn" or not gone:
+    """The search without the knobs that its family cannot give to this model; UsageError where one of them was typed,
+    or a switch has nothing left to choose."""
+    takers = {**dict.fromkeys(FCN_ALONE, ("fcn",)), "prune_ratio": REMOVABLE} if search.family == "compressed" else {}
+    gone = [name for name, models in takers.items() if name in search.knobs and model not in models]
+    if not gone:
         return search, []
     if asked := [name for name in gone if name in set(typed)]:
-        raise UsageError(f"--set {asked[0]}: it goes with model fcn, got {model}; leave it away")
+        raise UsageError(
+            f"--set {asked[0]}: it goes with model {', '.join(takers[asked[0]])}, got {model}; leave it away"
+        )
     left = without(search.knobs, gone)
     for name, domain in left.items():
         if isinstance(domain, Choice) and not domain.values:
