@@ -26,9 +26,11 @@ CURVES = ("train_", "validation_")
 
 
 def tidy(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows that a second run would repeat, without curves over epochs."""
+    """The rows that a second run would repeat, without curves over epochs and without the cells of decision boundaries,
+    which are most of a table and are kept as a picture."""
     curve = frame["step"].notna() & frame["measure"].str.startswith(CURVES)
-    return frame[frame["deterministic"] & ~curve].reset_index(drop=True)
+    cells = frame["measure"].str.startswith("boundary_")
+    return frame[frame["deterministic"] & ~curve & ~cells].reset_index(drop=True)
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
