@@ -24,14 +24,14 @@ TWO_SEEDS = (0, 1)
 PLANTED_ROWS, PLANTED_SPECTRUM = (0.0, 0.2, 0.3, 0.4, 0.5), (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def control_neuron(held: Axes, strengths: tuple[float, ...] = PLANTED_ROWS) -> Arm:
+def control_neuron(held: Axes) -> Arm:
     """Trained baselines whose rows are concentrated by hand."""
-    return Arm(name="control_neuron", family="regularization", axes={"plant_rows": strengths, **held})
+    return Arm(name="control_neuron", family="regularization", axes={"plant_rows": PLANTED_ROWS, **held})
 
 
-def control_spectral(held: Axes, strengths: tuple[float, ...] = PLANTED_SPECTRUM) -> Arm:
+def control_spectral(held: Axes) -> Arm:
     """Trained baselines whose spectra are concentrated by hand."""
-    return Arm(name="control_spectral", family="regularization", axes={"plant_spectrum": strengths, **held})
+    return Arm(name="control_spectral", family="regularization", axes={"plant_spectrum": PLANTED_SPECTRUM, **held})
 
 
 def neuron(alphas: tuple[float, ...], penalty: str, held: Axes, name: str = "neuron") -> Arm:

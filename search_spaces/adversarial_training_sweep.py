@@ -23,15 +23,12 @@ from search_spaces._paper_a import (
     CONV_CIFAR,
     CONV_DIGITS,
     PUBLISHED_ADVERSARIAL,
-    RANKS_CONV,
     SEEDS,
     SMOKE_CONV,
     TWO_SEEDS,
     Axes,
-    control_neuron,
-    control_spectral,
+    conv_arms,
     neuron,
-    spectral,
 )
 from study.spec.studies import Arm, Preset, Study
 
@@ -45,13 +42,7 @@ def _tuned(alphas: tuple[float, ...]) -> Arm:
     return Arm(name="tuned", family="transfer", axes=axes)
 
 
-ARMS = (
-    neuron(ALPHAS_INVARIANT, LASSO, ATTACKED),
-    spectral(RANKS_CONV, ATTACKED),
-    _tuned(ALPHAS_INVARIANT),
-    control_neuron(ATTACKED),
-    control_spectral(ATTACKED),
-)
+ARMS = (*conv_arms(ATTACKED), _tuned(ALPHAS_INVARIANT))
 DIGITS = CONV_DIGITS | {"epochs": 15, "pretrain_epochs": 20, "train_eps": 16 / 255, "train_steps": 3}
 CIFAR = CONV_CIFAR | {"train_attack": "fgsm_rs", "train_eps": 8 / 255, "eps_linf": (2 / 255,), "judged_linf": 2 / 255}
 

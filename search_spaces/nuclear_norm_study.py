@@ -25,7 +25,6 @@ smoke: seconds, two seeds of two strengths; it judges nothing.
 
 from search_spaces._paper_a import (
     HELD,
-    PLANTED_SPECTRUM,
     PUBLISHED_ATTACK,
     SEEDS,
     TINY,
@@ -45,10 +44,10 @@ SETTINGS = {
 }
 
 
-def _arms(alphas: tuple[float, ...], planted: tuple[float, ...] = PLANTED_SPECTRUM) -> tuple[Arm, ...]:
+def _arms(alphas: tuple[float, ...]) -> tuple[Arm, ...]:
     return (
         Arm(name="spectral", family="regularization", axes={"alpha": alphas, **PENALTY, **HELD}),
-        control_spectral(HELD, planted),
+        control_spectral(HELD),
         Arm(name="control_rank", family="low_rank", axes={"rank": (0, 40, 20, 10, 6), **HELD}),
         neuron((0.0, 0.003, 0.01, 0.02, 0.03), "group_lasso", HELD, name="control_rows"),
     )

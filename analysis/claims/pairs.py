@@ -80,6 +80,8 @@ def lacking(frame: pd.DataFrame, study: Manifest, rows: Rows) -> str:
 
 def at_levels(table: pd.DataFrame, at: Mapping[str, Any]) -> pd.DataFrame:
     """The rows at the given values of some axes."""
-    for axis, value in () if table.empty else at.items():  # of an arm that is not there: no columns either
+    if table.empty:  # of an arm that is not there: it has no columns either
+        return table
+    for axis, value in at.items():
         table = table[table[axis] == value]
     return table
