@@ -33,7 +33,7 @@ from study.sweep.worker.listener import Options
 
 OK, UNEXPECTED, USAGE, FAILED_TRIALS = 0, 1, 2, 3
 LONGEST = 20_000  # characters of a message
-OF_A_NAME = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR}
+OF_A_NAME = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE}
 
 

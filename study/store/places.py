@@ -268,7 +268,10 @@ def replace(place: Place, content: bytes) -> None:
         place.put(content)
         return
     with _written(place, content) as temporary:
-        os.replace(temporary, place)
+        try:
+            os.replace(temporary, place)
+        except IsADirectoryError:
+            raise IsADirectoryError(errno.EISDIR, "it is a folder; move it away", str(place)) from None
     _sync_folder(place.parent)
 
 

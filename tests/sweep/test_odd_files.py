@@ -275,6 +275,11 @@ def test_what_stands_in_the_way_of_a_folder_or_a_lock_is_named(folder, here):
     (folder / "figures").write_text("in the way")
     done = here("report", "out", cwd=folder.parent)
     assert (done.returncode, done.stderr) == (2, f"study: {folder}/figures: it is no folder; move it away\n")
+    (folder / "figures").unlink()
+    (folder / "report.html").unlink(missing_ok=True)
+    (folder / "report.html").mkdir()
+    done = here("report", "out", cwd=folder.parent)
+    assert (done.returncode, done.stderr) == (2, f"study: {folder}/report.html: it is a folder; move it away\n")
     (folder / ".lock").unlink(missing_ok=True)
     (folder / ".lock").mkdir()
     assert here("status", "out", cwd=folder.parent).returncode == 0
