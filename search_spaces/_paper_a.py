@@ -57,6 +57,8 @@ SMALL_NET = {
 }
 QUICK = {"gap_iterations": 10, "eps_linf": (8 / 255, 16 / 255), "judged_linf": 16 / 255}
 CONV_DIGITS = SMALL_NET | QUICK
+# against the adversary that trained it a net of digits keeps nine tenths at 16/255: nothing could be told there
+ATTACKED_DIGITS = {"train_eps": 24 / 255, "train_steps": 3, "eps_linf": (6 / 255, 24 / 255), "judged_linf": 24 / 255}
 CONV_CIFAR = SMALL_NET | {
     "learning_rate": 1e-3,
     "epochs": 4,
@@ -68,13 +70,14 @@ CONV_CIFAR = SMALL_NET | {
 }
 SMOKE_CONV = TINY | {"epochs": 1, "width_multiplier": 0.125, "train_size": 60, "test_size": 20}
 ALPHAS_INVARIANT = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
+ALPHAS_FEW_STEPS = (0.0, 0.1, 0.3, 0.6, 1.0, 2.0, 3.0)  # a few hundred steps need more to concentrate anything
 ALPHAS_PLAIN = (0.0, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.015, 0.03)
 RANKS_CONV = (0, 64, 32, 20, 14, 10, 7)
 
 
-def conv_arms(held: Axes = FREE) -> tuple[Arm, ...]:
+def conv_arms(held: Axes = FREE, alphas: tuple[float, ...] = ALPHAS_INVARIANT) -> tuple[Arm, ...]:
     """Rows and spectra of a convolutional net, and the controls of both."""
-    lasso = neuron(ALPHAS_INVARIANT, "group_lasso_invariant", held)
+    lasso = neuron(alphas, "group_lasso_invariant", held)
     return (lasso, spectral(RANKS_CONV, held), control_neuron(held), control_spectral(held))
 
 

@@ -12,6 +12,7 @@ smoke: seconds, two seeds of two levels; it judges nothing.
 """
 
 from search_spaces._paper_a import (
+    ALPHAS_FEW_STEPS,
     CONV_CIFAR,
     CONV_DIGITS,
     PUBLISHED,
@@ -51,10 +52,10 @@ STUDY = Study(
             settings=SMOKE_CONV,
         ),
         "laptop": Preset(
-            arms=conv_arms(),
+            arms=conv_arms(alphas=ALPHAS_FEW_STEPS),
             seeds=SEEDS,
             model="vgg16",
-            settings=CONV_DIGITS | {"learning_rate": 1e-3, "epochs": 30},
+            settings=CONV_DIGITS | {"epochs": 12, "eps_linf": (16 / 255,)},
             by_data={"*": CONV_CIFAR},
         ),
         "paper": _published("svhn", "wrn101_2", 1.0),

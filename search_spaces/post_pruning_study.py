@@ -10,12 +10,14 @@ grows.
 Filters are really removed, so that the net is smaller; those that residual paths add to each other go together. The
 least ratio (.1) is the baseline: a net that is not pruned is not fine-tuned. The epochs of fine-tuning are ours.
 
-laptop: digits enlarged to 32 x 32, a quarter of the width, five seeds, 15 epochs against PGD of 3 steps and at most 8
-after pruning; twenty minutes on two cores. paper: the full width, 60 epochs on a cosine, at most 30 after pruning.
+laptop: digits enlarged to 32 x 32, a quarter of the width, five seeds, 15 epochs against PGD of 3 steps at 24/255, at
+most 8 after pruning; twenty minutes on two cores. paper: the full width, 60 epochs on a cosine, at most 30 after
+pruning.
 smoke: seconds, two seeds of two ratios; it judges nothing.
 """
 
 from search_spaces._paper_a import (
+    ATTACKED_DIGITS,
     CONV_CIFAR,
     CONV_DIGITS,
     PUBLISHED_ADVERSARIAL,
@@ -57,7 +59,7 @@ STUDY = Study(
             arms=(_pruned(RATIOS, 8), control_neuron(ATTACKED)),
             seeds=SEEDS,
             model="resnet18",
-            settings=CONV_DIGITS | STOPPED | {"epochs": 15, "train_eps": 16 / 255, "train_steps": 3},
+            settings=CONV_DIGITS | ATTACKED_DIGITS | STOPPED | {"epochs": 15},
             by_data={
                 "*": CONV_CIFAR
                 | STOPPED

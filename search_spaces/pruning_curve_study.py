@@ -66,7 +66,9 @@ STUDY = Study(
             arms=_curves(0.0, 0.1),
             seeds=(5, 6, 7, 8, 9),
             model="resnet18",
-            settings=CONV_DIGITS | FEWER | {"epochs": 15, "train_eps": 16 / 255, "train_steps": 3},
+            settings=CONV_DIGITS
+            | FEWER
+            | {"epochs": 15, "schedule": "constant", "train_eps": 16 / 255, "train_steps": 3},
             by_data={
                 "*": CONV_CIFAR
                 | FEWER
