@@ -24,9 +24,9 @@ TWO_SEEDS = (0, 1)
 PLANTED_ROWS, PLANTED_SPECTRUM = (0.0, 0.2, 0.3, 0.4, 0.5), (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def control_neuron(held: Axes) -> Arm:
+def control_neuron(held: Axes, family: str = "regularization") -> Arm:
     """Trained baselines whose rows are concentrated by hand."""
-    return Arm(name="control_neuron", family="regularization", axes={"plant_rows": PLANTED_ROWS, **held})
+    return Arm(name="control_neuron", family=family, axes={"plant_rows": PLANTED_ROWS, **held})
 
 
 def control_spectral(held: Axes) -> Arm:

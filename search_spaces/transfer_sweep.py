@@ -29,11 +29,20 @@ from search_spaces._paper_a import (
 )
 from study.spec.studies import Arm, Preset, Study
 
-FROZEN: Axes = {"freeze": ("encoder",), "penalised_in": ("pretraining",), "penalty": ("group_lasso_invariant",), **FREE}
+FROZEN: Axes = {"freeze": ("encoder",), "penalised_in": ("pretraining",), **FREE}
+LASSO = "group_lasso_invariant"
 
 
 def _transfer(alphas: tuple[float, ...], data: str) -> Arm:
-    return Arm(name="neuron", family="transfer", axes={"alpha": alphas, "pretrain_data": (data,), **FROZEN})
+    return Arm(
+        name="neuron",
+        family="transfer",
+        axes={"alpha": alphas, "penalty": (LASSO,), "pretrain_data": (data,), **FROZEN},
+    )
+
+
+def _control(data: str) -> Arm:
+    return control_neuron({"pretrain_data": (data,), **FROZEN}, "transfer")
 
 
 RANDOM = Arm(name="random", family="transfer", axes={"pretrain_data": ("none",), "freeze": ("encoder",), **FREE})
@@ -54,14 +63,14 @@ STUDY = Study(
             settings=SMOKE_CONV | {"pretrain_epochs": 1},
         ),
         "laptop": Preset(
-            arms=(_transfer(ALPHAS_INVARIANT, "other_classes"), RANDOM, control_neuron(FREE)),
+            arms=(_transfer(ALPHAS_INVARIANT, "other_classes"), RANDOM, _control("other_classes")),
             seeds=SEEDS,
             model="resnet18",
             settings=CONV_DIGITS | HEAD | {"test_size": 0, "pretrain_epochs": 40, "pretrain_learning_rate": 3e-3},
             by_data={"*": CONV_CIFAR | {"pretrain_epochs": 8, "pretrain_learning_rate": 1e-3}},
         ),
         "paper": Preset(
-            arms=(_transfer(ALPHAS_INVARIANT, "cifar100"), RANDOM, control_neuron(FREE)),
+            arms=(_transfer(ALPHAS_INVARIANT, "cifar100"), RANDOM, _control("cifar100")),
             seeds=SEEDS,
             data="cifar10",
             model="resnet18",

@@ -19,6 +19,7 @@ PRUNINGS = ("weights", "rows", "global_rows", "eps", "low_rank")
 NETS = ("regularization", "low_rank", "compressed", "transfer")  # the families that train a net
 PENALISED, COMPRESSED, MATRIX = ("regularization", "compressed", "transfer"), ("compressed",), ("operator_norm",)
 TRANSFER = ("transfer",)
+PLANTED = ("regularization", "transfer")
 ATTACKED = ("adversarial_ratio", "finetune", "pretrain_ratio")  # what makes the adversary of training matter
 
 SAME = {"same": None}  # as in the first training
@@ -47,9 +48,9 @@ KNOBS: dict[str, Knob] = {
                  families=("low_rank", "compressed"), help="inner dimension of every hidden layer; 0 = full"),
     "frobenius": Knob(float, 1.0, low=0, column=True, families=NETS,
                       help="hidden layers held at this multiple of their initial norm; 0 = free"),
-    "plant_rows": Knob(float, 0.0, low=0, column=True, compressed="high", families=("regularization",),
+    "plant_rows": Knob(float, 0.0, low=0, column=True, compressed="high", families=PLANTED,
                        help="control: strength of a planted row concentration"),
-    "plant_spectrum": Knob(float, 0.0, low=0, column=True, compressed="high", families=("regularization",),
+    "plant_spectrum": Knob(float, 0.0, low=0, column=True, compressed="high", families=PLANTED,
                            help="control: strength of a planted spectral concentration"),
     "adversarial_ratio": Knob(float, 0.0, low=0, high=1, column=True, families=NETS,
                               help="share of each training batch replaced by adversarial examples"),

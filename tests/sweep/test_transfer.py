@@ -6,7 +6,7 @@ import pytest
 
 from study.nets import data as loading
 from study.nets import sources
-from study.spec.config import Head, Interim, Load, Train
+from study.spec.config import Head, Interim, Load, Plant, Train
 from study.spec.datasets import DATASETS
 from study.spec.errors import UsageError
 from study.spec.families import FAMILIES
@@ -35,6 +35,13 @@ def parts(asked):
 def test_without_pretraining_it_is_the_regularization_familys_trial():
     named = {"alpha": 0.01, "adversarial_ratio": 0.5}
     assert trial(**named) == FAMILIES["regularization"](POINT | named)
+
+
+def test_plants_come_after_both_trainings_and_leave_what_is_not_planted_as_it_is():
+    at = {"pretrain_data": "own", "pretrain_epochs": 2}
+    plain, planted = trial(**at), trial(plant_rows=0.3, **at)
+    assert planted.stages == (*plain.stages, Plant(structure="rows", strength=0.3))
+    assert trial(plant_rows=0.3) == FAMILIES["regularization"](POINT | {"plant_rows": 0.3})
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 from study.spec.config import Build, Head, Interim, Load, Stage, Train, Trial
 from study.spec.datasets import DATASETS, folder
 from study.spec.errors import UsageError
-from study.spec.families.common import again, load_and_build, measures, train
+from study.spec.families.common import again, load_and_build, measures, plants, train
 
 PRETRAINING = "pretraining"  # the name of the data (Load.name), and what their rows say in `on`
 SAME_LABELS = ("own",)  # the net goes on with the head that it has; after any other pretraining it gets a fresh one
@@ -24,12 +24,13 @@ def trial(point: Mapping[str, Any]) -> Trial:
     assert isinstance(own, Load)
     assert isinstance(build, Build)
     if point["pretrain_data"] == "none":
-        stages: tuple[Stage, ...] = (own, build, _second(point))
+        stages: tuple[Stage, ...] = (own, build, _second(point), *plants(point))
         return Trial(seed=point["seed"], stages=stages, measures=measures(point))
     own, other = _halves(own, point)
     head = () if point["pretrain_data"] in SAME_LABELS else (Head(),)
     stages = (
         own, other, replace(build, on=PRETRAINING), _first(point), Interim(on=PRETRAINING), *head, _second(point),
+        *plants(point),
     )  # fmt: skip
     return Trial(seed=point["seed"], stages=stages, measures=measures(point))
 
