@@ -112,6 +112,7 @@ def test_what_is_said_of_no_pretraining_does_nothing(idle):
         ({"pretrain_data": "other_images", "alpha": 0.1, "freeze": "encoder", "penalised_in": "training"},
          "alpha has nothing to act on"),
         ({"alpha": 0.1, "freeze": "encoder"}, "alpha has nothing to act on"),
+        ({"alpha": 0.1, "freeze": "encoder", "pretrain_data": "own", "pretrain_epochs": 0}, "alpha has nothing to act"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_refused(given, words):

@@ -75,7 +75,8 @@ def check(point: Mapping[str, Any]) -> None:
     """UsageError naming the first two knobs of a point that cannot be had together, or data that do not fit."""
     kind, data = point["pretrain_data"], point["data"]
     own, other = DATASETS.get(data), DATASETS.get(kind)
-    nowhere = point["freeze"] == "encoder" and (kind == "none" or point["penalised_in"] == "training")
+    unpenalised = kind == "none" or point["penalised_in"] == "training" or point["pretrain_epochs"] == 0
+    nowhere = point["freeze"] == "encoder" and unpenalised
     few = point["binary"] or (own is not None and own.classes < 4)
     refused = {
         "alpha has nothing to act on: freeze=encoder leaves the head alone to train, and no pretraining is penalised": (
