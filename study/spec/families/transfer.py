@@ -68,6 +68,7 @@ def _second(point: Mapping[str, Any]) -> Train:
     free = frozen or (pretrained and point["penalised_in"] == "pretraining")
     held = 1.0 if pretrained and point["penalised_in"] == "both" and point["frobenius"] > 0 else point["frobenius"]
     parts = {"alpha": 0.0, "frobenius": 0.0} if free else {"frobenius": held}
+    parts |= {"alignment_penalty": 0.0} if frozen else {}  # training refuses one that has no two layers to align
     return replace(train({**point, **parts}, point["penalty"]), freeze=(point["freeze"],) if frozen else ())
 
 
