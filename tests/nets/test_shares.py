@@ -220,6 +220,15 @@ def test_of_factors_low_rank_cuts_off_what_lies_beyond_the_share_of_the_whole_sp
     torch.testing.assert_close(same(X), net(X))
 
 
+def test_factors_of_a_grouped_convolution_are_cut_group_by_group():
+    net = factorize(convolutional(), 3, 0)
+    out, kept = only(net, "low_rank", 0.4)  # of sides 6, 4, 4 and 5: two each, of factors of rank 3
+    assert kept == (2 + 2 + 2 + 2) / (3 + 3 + 3 + 3)
+    for W, V in zip(nets.matrix(net.body[5]).chunk(2), nets.matrix(out.body[5]).chunk(2), strict=True):
+        U, s, Vh = torch.linalg.svd(W, full_matrices=False)
+        torch.testing.assert_close(V, (U[:, :2] * s[:2]) @ Vh[:2], atol=1e-5, rtol=1e-4)
+
+
 def test_q_k_and_v_are_three_layers():
     net = transformer()
     with torch.no_grad():

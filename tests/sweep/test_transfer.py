@@ -96,6 +96,11 @@ def test_where_alpha_acts_and_norms_are_held(given, first, second):
     assert trainings[1].freeze == (("encoder",) if "freeze" in given else ())
 
 
+def test_an_alignment_penalty_is_not_asked_of_a_head_alone():
+    first, second = parts(trial(pretrain_data="other_images", freeze="encoder", alignment_penalty=0.1))[2]
+    assert (first.alignment_penalty, second.alignment_penalty) == (0.1, 0.0)
+
+
 @pytest.mark.parametrize("idle", [{"pretrain_epochs": 3}, {"pretrain_ratio": 0.5}, {"penalised_in": "pretraining"},
                                   {"pretrain_size": 10}, {"pretrain_patience": 2}])  # fmt: skip
 def test_what_is_said_of_no_pretraining_does_nothing(idle):
@@ -112,6 +117,7 @@ def test_what_is_said_of_no_pretraining_does_nothing(idle):
         ({"pretrain_data": "other_images", "alpha": 0.1, "freeze": "encoder", "penalised_in": "training"},
          "alpha has nothing to act on"),
         ({"alpha": 0.1, "freeze": "encoder"}, "alpha has nothing to act on"),
+        ({"alpha": 0.1, "freeze": "encoder", "pretrain_data": "own", "pretrain_epochs": 0}, "alpha has nothing to act"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_refused(given, words):

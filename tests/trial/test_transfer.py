@@ -142,6 +142,18 @@ def test_a_frozen_encoder_is_the_pretrained_one_and_the_head_learns():
     assert right > 0.6
 
 
+def test_without_epochs_of_pretraining_a_frozen_encoder_is_a_random_one_on_the_same_data():
+    """The null of a transfer: what is asked of the pretrained encoder is asked of one that saw no image."""
+    trained, null = (transferred(pretrain_data="other_classes", freeze="encoder", pretrain_epochs=n) for n in (4, 0))
+    untrained = build(Build(width=32, depth=2), null.on().shape, 5, (null.on().mean, null.on().std),
+                      seed_for(0, "weights"))  # fmt: skip
+    for name, value in null.net.state_dict().items():
+        if not name.startswith("body.head"):
+            assert torch.equal(value, untrained.state_dict()[name]), name
+    assert torch.equal(null.on().test.y, trained.on().test.y)
+    assert nets.classes(null.net, null.on().shape) == nets.classes(trained.net, trained.on().shape) == 5
+
+
 def test_a_frozen_encoder_of_shuffled_labels_serves_less():
     """A control of the pipeline: what an encoder is good for comes from the labels that it has seen. On other images of
     the same classes; of other classes it depends on depth and epochs, since an untrained encoder serves a head well."""

@@ -150,10 +150,10 @@ def _svd(W: Tensor) -> Svd:
 
 def _maps(layer: nn.Module, name: str, net: Net) -> list[Tensor]:
     """The matrices that a layer is made of: one, but of q, k and v each, and of a grouped convolution one per group."""
-    if isinstance(layer, (LowRankLinear, LowRankConv2d)):
-        return [nets.matrix(layer)]
-    groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
-    return [part for W in nets.weight_matrices(net, {name}).values() for part in W.chunk(groups)]
+    groups = layer.groups if isinstance(layer, (nn.Conv2d, LowRankConv2d)) else 1
+    factors = isinstance(layer, (LowRankLinear, LowRankConv2d))  # one pair of them even where q, k and v are fused
+    matrices = [nets.matrix(layer)] if factors else nets.weight_matrices(net, {name}).values()
+    return [part for W in matrices for part in W.chunk(groups)]
 
 
 def _rank(layer: nn.Module, s: Tensor) -> int:
@@ -162,9 +162,10 @@ def _rank(layer: nn.Module, s: Tensor) -> int:
 
 def _truncate(layer: nn.Module, parts: list[Svd]) -> None:
     if isinstance(layer, (LowRankLinear, LowRankConv2d)):
-        ((U, s, Vh),) = parts
-        layer.A.zero_()[:, : len(s)] = U * s.sqrt()
-        layer.B.zero_()[: len(s)] = s.sqrt()[:, None] * Vh
+        factors = zip(layer.A.zero_().chunk(len(parts)), layer.B.zero_().chunk(len(parts)), parts, strict=True)
+        for A, B, (U, s, Vh) in factors:
+            A[:, : len(s)] = U * s.sqrt()
+            B[: len(s)] = s.sqrt()[:, None] * Vh
     else:
         nets.set_matrix(layer, torch.cat([(U * s) @ Vh for U, s, Vh in parts]))
 

@@ -68,6 +68,7 @@ def _second(point: Mapping[str, Any]) -> Train:
     free = frozen or (pretrained and point["penalised_in"] == "pretraining")
     held = 1.0 if pretrained and point["penalised_in"] == "both" and point["frobenius"] > 0 else point["frobenius"]
     parts = {"alpha": 0.0, "frobenius": 0.0} if free else {"frobenius": held}
+    parts |= {"alignment_penalty": 0.0} if frozen else {}  # training refuses one that has no two layers to align
     return replace(train({**point, **parts}, point["penalty"]), freeze=(point["freeze"],) if frozen else ())
 
 
@@ -75,7 +76,8 @@ def check(point: Mapping[str, Any]) -> None:
     """UsageError naming the first two knobs of a point that cannot be had together, or data that do not fit."""
     kind, data = point["pretrain_data"], point["data"]
     own, other = DATASETS.get(data), DATASETS.get(kind)
-    nowhere = point["freeze"] == "encoder" and (kind == "none" or point["penalised_in"] == "training")
+    unpenalised = kind == "none" or point["penalised_in"] == "training" or point["pretrain_epochs"] == 0
+    nowhere = point["freeze"] == "encoder" and unpenalised
     few = point["binary"] or (own is not None and own.classes < 4)
     refused = {
         "alpha has nothing to act on: freeze=encoder leaves the head alone to train, and no pretraining is penalised": (
