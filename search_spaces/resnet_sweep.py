@@ -20,6 +20,7 @@ from search_spaces._paper_a import (
     ALPHAS_FEW_STEPS,
     CONV_CIFAR,
     CONV_DIGITS,
+    LEVELS_CIFAR,
     PUBLISHED,
     SEEDS,
     SMOKE_CONV,
@@ -48,7 +49,7 @@ STUDY = Study(
             seeds=SEEDS,
             model="resnet18",
             settings=CONV_DIGITS,
-            by_data={"*": CONV_CIFAR | {"alpha": (0.0, 0.01, 0.03, 0.06, 0.1, 0.2), "rank": (0, 32, 20, 14, 10, 7)}},
+            by_data={"*": CONV_CIFAR | LEVELS_CIFAR},
         ),
         "paper": Preset(
             arms=conv_arms(),

@@ -16,6 +16,8 @@ smoke: seconds, two seeds of two levels; it judges nothing.
 """
 
 from search_spaces._paper_a import (
+    ALPHAS_CIFAR,
+    ALPHAS_FEW_STEPS,
     ALPHAS_INVARIANT,
     CONV_CIFAR,
     CONV_DIGITS,
@@ -45,8 +47,13 @@ def _control(data: str) -> Arm:
     return control_neuron({"pretrain_data": (data,), **FROZEN}, "transfer")
 
 
-RANDOM = Arm(name="random", family="transfer", axes={"pretrain_data": ("none",), "freeze": ("encoder",), **FREE})
+def _random(data: str) -> Arm:
+    axes: Axes = {"pretrain_data": (data,), "pretrain_epochs": (0,), "freeze": ("encoder",), **FREE}
+    return Arm(name="random", family="transfer", axes=axes)
+
+
 HEAD = {"epochs": 30, "learning_rate": 1e-2}
+CIFAR = {"epochs": 10, "learning_rate": 1e-2, "pretrain_epochs": 8, "pretrain_learning_rate": 1e-3}
 
 STUDY = Study(
     name="transfer_sweep",
@@ -63,14 +70,14 @@ STUDY = Study(
             settings=SMOKE_CONV | {"pretrain_epochs": 1},
         ),
         "laptop": Preset(
-            arms=(_transfer(ALPHAS_INVARIANT, "other_classes"), RANDOM, _control("other_classes")),
+            arms=(_transfer(ALPHAS_FEW_STEPS, "other_classes"), _random("other_classes"), _control("other_classes")),
             seeds=SEEDS,
             model="resnet18",
             settings=CONV_DIGITS | HEAD | {"test_size": 0, "pretrain_epochs": 40, "pretrain_learning_rate": 3e-3},
-            by_data={"*": CONV_CIFAR | {"pretrain_epochs": 8, "pretrain_learning_rate": 1e-3}},
+            by_data={"*": CONV_CIFAR | CIFAR | {"alpha": ALPHAS_CIFAR}},
         ),
         "paper": Preset(
-            arms=(_transfer(ALPHAS_INVARIANT, "cifar100"), RANDOM, _control("cifar100")),
+            arms=(_transfer(ALPHAS_INVARIANT, "cifar100"), _random("cifar100"), _control("cifar100")),
             seeds=SEEDS,
             data="cifar10",
             model="resnet18",
