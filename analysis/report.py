@@ -102,7 +102,7 @@ def _pictures(
                 {
                     "name": name + suffix,
                     "title": title + (f" ({at})" if at else ""),
-                    "caption": pictures.CAPTIONS.get(name, ""),
+                    "caption": pictures.caption(name, study),
                     "files": files or {},
                     "undrawn": f"{what}: {raised}" if raised else "",
                 }
