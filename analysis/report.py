@@ -23,6 +23,7 @@ from analysis.claims.needs import many
 from analysis.figures import drawing
 from analysis.published import beside
 from analysis.tables import slices
+from study.spec.names import gathered
 from study.spec.studies import Arm
 from study.store import layout, manifest, results
 from study.store.manifest import ArmRecord, Manifest
@@ -182,6 +183,7 @@ def write(
         published=[] if study.search else beside.tables(frame, study),
     )
     environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", ""), autoescape=True)
+    environment.filters |= {"norms": drawing.norms, "gathered": gathered}
     html = environment.get_template("report.html.j2").render(
         title=title,
         study=study,

@@ -152,9 +152,10 @@ def test_a_claim_and_a_figure_of_ones_own(tmp_path):
     assert "<h2>My own</h2>" in page
     assert "A difference is taken within each seed" in page
     assert "Spearman" not in page
-    assert "no verdict is said unless the control, w, is detected by the same pipeline" in page
+    assert "the same pipeline detects its control" in page
+    assert "here that is the control (w)." in page
     alone = judge_all(table(falls(0.1)), MINE, [replace(own, control=None)])
-    assert sections.how(MINE, alone)[-1] == "No verdict is said, for the study has no control."
+    assert sections.how(MINE, alone)[-1] == "No verdict is given, for the study has no control."
 
 
 def test_study_json_names_the_claims_and_figures(tmp_path):
