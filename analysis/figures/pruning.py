@@ -48,7 +48,9 @@ def pruning_curves(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Ju
     many = len(curves) > FEW
     labels = [WORDS[way] for way in ways] if together else [words for words, _ in curves]
     columns = min(LEGEND, int(72 * WIDTH / (LINE + LETTER * max(map(len, labels), default=0))) or 1)
-    legend = math.ceil(len(labels) / columns) * 0.2 + 0.1  # inches below the panels
+    lines = max(1, math.ceil(len(labels) / columns))
+    columns = max(1, math.ceil(len(labels) / lines))  # as even as they can be
+    legend = 0.2 * lines + 0.1  # inches below the panels
     fig, grid = subplots(len(panels), len(found), 3.1, bottom=0.65 + legend)
     shades = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.9, max(1, len(curves))))
     for row, shown in zip(grid, panels, strict=True):
