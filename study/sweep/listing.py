@@ -79,7 +79,7 @@ def _size(megabytes: float) -> str:
 
 def _rounded(dollars: float) -> int:
     """An estimate to three figures: no more of it is known."""
-    return round(dollars, 2 - len(str(round(dollars)))) if dollars >= 1000 else round(dollars)
+    return int(float(f"{dollars:.3g}")) if dollars >= 1000 else round(dollars)
 
 
 def show(out: Console, as_json: bool) -> None:
