@@ -23,7 +23,8 @@ def sentences(folder: Path, study: Manifest) -> list[str]:
         out.append(f"All trials together took {_clock(seconds)} of wall time and {_clock(cpu)} of CPU time (h:mm:ss)")
     hosts, devices = (sorted({t[key] for t in trials if t.get(key)}) for key in ("host", "device"))
     if hosts or devices:
-        out.append(f"They ran on {', '.join([*hosts, *(d if d != 'cpu' else 'the CPU' for d in devices)])}")
+        on = ", ".join(d if d != "cpu" else "CPU" for d in devices)
+        out.append(f"They ran on {', '.join(hosts) or on}{f' ({on})' if hosts and on else ''}")
     if study.version:
         out.append(f"Version {study.version}{f', commit {study.commit}' if study.commit else ''}")
     return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in out]

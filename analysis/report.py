@@ -23,6 +23,7 @@ from analysis.claims.needs import many
 from analysis.figures import drawing
 from analysis.published import beside
 from analysis.tables import slices
+from study.spec.names import gathered
 from study.spec.studies import Arm
 from study.store import layout, manifest, results
 from study.store.manifest import ArmRecord, Manifest
@@ -102,7 +103,7 @@ def _pictures(
                 {
                     "name": name + suffix,
                     "title": title + (f" ({at})" if at else ""),
-                    "caption": pictures.CAPTIONS.get(name, ""),
+                    "caption": pictures.caption(name, study),
                     "files": files or {},
                     "undrawn": f"{what}: {raised}" if raised else "",
                 }
@@ -182,6 +183,7 @@ def write(
         published=[] if study.search else beside.tables(frame, study),
     )
     environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", ""), autoescape=True)
+    environment.filters |= {"norms": drawing.norms, "gathered": gathered}
     html = environment.get_template("report.html.j2").render(
         title=title,
         study=study,

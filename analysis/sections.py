@@ -52,6 +52,7 @@ def verdict(judgement: Judgement) -> dict[str, Any]:
         "why": words.why(judgement),
         "reasons": list(judgement.reasons),
         "sentence": words.sentence(judgement),
+        "finding": words.finding(judgement),
     }
 
 
@@ -150,7 +151,8 @@ def how(study: Manifest, judgements: list[Judgement]) -> list[str]:
     """How the verdicts came about, a sentence each: the statistics that were taken, and the controls that there are."""
     if not judgements:
         return []
-    out = list(dict.fromkeys(STATISTICS[j.claim.statistic].explained for j in judgements))
+    said = [s for j in judgements for s in STATISTICS[j.claim.statistic].explained.split(". ")]
+    out = list(dict.fromkeys(sentence.rstrip(".") for sentence in said))
     out.append(
         "A claim is supported, or opposite, where p is at most 0.05 after Holm's correction over the claims of this "
         "report and the effect is not smaller than the smallest worth speaking of"
@@ -159,9 +161,11 @@ def how(study: Manifest, judgements: list[Judgement]) -> list[str]:
         out[-1] += f" (set on {', '.join(dates)})"
     arms = {arm.name for arm in study.arms}
     there = [j.claim for j in judgements if j.claim.control_rows and j.claim.control_rows.arm in arms]
-    controls = dict.fromkeys((c.control.name, c.control.words) for c in there if c.control)
+    controls = dict.fromkeys(f"the {c.control.name} ({c.control.words})" for c in there if c.control)
     if not controls:
-        return [f"{sentence.rstrip('.')}." for sentence in out] + ["No verdict is said, for the study has no control."]
-    said = "; or ".join(f"the {name}, {what}, is detected by the same pipeline" for name, what in controls)
-    out[-1] += f"; no verdict is said unless {said}: over seeds, at levels that pass the same filters"
-    return [f"{sentence.rstrip('.')}." for sentence in out]
+        return [f"{sentence}." for sentence in out] + ["No verdict is given, for the study has no control."]
+    out.append(
+        "A claim gets no verdict unless the same pipeline detects its control, over seeds and at levels that pass the "
+        f"same filters; here that is {' or '.join(controls)}"
+    )
+    return [f"{sentence}." for sentence in out]

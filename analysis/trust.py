@@ -34,7 +34,7 @@ def checks(frame: pd.DataFrame, settings: Mapping[str, Any]) -> list[str]:
             f"hundred and chance explain: in {int(flags.sum())} of {len(flags)}."
         )
     elif len(zero):
-        out.append("No attack without gradients was asked for (--set audit_queries=1000 does).")
+        out.append("No attack without gradients was asked for (--set audit_queries=1000 asks for one).")
     return out
 
 
@@ -68,7 +68,7 @@ def _convergence(table: pd.DataFrame, settings: Mapping[str, Any]) -> list[str]:
     )
     name = "attack_restarts" if settings.get("attack_restarts", 1) > 1 else "attack_iterations"
     more = 2 * settings.get(name, 20)
-    return [f"{said} (most: {worst}). Those numbers may still be too high: --set {name}={more} goes on."]
+    return [f"{said} (most: {worst}). Those numbers may still be too high: --set {name}={more} searches longer."]
 
 
 def _second_look(table: pd.DataFrame, settings: Mapping[str, Any]) -> list[str]:

@@ -23,6 +23,7 @@ from search_spaces._paper_a import (
     SEEDS,
     TINY,
     TWO_SEEDS,
+    Axes,
     control_neuron,
     neuron,
 )
@@ -34,8 +35,8 @@ SMALL = {"width": 64, "depth": 3, "patch_size": 8}
 
 
 def _arms(**recipe: tuple[str, ...]) -> tuple[Arm, ...]:
-    ratios = {"adversarial_ratio": (0.0, 0.05, 0.1, 0.25, 0.5), "frobenius": (0.0,)}
-    trained = Arm(name="trained", family="regularization", axes=ratios | recipe, about=("adversarial_ratio",))
+    ratios: Axes = {"adversarial_ratio": (0.0, 0.05, 0.1, 0.25, 0.5), "frobenius": (0.0,)}
+    trained = Arm(name="trained", family="regularization", axes={**ratios, **recipe}, about=("adversarial_ratio",))
     return (neuron(ALPHAS, LASSO, FREE), trained, control_neuron(FREE))
 
 

@@ -131,10 +131,10 @@ class Statistic:
 
 LEVELS = (
     "averaged over seeds, with a 95 % t interval over seeds on Fisher's scale: it covers the mean over further seeds "
-    "at the same levels. p is the larger of that of the seeds and the exact one of the levels, relabelled in all ways "
-    "alike for all seeds"
+    "at the same levels. p is the larger of two: that of the t test over seeds, and the exact one of permuting the "
+    "levels, in all ways and alike for all seeds"
 )
-OVER_SEEDS = "with a 95 % t interval, and its p value: its levels are named beforehand, so that seeds alone vary"
+OVER_SEEDS = "with a 95 % t interval and the p value of the t test: its levels are named beforehand, so only seeds vary"
 STATISTICS: dict[str, Statistic] = {
     "spearman": Statistic(
         words="mean Spearman's rho within seeds", kind="correlation", take=_pairs(statistics.spearman),
@@ -168,7 +168,7 @@ STATISTICS: dict[str, Statistic] = {
     ),
     "order": Statistic(
         words="mean rank order", kind="order", take=_levels(statistics.order),
-        explained=f"Order is each seed's rank correlation with the places of the levels, {LEVELS}.",
+        explained=f"Rank order is each seed's rank correlation of the outcome with the order of the levels, {LEVELS}.",
     ),
     "peak": Statistic(
         words="height of the peak", kind="peak", take=_levels(statistics.peak),

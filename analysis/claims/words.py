@@ -82,6 +82,8 @@ def beside(judgement: Judgement) -> str:
 
 
 def _compared(own: str, more: Interval) -> str:
+    if max(abs(more.value), abs(more.low), abs(more.high)) < 1e-9:
+        return f"just as strong as {own}"
     if more.value < 0:
         return f"{own} is weaker by {replace(more, value=-more.value, low=-more.high, high=-more.low).numbers()}"
     return f"{own} is stronger by {more.numbers()}"
@@ -91,7 +93,9 @@ def doubts(judgement: Judgement) -> str:
     """What turns the verdict, in words; or nothing."""
     if not judgement.fragile:
         return ""
-    return f"Fragile: before Holm it would turn without {', or without '.join(judgement.fragile)}."
+    *rest, last = judgement.fragile
+    one = f"any one of {', '.join(rest)} and {last}" if rest else last
+    return f"Fragile: before Holm's correction the verdict would turn without {one}."
 
 
 def why(judgement: Judgement) -> str:
@@ -108,9 +112,14 @@ def why(judgement: Judgement) -> str:
 
 def sentence(judgement: Judgement) -> str:
     """The claim and its verdict in one sentence."""
-    claim, because = judgement.claim, why(judgement)
     at = f"At {judgement.at}: " if judgement.at else ""
-    said = f"{at}{claim.quote} {judgement.verdict.capitalize()}{f' because {because}' if because else ''}"
+    return f"{at}{judgement.claim.quote} {finding(judgement)}"
+
+
+def finding(judgement: Judgement) -> str:
+    """The verdict with its reason, numbers, control and what was not judged: the sentence without the claim."""
+    claim, because = judgement.claim, why(judgement)
+    said = f"{judgement.verdict.capitalize()}{f' because {because}' if because else ''}"
     if not judgement.taken:
         return f"{said}."
     found = "detected" if judgement.control_detected else "not detected"

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.claims.judge import Judgement
+from analysis.claims.needs import MIN_SEEDS, many
 from analysis.figures import ascent, bounds, costs, pareto, plain, pruning, representations, sweep, universal
 from study.spec.errors import UsageError, closest
 from study.store.manifest import Manifest
@@ -36,20 +37,37 @@ FIGURES: dict[str, tuple[str, Drawing]] = {
     "ascent": ("Both norms while one of them is pushed", ascent.ascent),
     "plain": ("Accuracy and robustness along what the study moves", plain.plain),
 }
-MEANS = "Means over seeds; bars are 95 % t intervals where there are five seeds or more."
+MEANS = "{means}"
+NETS = "A dot is a net; the number above is the claim's, as in the table of verdicts."
 CAPTIONS: dict[str, str] = {
     "robustness": MEANS,
-    "pruning_curves": MEANS,
-    "plain": MEANS + " In a search each point is a trial.",
+    "compressibility": NETS + " Crosses: the control. Hollow: shown and not judged.",
+    "bounds": NETS,
+    "gap": NETS,
+    "prunability": "Means over {seeds}, without intervals.",
+    "pruning_curves": MEANS + " No intervals are drawn where there are more than five curves.",
+    "plain": MEANS + " Where an arm moves several axes, a point is also the mean over the others.",
     "universal": MEANS
     + " The perturbation is made on training images and judged on test images; random: the mean over "
     "random perturbations of equal norm.",
     "representations": MEANS + " Growth is that of the encoder's output at the worst points; top / rest is the mean "
     "alignment with the first tenth of the first layer's singular directions over that with the others.",
     "boundaries": "Planes through the mean along the first two principal components of the test images and of their "
-    "features, one seed. A dot is a clean image, its line leads to its worst point; red: fooled there. A plane is a "
-    "slice: an image's class need not be that of the cell that it is projected to.",
+    "features, one seed; the numbers are the classes predicted on the plane. A dot is a clean image, its line leads to "
+    "its worst point under the attack named above; red: misclassified there. A plane is a slice: an image's class need "
+    "not be that of the cell that it is projected to.",
 }
+
+
+def caption(name: str, study: Manifest) -> str:
+    """What a sentence under a figure of a study says, how many seeds stand behind it included; or nothing."""
+    n = len(study.seeds)
+    seeds = many(n, "seed")
+    means = f"Means over {seeds}; bars are 95 % t intervals." if n >= MIN_SEEDS else (
+        f"Means over {seeds}, too few for intervals (they need {MIN_SEEDS}).")  # fmt: skip
+    if name == "plain" and study.search:
+        return "Each point is a trial."
+    return CAPTIONS.get(name, "").format(means=means, seeds=seeds)
 
 
 def find(entries: Iterable[str | Own]) -> list[Own]:

@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,6 +64,11 @@ def budget(eps: float, norm: str) -> str:
     """A budget as people write it: 16/255 (l_inf), 0.5 (l_2)."""
     whole = eps * 255 if norm == "linf" else 0.0
     return f"{round(whole)}/255" if abs(whole - round(whole)) < 1e-6 and round(whole) else f"{eps:g}"
+
+
+def norms(text: str) -> str:
+    """A text with norms as figures write them: l∞ for l_inf, l2 for l_2."""
+    return re.sub(r"\bl_(inf|[12])\b", lambda found: NORM.get(f"l{found[1]}", f"l{found[1]}"), text)
 
 
 def level(axis: str, value: Value) -> str:

@@ -1,5 +1,7 @@
 """Axes, levels and arms in words, for labels, legends and tables."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from analysis.claims.needs import many
@@ -65,6 +67,18 @@ def arm_words(arm: ArmRecord) -> str:
         return arm.name.replace("_", " ")
     tuned = TUNED.get(str(arm.axes.get("finetune", ("",))[0]), "")
     return ", ".join(filter(None, (ARMS[axis], tuned)))
+
+
+def told_apart(arms: Sequence[ArmRecord]) -> dict[str, str]:
+    """Arms in words, by name, with the values that each holds and others hold differently: `both (l1 0.0003)`. Only
+    axes that all of them hold at one value each are asked."""
+    shared = [a for a in (arms[0].axes if arms else ()) if all(len(arm.axes.get(a, ())) == 1 for arm in arms)]
+    differing = [a for a in shared if len({arm.axes[a][0] for arm in arms}) > 1]
+    out = {}
+    for arm in arms:
+        held = ", ".join(said(axis, arm.axes[axis][0]).replace("_", " ") for axis in differing)
+        out[arm.name] = f"{arm_words(arm)} ({held})" if held else arm_words(arm)
+    return out
 
 
 def without_idle(table: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from analysis.arms import along, moved
 from analysis.claims.judge import Judgement
 from analysis.claims.pairs import attacked
 from analysis.figures.drawing import NORM, budget, curve, subplots
-from analysis.figures.labels import arm_words, axis_words, without_idle
+from analysis.figures.labels import axis_words, told_apart, without_idle
 from analysis.tables import arm_trials, per_trial
 from study.spec.knobs import by_strength
 from study.store.manifest import Manifest
@@ -50,9 +50,10 @@ def _first(frame: pd.DataFrame) -> dict[str, pd.Series]:
 
 def _panels(frame: pd.DataFrame, study: Manifest) -> dict[str, dict[str, pd.DataFrame]]:
     """The trials drawn against each axis, by arm: of the arms that name it, and of those that name no such axis (the
-    baseline of all). Axes are those that an arm moves; where none does, those that tell the arms apart; where none do,
-    the arms stand side by side. A search is one arm whose axes are those that differ. Arms without a trial are left
-    out."""
+    baseline of all). An arm that moves another axis and holds this one is left out: its mean over that other axis would
+    stand beside single nets. Axes are those that an arm moves; where none does, those that tell the arms apart; where
+    none do, the arms stand side by side. A search is one arm whose axes are those that differ. Arms without a trial are
+    left out."""
     off = study.axes_off
     columns = ["trial", "seed", "status", *off]
     if not study.arms:
@@ -69,7 +70,7 @@ def _panels(frame: pd.DataFrame, study: Manifest) -> dict[str, dict[str, pd.Data
     shared = [a.name for a in study.arms if not set(a.axes) & set(axes)]
     out = {}
     for axis in axes:
-        named = [a.name for a in study.arms if axis in a.axes]
+        named = [a.name for a in study.arms if axis in (along(study, a) or a.axes)]
         out[axis] = {name: tables[name] for name in [*shared, *named] if name in tables}
     return {axis: tables for axis, tables in out.items() if tables}
 
@@ -81,8 +82,9 @@ def plain(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement])
     """
     found, panels = measures(frame, study), _panels(frame, study)
     fig, grid = subplots(max(1, len(panels)), max(1, len(found)), 3.2)
-    names, words = [a.name for a in study.arms], {a.name: arm_words(a) for a in study.arms}
+    names = [a.name for a in study.arms]
     for row, (axis, given) in zip(grid, panels.items(), strict=False):
+        words = told_apart([a for a in study.arms if a.name in given])
         tables = {name: without_idle(table) for name, table in given.items()}
         order = by_strength(axis, [v for table in tables.values() for v in table[axis]])
         for ax, (title, values) in zip(row, found.items(), strict=False):

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from analysis.arms import along
 from analysis.claims.judge import Judgement
 from analysis.claims.statistics import by_seed
-from analysis.figures.drawing import NORM, budget, level, subplots
+from analysis.figures.drawing import NORM, WIDTH, budget, level, subplots
 from analysis.figures.labels import arm_words, axis_words
 from analysis.figures.plain import COLORS
 from analysis.intervals import mean_t
@@ -28,7 +28,8 @@ WORDS = {
     "eps": "filters or rows, one ε",
     "low_rank": "singular values, by layer",
 }
-FEW, LEGEND = 5, 4  # curves whose intervals can be told apart, and columns of a legend below
+FEW, LEGEND = 5, 4  # curves whose intervals can be told apart, and columns of a legend below at most
+LETTER, LINE = 3.7, 45.0  # points that a letter of the legend takes about, and its line with the space around it
 Curve = tuple[str, pd.DataFrame]  # a level of an arm as a legend has it, and its trials
 
 
@@ -45,7 +46,11 @@ def pruning_curves(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Ju
     together = len(curves) == 1
     panels = [ways] if together or not ways else [[way] for way in ways]
     many = len(curves) > FEW
-    legend = math.ceil(len(curves) / LEGEND) * 0.2 if many else 0.0  # inches below the panels
+    labels = [WORDS[way] for way in ways] if together else [words for words, _ in curves]
+    columns = min(LEGEND, int(72 * WIDTH / (LINE + LETTER * max(map(len, labels), default=0))) or 1)
+    lines = max(1, math.ceil(len(labels) / columns))
+    columns = max(1, math.ceil(len(labels) / lines))  # as even as they can be
+    legend = 0.2 * lines + 0.1  # inches below the panels
     fig, grid = subplots(len(panels), len(found), 3.1, bottom=0.65 + legend)
     shades = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.9, max(1, len(curves))))
     for row, shown in zip(grid, panels, strict=True):
@@ -57,13 +62,11 @@ def pruning_curves(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Ju
                     _curve(ax, table, shares, values, color, WORDS[way] if together else words, not many)
             ax.set_title(title)
             ax.set_ylim(0, 1.02)
-            ax.set_xlim(-0.02, 1.0)
+            ax.set_xlim(0.98 - max(shares, default=1.0), 1.0)
             ax.set_xlabel("share pruned")
         row[0].set_ylabel(curves[0][0] if together else WORDS[shown[0]] if shown else "", fontweight="bold")
-    if ways and curves and many:
-        fig.legend(*grid[0][0].get_legend_handles_labels(), fontsize=7, loc="lower center", ncols=LEGEND)
-    elif ways and curves:
-        grid[0][-1].legend(fontsize=7, loc="upper right")  # least of all panels is high there
+    if ways and curves:
+        fig.legend(*grid[0][0].get_legend_handles_labels(), fontsize=7, loc="lower center", ncols=columns)
     return fig
 
 
@@ -83,10 +86,10 @@ def _measures(study: Manifest) -> list[tuple[str, str, dict[str, Any]]]:
 
 def _levels(frame: pd.DataFrame, study: Manifest, arm: ArmRecord) -> list[Curve]:
     """The levels of an arm as curves: of each axis that it moves, all others told apart too; the arm alone where it
-    moves none. An arm that is not the only one is named."""
+    moves none. An arm is named where it is not the only one but controls."""
     table = arm_trials(frame, arm, study.axes_off)
     axes = [axis for axis in along(study, arm) if axis in table]
-    name = arm_words(arm) if len(study.arms) > 1 else ""
+    name = arm_words(arm) if sum(not _control(a) for a in study.arms) > 1 else ""
     if not axes:
         return [(name or "the net", table)] if len(table) else []
     found: list[Curve] = [(name, table)]

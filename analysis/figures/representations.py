@@ -46,7 +46,7 @@ def representations(frame: pd.DataFrame, study: Manifest, judgements: Sequence[J
     eps = float(study.settings[f"judged_{norm}"])
     at = {"norm": norm, "eps": eps, "split": "test"}
     shown, pruned, robust, inside = grid.flat
-    curve(shown, table, per_trial(frame, "compress_eps_sigma", layer="mean"), axis, GREEN, "ε of σ (low: compressible)")
+    curve(shown, table, per_trial(frame, "compress_eps_sigma", layer="mean"), axis, GREEN, "ε of σ")
     curve(pruned, table, per_trial(frame, "clean_accuracy", split="test"), axis, GREY, "all rows")
     rows = frame[(frame["measure"] == "pruned_accuracy") & frame["pruning"].isna()]
     kept = sorted(rows["kept"].dropna().unique(), reverse=True)
@@ -67,19 +67,18 @@ def representations(frame: pd.DataFrame, study: Manifest, judgements: Sequence[J
         if len(values):
             curve(other, table, values, axis, color, name)
     other.set_ylim(bottom=0)
-    titles = ("compressibility", "accuracy, rows kept", f"robust accuracy, {NORM[norm]} {budget(eps, norm)}",
-              "growth (left), alignment (right)")  # fmt: skip
+    titles = ("ε of σ (low: compressible)", "clean accuracy, rows kept",
+              f"robust accuracy, {NORM[norm]} {budget(eps, norm)}", "growth (left), top / rest (right)")  # fmt: skip
     for ax, title in zip(grid.flat, titles, strict=True):
         ax.set_title(title, fontsize=8.5)
         ax.set_ylim(0, None if ax is inside else 1.02)
         ax.set_xlabel(axis_words(axis), fontsize=8)
         ax.tick_params(labelsize=7)
-        if ax is not inside:
-            ax.legend(fontsize=6.5)
+    pruned.legend(fontsize=7)
     handles = [h for a in (inside, other) for h in a.get_legend_handles_labels()[0]]
     inside.set_ylim(0, 1.6 * inside.get_ylim()[1])
     other.set_ylim(0, 1.6 * other.get_ylim()[1])
-    inside.legend(handles=handles, fontsize=6, loc="upper left")
+    inside.legend(handles=handles, fontsize=7, loc="upper left")
     return fig
 
 
@@ -96,13 +95,15 @@ def boundaries(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgem
     chosen = list(dict.fromkeys((order[0], order[-1])))
     fig, grid = subplots(len(chosen), 2, 3.8)
     norm = _norm(frame, "boundary_point")
+    eps = study.settings.get(f"judged_{norm}")
+    attack = f", {NORM[norm]} {budget(float(eps), norm)}" if eps is not None else ""
     for line, value in zip(grid, chosen, strict=True):
         trial = table.index[(table[axis] == value) & (table["seed"] == seed)]
         if len(trial):
             for ax, layer in zip(line, ("input", "representation"), strict=True):
                 own = rows[rows["trial"] == trial[0]]
                 _plane(ax, own[own["layer"].isin((layer, "true", "predicted"))], layer, norm)
-                ax.set_title(f"{axis_words(axis)} {level(axis, value)}: {layer} space", fontsize=9)
+                ax.set_title(f"{axis_words(axis)} {level(axis, value)}: {layer} space{attack}", fontsize=9)
     return fig
 
 
@@ -120,6 +121,11 @@ def _plane(ax: Axes, rows: pd.DataFrame, layer: str, norm: str) -> None:
     extent = (ends[0], ends[1], ends[2], ends[3])
     ax.imshow(classes, origin="lower", extent=extent, aspect="auto", cmap=colors, vmin=-0.5, vmax=19.5, alpha=0.45,
               interpolation="nearest")  # fmt: skip
+    for name in np.unique(classes):
+        across, up = _inside(classes == name)
+        x = ends[0] + (across + 0.5) / side * (ends[1] - ends[0])
+        y = ends[2] + (up + 0.5) / side * (ends[3] - ends[2])
+        ax.text(x, y, f"{name:g}", color="#555555", fontsize=11, ha="center", va="center")
     points = plane[plane["measure"] == "boundary_point"]
     labels = rows[(rows["measure"] == "boundary_label")]
     true = labels[labels["layer"] == "true"].set_index("draw")["value"]
@@ -133,4 +139,11 @@ def _plane(ax: Axes, rows: pd.DataFrame, layer: str, norm: str) -> None:
         ax.plot(clean.loc[i, 0], clean.loc[i, 1], "o", ms=3.2, color=color)
     ax.grid(visible=False)
     ax.set_xlabel("first principal component", fontsize=8)
-    ax.set_ylabel("second", fontsize=8)
+    ax.set_ylabel("second principal component", fontsize=8)
+
+
+def _inside(cells: np.ndarray) -> tuple[int, int]:
+    """Column and row of the cell of a region that lies nearest to the middle of it."""
+    rows, columns = np.nonzero(cells)
+    nearest = int(np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2))
+    return int(columns[nearest]), int(rows[nearest])

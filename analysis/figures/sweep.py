@@ -42,7 +42,7 @@ def robustness(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgem
         clean = per_trial(frame, "clean_accuracy", split="test")
         curve(row[0], table, clean, axis, GREY, "clean (SA)")
         budgets = sorted(settings[f"eps_{norm}"])
-        for shade, eps in zip(SHADES(np.linspace(0.35, 1.0, len(budgets))), budgets, strict=True):
+        for shade, eps in zip(SHADES(np.linspace(1.0, 0.35, len(budgets))[::-1]), budgets, strict=True):
             judged = " (judged)" if abs(eps - settings[f"judged_{norm}"]) < 1e-9 else ""
             name = f"{NORM[norm]} {budget(eps, norm)}{judged}"
             for ax, measure in ((row[0], "robust_accuracy"), (row[1], "relative_robust_accuracy")):
@@ -60,7 +60,8 @@ def robustness(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgem
 def compressibility(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """RA/SA against measured compressibility, one point per net, with rho, its interval, and the planted control."""
     chosen = correlations(judgements, y="relative_robust_accuracy")
-    fig, grid = subplots(max(1, math.ceil(len(chosen) / 2)), 2, 3.8)
+    columns = min(2, max(1, len(chosen)))
+    fig, grid = subplots(max(1, math.ceil(len(chosen) / 2)), columns, 3.8)
     for ax in grid.flat[len(chosen) :]:
         ax.remove()
     for ax, judgement in zip(grid.flat, chosen, strict=False):

@@ -28,7 +28,7 @@ def universal(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgeme
     ]
     there = set(frame.loc[frame["measure"] == "fooling_rate", "norm"].dropna())
     norms = [n for n in NORM if n in there]
-    fig, grid = subplots(max(1, len(norms)), max(1, len(arms)), 3.4)
+    fig, grid = subplots(max(1, len(norms)), max(1, len(arms)), 3.4, bottom=0.95)  # room for the legend of all
     for row, norm in zip(grid, norms, strict=False):
         for ax, (arm, axis, table) in zip(row, arms, strict=False):
             eps = float(study.settings[f"judged_{norm}"])
@@ -44,5 +44,8 @@ def universal(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgeme
             held = "" if axis in KNOBS and KNOBS[axis].compressed else ", no penalty"
             ax.set_title(f"{arm.name.replace('_', ' ')} arm{held}: {NORM[norm]} {budget(eps, norm)}")
             ax.set_ylim(0, 1.02)
-            ax.legend(fontsize=7.5)
+        row[0].set_ylabel("share of test images")
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    if handles:
+        fig.legend(handles, labels, fontsize=8, loc="lower center", ncols=len(handles))
     return fig

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import starmap
 from typing import Any
 
 from study.spec.attack_names import current
@@ -166,3 +167,18 @@ def source_name(source: str) -> str:
 def reproduced(sources: Iterable[str]) -> str:
     """Several of them: `paper A, Figure 3; paper A, Figure 10`."""
     return "; ".join(map(source_name, sources))
+
+
+def gathered(sources: str) -> str:
+    """What `reproduced` says in fewer words: `paper A, Figures 3 and 10`; any other text as it is."""
+    papers: dict[str, dict[str, list[str]]] = {}
+    for source in sources.split("; "):
+        if not (found := re.fullmatch(r"(paper \w), (Figure|Table) (.+)", source)):
+            return sources
+        papers.setdefault(found[1], {}).setdefault(found[2], []).append(found[3])
+    return "; ".join(f"{paper}, {' and '.join(starmap(_numbered, kinds.items()))}" for paper, kinds in papers.items())
+
+
+def _numbered(kind: str, numbers: list[str]) -> str:
+    *rest, last = numbers
+    return f"{kind}s {', '.join(rest)} and {last}" if rest else f"{kind} {last}"

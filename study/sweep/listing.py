@@ -2,6 +2,7 @@
 
 import json
 import os
+import textwrap
 from typing import Any
 
 from rich.console import Console
@@ -9,7 +10,7 @@ from rich.console import Console
 from analysis.claims import find, foresight
 from study.spec.domains import Choice, Domain, LogUniform
 from study.spec.expand import moving
-from study.spec.names import reproduced
+from study.spec.names import gathered, reproduced
 from study.spec.values import shown
 from study.sweep.plan import costs, fitting, rehearsed, selection
 from study.sweep.plan.catalogue import find_study, study_names
@@ -66,8 +67,19 @@ def cost_text(f: dict[str, Any], plan: Plan) -> str:
         where = "of one worker's time, spread over the cluster"
     elif plan.gpus_per_trial:
         where = f"on 1 GPU, {plan.gpus_per_trial:g} per trial"
-    price = f", about ${f['dollars']:.0f} on {plan.preset.instance}" if f["dollars"] else ""
-    return f"about {costs.duration(f['seconds'])} {where}, {f['megabytes']:.0f} MB{price}"
+    price = f", about ${_rounded(f['dollars']):,} on {plan.preset.instance}" if f["dollars"] else ""
+    return f"about {costs.duration(f['seconds'])} {where}, {_size(f['megabytes'])}{price}"
+
+
+def _size(megabytes: float) -> str:
+    if megabytes >= 1000:
+        return f"{megabytes / 1000:.0f} GB"
+    return f"{megabytes:.0f} MB" if megabytes >= 0.5 else "under 1 MB"
+
+
+def _rounded(dollars: float) -> int:
+    """An estimate to three figures: no more of it is known."""
+    return int(float(f"{dollars:.3g}")) if dollars >= 1000 else round(dollars)
 
 
 def show(out: Console, as_json: bool) -> None:
@@ -94,16 +106,29 @@ def show(out: Console, as_json: bool) -> None:
         print(json.dumps(records, indent=1))
         return
     for record in records:
-        rows = f"rows {', '.join(record['covers'])}" if record["covers"] else ""
-        of = "; ".join(part for part in (record["figure"], rows) if part)
+        covers = record["covers"]
+        rows = f"row{'s' * (len(covers) > 1)} {', '.join(covers)}" if covers else ""
+        of = "; ".join(part for part in (gathered(record["figure"]), rows) if part)
         out.print(f"[bold]{record['name']}[/bold]{f'  ({of})' if of else ''}", markup=True)
         out.print(f"  {record['question']}")
         lines = {preset: f"{f['trials']:4} trials, {f['text']}" for preset, f in record["presets"].items()}
         width, longest = max(map(len, lines.values())), max(7, *map(len, lines))
         for preset, line in lines.items():
             known = record["presets"][preset]["known"] if preset != "smoke" else "run by the tests"
-            out.print(f"  {preset.ljust(longest)} {line.ljust(width)}  {known}", markup=False, soft_wrap=True)
+            whole = f"  {preset.ljust(longest)} {line.ljust(width)}  {known}"
+            indent = " " * (len("  ") + longest + len(" 1000 "))
+            below = [f"  {preset.ljust(longest)} {line}", *_wrapped(known, out.width, indent)]
+            for shown_line in [whole] if len(whole) <= out.width else below:
+                out.print(shown_line, markup=False)
     out.print("\nRun one with: python -m study.launch NAME [--preset PRESET]; its points: add --dry-run", markup=False)
+
+
+def _wrapped(text: str, width: int, indent: str, first: str | None = None) -> list[str]:
+    """A text in lines of a console's width, at least 60 letters each."""
+    return textwrap.wrap(
+        text, max(width, 60), initial_indent=indent if first is None else first, subsequent_indent=indent,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def show_plan(
@@ -124,12 +149,20 @@ def show_plan(
     out.print(f"{plan.study.name} ({plan.preset_name}): {plan.study.question}", markup=False)
     on = f"data {configuration['data']}, model {plan.model}, " if plan.data else ""
     out.print(f"  {on}{len(plan.seeds)} seed{'s' * (len(plan.seeds) > 1)}", markup=False)
+    if plan.data and not plan.data_digest:
+        out.print(
+            f"  Note: {plan.data} is not on this machine: a run needs --data-dir or --download, and gives the trials "
+            "other names",
+            markup=False,
+        )
+    longest = max([17, *(len(arm.name) for arm in plan.preset.arms)])
     for arm in plan.preset.arms:
         axes = "; ".join(f"{k} {', '.join(map(shown, vs))}" for k, vs in arm.axes.items())
-        out.print(f"  {arm.name:17} {arm.family}: {axes}", markup=False)
+        out.print(f"  {arm.name.ljust(longest)} {arm.family}: {axes}", markup=False)
     if search := plan.preset.search:
         knobs = "; ".join(f"{name} {_domain(domain)}" for name, domain in search.knobs.items())
-        out.print(f"  search {search.family}: {knobs}", markup=False)
+        for line in _wrapped(f"search {search.family}: {knobs}", out.width, "    ", "  "):
+            out.print(line, markup=False)
         out.print(
             f"  {' against '.join(search['objectives'])}, clean accuracy from {search['floor']:g}; "
             f"{search['evaluations']} evaluations by {search['sampler']} (seed {search['sampler_seed']}) at seed "

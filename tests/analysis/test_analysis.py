@@ -11,6 +11,7 @@ from scipy import stats
 
 from analysis.claims import CLAIMS, words
 from analysis.claims import judge as claims
+from analysis.figures import drawing
 from analysis.intervals import mean_coefficient, mean_t, over_images, p_of_mean
 from analysis.tables import arm_trials
 from study.store import results
@@ -261,5 +262,9 @@ def test_the_report_is_one_self_contained_file_that_runs_nothing(tmp_path):
     assert "default-src 'none'" in html
     assert "http" not in html.replace("http-equiv", "")
     assert [c["id"] for c in summary.claims][:1] == ["A-i-neuron"]
-    assert summary.claims[0]["sentence"] in html.replace("&#39;", "'").replace("&gt;", ">")
+    shown = html.replace("&#39;", "'").replace("&gt;", ">")
+    first = summary.claims[0]
+    assert f"<b>{drawing.norms(first['statement'])}</b><br>{drawing.norms(first['finding'])}" in shown
+    assert first["sentence"] == f"{first['statement']} {first['finding']}"
+    assert "l_inf" not in shown.partition("Settings")[0]
     assert html.count("<h2>") >= 5

@@ -13,6 +13,7 @@ from analysis import finalists, levels, origin, report, sections
 from analysis.figures import FIGURES, drawing, labels, pareto, plain
 from analysis.intervals import Interval
 from study.spec.errors import UsageError
+from study.spec.names import gathered, reproduced
 from tests.analysis.test_figures import written
 from tests.analysis.test_fronts import table as search_table
 from tests.claim_cases import MINE, falls, study, table
@@ -90,8 +91,17 @@ def test_the_report_says_when_where_and_how_long(tmp_path):
     rows = results.scan(tmp_path / "out")[f"{0:016x}"].rows
     rows = [row | {"trial": "t9", "seed": 9} for row in rows]
     results.publish_trial(tmp_path / "out", "t9", rows, {"host": "node3", "device": "cpu", "finished": 1.7e9})
-    assert "They ran on node3, the CPU." in origin.sentences(tmp_path / "out", made)
+    assert "They ran on node3 (CPU)." in origin.sentences(tmp_path / "out", made)
     assert origin.sentences(tmp_path / "nowhere", replace(made, created=0.0, version="")) == []
+
+
+def test_sources_and_norms_as_a_reader_has_them():
+    assert gathered(reproduced(["A.fig7", "A.fig11.right", "A.tab1"])) == "paper A, Figures 7 and 11 right and Table 1"
+    assert (
+        gathered(reproduced(["A.tab2", "A.tab3", "A.tab4", "B.tab2"])) == "paper A, Tables 2, 3 and 4; paper B, Table 2"
+    )
+    assert [gathered(text) for text in ("", "none; f")] == ["", "none; f"]
+    assert drawing.norms("under l_inf, l_2 .5 and l_1; xl_2") == "under l∞, l2 .5 and l1; xl_2"
 
 
 def test_large_costs_are_whole_numbers_with_their_intervals():

@@ -80,6 +80,28 @@ def test_seeds_are_averaged_over_what_else_an_arm_moves():
     assert [lines(ax) for ax in figure.axes] == [{"both": [0.7, 0.7]}, {"both": [0.8, 0.6]}]
 
 
+def test_an_axis_shows_the_arms_that_move_it_and_legends_what_they_hold_differently():
+    """The mean over alpha of the arm that has bits at one value is no net's number at those bits."""
+    held = {"alpha": (0.0, 0.1), "penalty": ("group_lasso",)}
+    asked = study(("alone", held | {"bits": (0,)}), ("both", held | {"bits": (4,)}), ("fewer", {"bits": (0, 4)}))
+    alpha, bits = plain.plain(table(lambda arm, axes: 0.5, asked, noise=0), asked, []).axes
+    assert lines(alpha) == {"alone (float32)": [0.5, 0.5], "both (4 bit)": [0.5, 0.5]}
+    assert lines(bits) == {"fewer": [0.5, 0.5]}
+
+
+def test_the_judged_budget_is_dark_also_where_it_is_the_only_one():
+    frame = table(lambda arm, axes: 0.5, study(("neuron", {"alpha": (0.0, 0.1)})), noise=0)
+    robust = frame.assign(measure="robust_accuracy", attack="native/apgd", norm="linf")
+    both = pd.concat([frame, robust.assign(eps=0.05), robust.assign(eps=0.1)], ignore_index=True)
+    colors = []
+    for budgets in ([0.1], [0.05, 0.1]):
+        settings = {"eps_linf": budgets, "eps_l2": [0.5], "judged_linf": 0.1, "judged_l2": 0.5}
+        asked = study(("neuron", {"alpha": (0.0, 0.1)}), settings=settings)
+        drawn = {c.get_label(): c.lines[0].get_color() for c in sweep.robustness(both, asked, []).axes[0].containers}
+        colors.append(drawn["l∞ 0.1 (judged)"])
+    assert tuple(colors[0]) == tuple(colors[1])
+
+
 def test_levels_have_the_words_of_their_knob():
     assert [level("rank", 0), level("rank", 8), level("alpha", 0.0), level("finetune", "none")] == [
         "full", "8", "0", "none",
@@ -130,9 +152,10 @@ def test_a_claim_and_a_figure_of_ones_own(tmp_path):
     assert "<h2>My own</h2>" in page
     assert "A difference is taken within each seed" in page
     assert "Spearman" not in page
-    assert "no verdict is said unless the control, w, is detected by the same pipeline" in page
+    assert "the same pipeline detects its control" in page
+    assert "here that is the control (w)." in page
     alone = judge_all(table(falls(0.1)), MINE, [replace(own, control=None)])
-    assert sections.how(MINE, alone)[-1] == "No verdict is said, for the study has no control."
+    assert sections.how(MINE, alone)[-1] == "No verdict is given, for the study has no control."
 
 
 def test_study_json_names_the_claims_and_figures(tmp_path):
@@ -223,3 +246,13 @@ def test_figures_are_found_by_id():
     assert found == ("plain", *figures.FIGURES["plain"])
     assert figures.find(["plain", "plain"]) == [found]
     assert set(figures.CAPTIONS) <= set(figures.FIGURES)
+
+
+def test_captions_say_how_many_seeds_and_whether_there_are_intervals():
+    assert figures.caption("robustness", replace(MINE, seeds=[0, 1, 2, 3, 4])) == (
+        "Means over 5 seeds; bars are 95 % t intervals."
+    )
+    assert figures.caption("robustness", replace(MINE, seeds=[0, 1])) == (
+        "Means over 2 seeds, too few for intervals (they need 5)."
+    )
+    assert figures.caption("fronts", MINE) == ""

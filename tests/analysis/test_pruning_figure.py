@@ -57,6 +57,20 @@ def test_one_net_has_a_curve_per_way_and_arms_are_named():
     assert list(drawn(figure.axes[0])) == ["a first", "second"]
 
 
+def test_the_legend_fits_below_and_an_axis_begins_where_the_curves_do():
+    axes = {"alpha": (0.0, 0.1), "rank": (0, 64)}
+    asked = study(("curves", axes), ("control_rows", {"alpha": (0.0,)}), settings=SETTINGS)
+    made = frame(asked, ("rows",))
+    figure = pruning_curves(made[made["kept"] != 1.0], asked, [])
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert legend.get_texts()[0].get_text() == "strength of the penalty α 0, rank of the hidden layers full"
+    box, whole = legend.get_window_extent(), figure.bbox
+    assert (box.x0 >= 0) & (box.x1 <= whole.x1) & (box.y0 >= 0)
+    assert all(box.y1 < ax.get_tightbbox().y0 for ax in figure.axes)
+    assert figure.axes[0].get_xlim() == pytest.approx((0.48, 1.0))
+
+
 @pytest.mark.parametrize("axes", [{"alpha": (0.0, 0.1)}, {"alpha": (0.1,)}])
 def test_without_curves_nothing_is_drawn_and_prunability_keeps_its_own(axes):
     asked = study(("neuron", axes), settings=SETTINGS)

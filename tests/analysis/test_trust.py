@@ -41,8 +41,8 @@ def test_nets_that_still_move_are_named_with_the_setting_that_goes_on():
     assert list(unconverged(table)["trial"]) == ["c", "b", "b", "a"]
     words = said(table, attack_iterations=20)
     assert "not to 0, in 3 of 4 nets and budgets (most: c at l∞ 0.1, 20.0; b at l∞ 0.1, 5.0; b" in words
-    assert "--set attack_iterations=40 goes on" in words
-    assert "--set attack_restarts=6 goes on" in said(table, attack_iterations=20, attack_restarts=3)
+    assert "--set attack_iterations=40 searches longer" in words
+    assert "--set attack_restarts=6 searches longer" in said(table, attack_iterations=20, attack_restarts=3)
 
 
 def test_a_net_without_any_robust_image_has_no_more_to_lose():
@@ -74,7 +74,7 @@ def test_tables_of_before_have_fewer_sentences_and_no_error():
     table = pd.DataFrame(rows).reindex(columns=results.COLUMNS)
     assert checks(table, {}) == [
         "Images without any gradient at the clean point: at most 25.0 % in a net.",
-        "No attack without gradients was asked for (--set audit_queries=1000 does).",
+        "No attack without gradients was asked for (--set audit_queries=1000 asks for one).",
     ]
     assert checks(table.assign(status="failed"), {}) == []
 

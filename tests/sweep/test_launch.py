@@ -5,6 +5,8 @@ import socket
 
 import pytest
 
+from study.sweep import listing
+from study.sweep.plan import costs
 from tests.helpers import SHARED, launch
 
 BAD = [
@@ -238,7 +240,7 @@ def test_list_and_dry_run_as_text(folder, capsys):
     assert main(["--list"]) == 0
     text = capsys.readouterr().out
     assert "Does compressibility lower robust accuracy" in text
-    assert "rows A2" in text
+    assert "(paper A, Figure 5 top; row A2)" in text
     assert main(["compressibility_sweep", "--dry-run", "--seeds", "2", "--set", "alpha=0,8/255"]) == 0
     text = capsys.readouterr().out
     assert "control_neuron" in text
@@ -247,8 +249,22 @@ def test_list_and_dry_run_as_text(folder, capsys):
     assert not (folder / "results").exists()
 
 
+def test_lines_for_people_are_short_and_no_estimate_pretends_to_minutes(folder, capsys, monkeypatch):
+    from study.launch import main
+
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["--list"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 120
+    given = (45, 200, 7500, 24.9 * 3600, 99 * 3600, 96445.4 * 3600)
+    assert [costs.duration(s) for s in given] == ["45 s", "3 min 20 s", "2 h 5 min", "25 h", "99 h", "4,019 days"]
+    assert (listing._rounded(97024.3), listing._rounded(60.6), listing._size(54452)) == (97000, 61, "54 GB")
+
+
 def test_a_dry_run_needs_no_data(folder, capsys):
     from study.launch import main
+
+    assert main(["compressibility_sweep", "--preset", "paper", "--dry-run"]) == 0
+    assert "Note: cifar10 is not on this machine" in capsys.readouterr().out
 
     assert main(["compressibility_sweep", "--preset", "paper", "--dry-run", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)

@@ -173,12 +173,16 @@ def dollars(seconds_of_workers: float, gpus_per_trial: float, instance: str) -> 
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: 45 s, 3 min 20 s, 2 h 5 min."""
+    """Seconds as people say them: 45 s, 3 min 20 s, 2 h 5 min, 31 h, 65 days."""
     seconds = max(0, round(seconds))
     if seconds < 60:
         return f"{seconds} s"
     minutes, rest = divmod(seconds, 60)
     if minutes < 60:
         return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
+    if minutes >= 100 * 60:
+        return f"{minutes / 1440:,.0f} days"
+    if minutes >= 24 * 60:
+        return f"{minutes / 60:.0f} h"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
