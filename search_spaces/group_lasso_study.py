@@ -39,7 +39,7 @@ def _rate(*rates: float) -> Arm:
 
 def _arms(alphas: tuple[float, ...]) -> tuple[Arm, ...]:
     plain = neuron(alphas, LASSO, FREE, name="plain")
-    return (plain, _rate(3e-5, 1e-4, 1e-3, 3e-2, 1e-1), control_neuron(FREE))
+    return (plain, _rate(3e-5, 1e-4, 1e-3, 3e-2, 1e-1, 1.0), control_neuron(FREE))
 
 
 ALPHAS_FEW_STEPS = (0.0, 0.003, 0.01, 0.03, 0.06, 0.1, 0.2, 0.3)
