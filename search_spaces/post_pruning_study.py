@@ -11,7 +11,7 @@ Filters are really removed, so that the net is smaller; those that residual path
 least ratio (.1) is the baseline: a net that is not pruned is not fine-tuned. The epochs of fine-tuning are ours.
 
 laptop: digits enlarged to 32 x 32, a quarter of the width, five seeds, 15 epochs against PGD of 3 steps at 24/255, at
-most 8 after pruning; twenty minutes on two cores. paper: the full width, 60 epochs on a cosine, at most 30 after
+most 8 after pruning; eight minutes on two cores. paper: the full width, 60 epochs on a cosine, at most 30 after
 pruning.
 smoke: seconds, two seeds of two ratios; it judges nothing.
 """
