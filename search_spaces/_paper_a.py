@@ -68,8 +68,7 @@ CONV_CIFAR = SMALL_NET | {
     "eps_l2": (0.125,),
     "judged_l2": 0.125,
 }
-ALPHAS_CIFAR = (0.0, 0.01, 0.03, 0.06, 0.1, 0.2)  # of some 2000 steps
-LEVELS_CIFAR = {"alpha": ALPHAS_CIFAR, "rank": (0, 32, 20, 14, 10, 7)}
+ALPHAS_CIFAR = (0.0, 0.01, 0.03, 0.06, 0.1, 0.15, 0.2)  # of some 2000 steps
 SMOKE_CONV = TINY | {"epochs": 1, "width_multiplier": 0.125, "train_size": 60, "test_size": 20}
 ALPHAS_INVARIANT = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
 ALPHAS_FEW_STEPS = (0.0, 0.1, 0.3, 0.6, 1.0, 2.0, 3.0)  # a few hundred steps need more to concentrate anything

@@ -10,17 +10,17 @@ ratio to clean accuracy, fall in both arms, under either norm.
 
 laptop: digits enlarged to 32 x 32, a quarter of the width, the published stem, five seeds, 20 epochs on a cosine from
 .003, and strengths that move compressibility in so few steps. A quarter of an hour on two cores; on cifar10-jpeg (all
-training images, 4 epochs, six levels) three quarters of an hour. 200 test images, 10 iterations of the attack.
+training images, 4 epochs) an hour and a half. 200 test images, 10 iterations of the attack.
 paper: the full width, CIFAR-10, early stopping on 5 % validation with patience 10, a quarter of the budgets of
 adversarial training. The paper prints no grid of alpha or rank.
 smoke: seconds, two seeds of two levels; it judges nothing.
 """
 
 from search_spaces._paper_a import (
+    ALPHAS_CIFAR,
     ALPHAS_FEW_STEPS,
     CONV_CIFAR,
     CONV_DIGITS,
-    LEVELS_CIFAR,
     PUBLISHED,
     SEEDS,
     SMOKE_CONV,
@@ -49,7 +49,7 @@ STUDY = Study(
             seeds=SEEDS,
             model="resnet18",
             settings=CONV_DIGITS,
-            by_data={"*": CONV_CIFAR | LEVELS_CIFAR},
+            by_data={"*": CONV_CIFAR | {"alpha": ALPHAS_CIFAR}},
         ),
         "paper": Preset(
             arms=conv_arms(),

@@ -35,7 +35,7 @@ SMALL = {"width": 64, "depth": 3, "patch_size": 8}
 
 
 def _arms(**recipe: tuple[str, ...]) -> tuple[Arm, ...]:
-    ratios: Axes = {"adversarial_ratio": (0.0, 0.05, 0.1, 0.25, 0.5), "frobenius": (0.0,)}
+    ratios: Axes = {"adversarial_ratio": (0.0, 0.05, 0.1, 0.25, 0.5, 1.0), "frobenius": (0.0,)}
     trained = Arm(name="trained", family="regularization", axes={**ratios, **recipe}, about=("adversarial_ratio",))
     return (neuron(ALPHAS, LASSO, FREE), trained, control_neuron(FREE))
 

@@ -220,7 +220,7 @@ def test_everything_added_runs_together(project):
     assert "4 of 4 trials finished" in done.stdout
     assert "A-new" in json.dumps(json.loads((project / "out/study.json").read_text())["claims"])
     page = (project / "out/report.html").read_text()
-    assert "New. Regime not reached" in page
+    assert "New.</b><br>Regime not reached" in page
     table = subprocess.run(
         [sys.executable, "-c", READ], cwd=project, env=environment(project), capture_output=True, text=True, check=True
     )

@@ -581,7 +581,7 @@ def test_narrowed_knobs_are_all_that_is_tried(tmp_path, here):
     done = here(*TINY, "--in-process", "--output", "out", "--set", "compression=low_rank,none", "--set", "bits=0",
                 "--set", "evaluations=3", "--dry-run", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0
-    assert "compression low_rank, none; rank 2 to 16 (log)" in done.stdout
+    assert "compression low_rank, none; rank 2 to 16 (log)" in " ".join(done.stdout.split())
     assert "bits 0;" in done.stdout
 
 
