@@ -69,10 +69,10 @@ CONV_CIFAR = SMALL_NET | {
     "judged_l2": 0.125,
 }
 ALPHAS_CIFAR = (0.0, 0.01, 0.03, 0.06, 0.1, 0.15, 0.2)  # of some 2000 steps
+ROWS_CIFAR = CONV_CIFAR | {"alpha": ALPHAS_CIFAR}  # of arms whose alpha is that of the scale-invariant form
 SMOKE_CONV = TINY | {"epochs": 1, "width_multiplier": 0.125, "train_size": 60, "test_size": 20}
 ALPHAS_INVARIANT = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
 ALPHAS_FEW_STEPS = (0.0, 0.1, 0.3, 0.6, 1.0, 2.0, 3.0)  # a few hundred steps need more to concentrate anything
-ALPHAS_PLAIN = (0.0, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.015, 0.03)
 RANKS_CONV = (0, 64, 32, 20, 14, 10, 7)
 
 

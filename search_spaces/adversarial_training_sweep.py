@@ -22,9 +22,9 @@ from search_spaces._paper_a import (
     ALPHAS_FEW_STEPS,
     ALPHAS_INVARIANT,
     ATTACKED_DIGITS,
-    CONV_CIFAR,
     CONV_DIGITS,
     PUBLISHED_ADVERSARIAL,
+    ROWS_CIFAR,
     SEEDS,
     SMOKE_CONV,
     TWO_SEEDS,
@@ -49,7 +49,7 @@ def _arms(alphas: tuple[float, ...]) -> tuple[Arm, ...]:
 
 
 DIGITS = CONV_DIGITS | ATTACKED_DIGITS | {"epochs": 15, "pretrain_epochs": 15}
-CIFAR = CONV_CIFAR | {"train_attack": "fgsm_rs", "train_eps": 8 / 255, "eps_linf": (2 / 255,), "judged_linf": 2 / 255}
+CIFAR = ROWS_CIFAR | {"train_attack": "fgsm_rs", "train_eps": 8 / 255, "eps_linf": (2 / 255,), "judged_linf": 2 / 255}
 
 STUDY = Study(
     name="adversarial_training_sweep",

@@ -13,9 +13,9 @@ smoke: seconds, two seeds of two levels; it judges nothing.
 
 from search_spaces._paper_a import (
     ALPHAS_FEW_STEPS,
-    CONV_CIFAR,
     CONV_DIGITS,
     PUBLISHED,
+    ROWS_CIFAR,
     SEEDS,
     SMOKE_CONV,
     TWO_SEEDS,
@@ -56,7 +56,7 @@ STUDY = Study(
             seeds=SEEDS,
             model="vgg16",
             settings=CONV_DIGITS | {"epochs": 12, "eps_linf": (16 / 255,)},
-            by_data={"*": CONV_CIFAR},
+            by_data={"*": ROWS_CIFAR},
         ),
         "paper": _published("svhn", "wrn101_2", 1.0),
         "paper_vgg": _published("cifar100", "vgg16", 0.25),

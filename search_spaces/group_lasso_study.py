@@ -17,7 +17,6 @@ smoke: seconds, two seeds of two levels; it judges nothing.
 """
 
 from search_spaces._paper_a import (
-    ALPHAS_PLAIN,
     CONV_CIFAR,
     CONV_DIGITS,
     FREE,
@@ -43,6 +42,7 @@ def _arms(alphas: tuple[float, ...]) -> tuple[Arm, ...]:
     return (plain, _rate(3e-5, 1e-4, 1e-3, 3e-2, 1e-1, 1.0), control_neuron(FREE))
 
 
+ALPHAS = (0.0, 0.0003, 0.001, 0.002, 0.004, 0.008, 0.015, 0.03)
 ALPHAS_FEW_STEPS = (0.0, 0.003, 0.01, 0.03, 0.06, 0.1, 0.2, 0.3)
 
 STUDY = Study(
@@ -64,10 +64,10 @@ STUDY = Study(
             seeds=SEEDS,
             model="resnet18",
             settings=CONV_DIGITS | {"epochs": 40, "eps_linf": (16 / 255,)},
-            by_data={"*": CONV_CIFAR},
+            by_data={"*": CONV_CIFAR | {"alpha": ALPHAS}},
         ),
         "paper": Preset(
-            arms=_arms(ALPHAS_PLAIN),
+            arms=_arms(ALPHAS),
             seeds=SEEDS,
             data="cifar10",
             model="resnet18",

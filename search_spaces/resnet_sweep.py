@@ -17,11 +17,10 @@ smoke: seconds, two seeds of two levels; it judges nothing.
 """
 
 from search_spaces._paper_a import (
-    ALPHAS_CIFAR,
     ALPHAS_FEW_STEPS,
-    CONV_CIFAR,
     CONV_DIGITS,
     PUBLISHED,
+    ROWS_CIFAR,
     SEEDS,
     SMOKE_CONV,
     TWO_SEEDS,
@@ -49,7 +48,7 @@ STUDY = Study(
             seeds=SEEDS,
             model="resnet18",
             settings=CONV_DIGITS,
-            by_data={"*": CONV_CIFAR | {"alpha": ALPHAS_CIFAR}},
+            by_data={"*": ROWS_CIFAR},
         ),
         "paper": Preset(
             arms=conv_arms(),

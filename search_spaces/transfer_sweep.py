@@ -16,13 +16,12 @@ smoke: seconds, two seeds of two levels; it judges nothing.
 """
 
 from search_spaces._paper_a import (
-    ALPHAS_CIFAR,
     ALPHAS_FEW_STEPS,
     ALPHAS_INVARIANT,
-    CONV_CIFAR,
     CONV_DIGITS,
     FREE,
     PUBLISHED,
+    ROWS_CIFAR,
     SEEDS,
     SMOKE_CONV,
     TWO_SEEDS,
@@ -74,7 +73,7 @@ STUDY = Study(
             seeds=SEEDS,
             model="resnet18",
             settings=CONV_DIGITS | HEAD | {"test_size": 0, "pretrain_epochs": 40, "pretrain_learning_rate": 3e-3},
-            by_data={"*": CONV_CIFAR | CIFAR | {"alpha": ALPHAS_CIFAR}},
+            by_data={"*": ROWS_CIFAR | CIFAR},
         ),
         "paper": Preset(
             arms=(_transfer(ALPHAS_INVARIANT, "cifar100"), _random("cifar100"), _control("cifar100")),
