@@ -48,11 +48,10 @@ def representations(frame: pd.DataFrame, study: Manifest, judgements: Sequence[J
     shown, pruned, robust, inside = grid.flat
     curve(shown, table, per_trial(frame, "compress_eps_sigma", layer="mean"), axis, GREEN, "ε of σ")
     curve(pruned, table, per_trial(frame, "clean_accuracy", split="test"), axis, GREY, "all rows")
-    rows = frame[(frame["measure"] == "pruned_accuracy") & frame["pruning"].isna()]
-    kept = sorted(rows["kept"].dropna().unique(), reverse=True)
+    plain = frame[(frame["measure"] == "pruned_accuracy") & frame["pruning"].isna()]  # of no pruning curve
+    kept = sorted(plain["kept"].dropna().unique(), reverse=True)
     for shade, share in zip(SHADES(np.linspace(0.9, 0.35, len(kept))), kept, strict=True):
-        chosen = frame[frame["pruning"].isna()] if "pruning" in frame else frame
-        values = per_trial(chosen, "pruned_accuracy", kept=float(share), split="test")
+        values = per_trial(plain, "pruned_accuracy", kept=float(share), split="test")
         curve(pruned, table, values, axis, shade, f"{100 * share:g} %")
     curve(robust, table, attacked(frame, study, "robust_accuracy", norm, eps), axis, BLUE, "RA")
     by = attack_of(study, "gap")

@@ -122,6 +122,7 @@ def test_such_a_search_runs_goes_on_and_says_that_no_model_keeps_the_floor(tmp_p
         sys.path[:] = path
     table = read(tmp_path / "out")
     assert table.loc[table["seed"] == 1000, "trial"].nunique() == 3
+    assert set(table["lam"]) == set(table["prune_ratio"]) == {0}, "what was left out of the search"
 
 
 # Ranks
