@@ -21,7 +21,7 @@ from study.sweep.plan.job import Job
 from study.sweep.plan.plan import Plan, git_commit
 from study.sweep.plan.source import FixedList, Source
 from study.sweep.preflight import preflight
-from study.sweep.worker import signals
+from study.sweep.worker import fork_server, signals
 from study.sweep.worker.listener import Options
 from study.sweep.worker.monitor import gpu_count
 
@@ -79,7 +79,9 @@ def _go(plan: Plan, options: Options, switches: Switches, again: str, out: Conso
             return code
     if found:  # accepted as it stood; a damaged table that was set aside above is no reason to ask for --resume
         switches = replace(switches, resume=True)
-    return _run(plan, options, switches, again, uri, out, err)
+    own_ray = not switches.in_process and not switches.address
+    with fork_server.shared() if own_ray else nullcontext():
+        return _run(plan, options, switches, again, uri, out, err)
 
 
 def _pull(plan: Plan) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import ray
-from ray._private import services
+from ray._private import parameter, services
 from ray.tune.execution import class_cache
 
 from study.spec.errors import UsageError
@@ -27,6 +27,8 @@ TOKEN = Path(".ray", "auth_token")  # in the home folder
 def start(**how: Any) -> None:
     """Start a Ray on loopback; UsageError when none comes up."""
     keep_token()
+    # all of it is inherited already; with an environment of its own a worker would have to wait for a new process
+    class_cache.ENV_VARS_TO_PROPAGATE, class_cache.DEFAULT_ENV_VARS = set(), {}
     before = psutil.Process().children(recursive=True)
     for left in reversed(range(STARTS)):
         try:
@@ -47,13 +49,15 @@ def start(**how: Any) -> None:
 @contextlib.contextmanager
 def _on_its_own() -> Iterator[None]:
     """Ray's processes in sessions of their own: what a closed terminal or `timeout` sends to the command's group is for
-    the command, which then ends its Ray; without its Ray it could not end well."""
-    before = services.ConsolePopen
-    services.ConsolePopen = functools.partial(before, start_new_session=True)
+    the command, which then ends its Ray; without its Ray it could not end well. Its agent at any free port: at the
+    usual one a second Ray of this machine starts 3 s later, for it tries six times before it goes on without."""
+    popen, parameters = services.ConsolePopen, parameter.RayParams
+    services.ConsolePopen = functools.partial(popen, start_new_session=True)
+    parameter.RayParams = functools.partial(parameters, dashboard_agent_listen_port=0)
     try:
         yield
     finally:
-        services.ConsolePopen = before
+        services.ConsolePopen, parameter.RayParams = popen, parameters
 
 
 def keep_environment() -> None:
