@@ -76,10 +76,12 @@ ALPHAS_FEW_STEPS = (0.0, 0.1, 0.3, 0.6, 1.0, 2.0, 3.0)  # a few hundred steps ne
 RANKS_CONV = (0, 64, 32, 20, 14, 10, 7)
 
 
-def conv_arms(held: Axes = FREE, alphas: tuple[float, ...] = ALPHAS_INVARIANT) -> tuple[Arm, ...]:
+def conv_arms(
+    held: Axes = FREE, alphas: tuple[float, ...] = ALPHAS_INVARIANT, ranks: tuple[int, ...] = RANKS_CONV
+) -> tuple[Arm, ...]:
     """Rows and spectra of a convolutional net, and the controls of both."""
     lasso = neuron(alphas, "group_lasso_invariant", held)
-    return (lasso, spectral(RANKS_CONV, held), control_neuron(held), control_spectral(held))
+    return (lasso, spectral(ranks, held), control_neuron(held), control_spectral(held))
 
 
 def smoke_conv_arms(held: Axes = FREE) -> tuple[Arm, ...]:
