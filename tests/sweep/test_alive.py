@@ -1,5 +1,6 @@
 """A sweep whose Ray is gone says so and ends: Ray itself would wait for minutes."""
 
+import re
 import signal
 import threading
 
@@ -68,6 +69,7 @@ def test_a_sweep_whose_ray_is_gone_ends_with_the_way_on(name, number, tmp_path):
     said = process.communicate(timeout=120)[0]  # it takes 30 s at most; Ray's own patience is longer than these
     assert process.returncode == 1, said
     assert "Traceback" not in said
-    assert "what is finished stays. Go on with: python -m study.launch" in said
+    # one that hangs in a call of Ray's is ended from outside it, with the words of an interruption
+    assert re.search(r"what is finished (stays|is kept)\. Go on with:\s+python -m study.launch", said)
     assert said.rstrip().endswith("--resume")
     assert digests(tmp_path / "out")

@@ -166,7 +166,7 @@ from pathlib import Path
 from torch import nn
 class Net(nn.Sequential):
     def forward(self, x):
-        if self.training:
+        if self.training and len(x) > 2:  # not when it is tried out, in the driver
             with Path({log!r}).open("a") as log:
                 log.write(f"{{os.getpid()}}\\n")
             os.kill(os.getpid(), signal.SIGKILL)
