@@ -177,6 +177,12 @@ class _Relay(tune.Callback):
                 raise full
             self._died(trial.config["job"], trial.trial_id in self.begun, log)
 
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tune keeps all trials, for analyses that nobody asks for: of one that is over, its name and status."""
+        kept = type(trial.run_metadata)()
+        kept.checkpoint_manager = trial.run_metadata.checkpoint_manager  # of which the result grid asks for the last
+        trial.run_metadata, trial.config = kept, {}
+
     def _died(self, job: Job, begun: bool, log: str) -> None:
         """The job is tried again, RETRIES times at most.
 
