@@ -178,7 +178,7 @@ class _Relay(tune.Callback):
             self._died(trial.config["job"], trial.trial_id in self.begun, log)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tune keeps all trials, for analyses that nobody asks for: of one that is over, its name and status."""
+        """Tune keeps all trials, for analyses that nobody asks for: of one that is over, no metrics."""
         kept = type(trial.run_metadata)()
         kept.checkpoint_manager = trial.run_metadata.checkpoint_manager  # of which the result grid asks for the last
         trial.run_metadata, trial.config = kept, {}
