@@ -116,6 +116,25 @@ def curve(
     ax.set_xlabel(axis_words(axis))
 
 
+def key(ax: Axes, **how: Any) -> None:
+    """A legend where no curve is; where there is no such place, over all of them: the axis grows, its ticks do not."""
+    box = ax.legend(**how).get_window_extent()
+    drawn = [line.get_transform().transform(_dense(line.get_xydata())) for line in ax.lines]  # type: ignore[arg-type]
+    if not any(box.contains(x, y) for points in drawn for x, y in points):
+        return
+    low, high = ax.get_ylim()
+    ticks = [t for t in ax.get_yticks() if low <= t <= high]
+    ax.set_ylim(low, low + (high - low) / (1 - box.height / ax.bbox.height - 0.04))
+    ax.set_yticks(ticks)
+    ax.legend(**how | {"loc": "upper right"})
+
+
+def _dense(points: np.ndarray) -> np.ndarray:
+    """Points on the way between points, twenty of each pair."""
+    at = np.linspace(0, max(0, len(points) - 1), 20 * max(1, len(points) - 1) + 1)
+    return np.stack([np.interp(at, range(len(points)), c) for c in points.T.astype(float)], axis=1)
+
+
 def slanted(ax: Axes, names: Sequence[str]) -> dict[str, Any]:
     """How labels side by side are turned: not at all where each has room, by its letters, in its share of the axes."""
     share = 72 * WIDTH * ax.get_position().width / max(1, len(names))  # points

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis.arms import along
 from analysis.claims.judge import Judgement, correlations
 from analysis.claims.pairs import attacked, pairs
-from analysis.figures.drawing import BLUE, GREEN, GREY, NORM, ORANGE, SHADES, budget, curve, level, subplots
+from analysis.figures.drawing import BLUE, GREEN, GREY, NORM, ORANGE, SHADES, budget, curve, key, level, subplots
 from analysis.figures.labels import axis_words
 from analysis.tables import arm_trials, per_trial
 from study.spec.knobs import KNOBS, by_strength
@@ -52,7 +52,7 @@ def robustness(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgem
         for ax, title in zip(row, ("accuracy", "RA / SA", "residual ε, k = 10 % (low: compressible)"), strict=True):
             ax.set_title(title)
             ax.set_ylim(0, 1.02)
-            ax.legend(fontsize=7.5)
+            key(ax, fontsize=7.5)
         row[0].set_ylabel(f"{arm.name} arm", fontweight="bold")
     return fig
 

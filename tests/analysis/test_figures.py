@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis import figures, report, sections
 from analysis.claims.judge import judge_all
 from analysis.figures import plain, sweep
-from analysis.figures.drawing import level
+from analysis.figures.drawing import key, level
 from study.spec.errors import UsageError
 from study.store import results
 from tests.claim_cases import BITS, MINE, OFF, claim, falls, study, table
@@ -100,6 +100,20 @@ def test_the_judged_budget_is_dark_also_where_it_is_the_only_one():
         drawn = {c.get_label(): c.lines[0].get_color() for c in sweep.robustness(both, asked, []).axes[0].containers}
         colors.append(drawn["l∞ 0.1 (judged)"])
     assert tuple(colors[0]) == tuple(colors[1])
+
+
+@pytest.mark.parametrize("heights", [(0.1, 0.3, 0.5, 0.7, 0.9), (0.9, 0.95)])
+def test_no_curve_runs_through_a_legend(heights):
+    ax = Figure(figsize=(3.4, 2.9)).subplots()
+    for y in heights:
+        ax.plot([0, 1], [y, y], marker="o", label=f"a curve at {y}")
+    ax.set_ylim(0, 1.02)
+    key(ax, fontsize=7.5)
+    box = ax.get_legend().get_window_extent()
+    for y in heights:
+        assert not any(box.contains(*ax.transData.transform((x, y))) for x in (i / 50 for i in range(51)))
+    assert max(ax.get_yticks()) <= 1.02, "there is no accuracy above 1"
+    assert (ax.get_ylim()[1] > 1.02) == (len(heights) > 2), "the axis grows only where it must"
 
 
 def test_levels_have_the_words_of_their_knob():
