@@ -35,7 +35,8 @@ def start(checkout: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "out")
         words = [sys.executable, "-u", "-m", "study.launch", *WORDS, str(folder)]
-        began, seen = time.monotonic(), {}
+        began = time.monotonic()
+        seen: dict[str, float] = {}
         process = subprocess.Popen(
             [*words, "--tracking-uri", f"sqlite:///{scratch}/mlflow.db"],
             cwd=scratch, env={**os.environ, "PYTHONPATH": str(checkout)}, stderr=subprocess.PIPE, text=True,

@@ -119,7 +119,8 @@ def curve(
 def key(ax: Axes, **how: Any) -> None:
     """A legend where no curve is; where there is no such place, over all of them: the axis grows, its ticks do not."""
     box = ax.legend(**how).get_window_extent()
-    drawn = [line.get_transform().transform(_dense(line.get_xydata())) for line in ax.lines]  # type: ignore[arg-type]
+    lines = [(line, np.asarray(line.get_xydata())) for line in ax.lines]
+    drawn = [line.get_transform().transform(_dense(points)) for line, points in lines if len(points)]
     if not any(box.contains(x, y) for points in drawn for x, y in points):
         return
     low, high = ax.get_ylim()
@@ -131,7 +132,7 @@ def key(ax: Axes, **how: Any) -> None:
 
 def _dense(points: np.ndarray) -> np.ndarray:
     """Points on the way between points, twenty of each pair."""
-    at = np.linspace(0, max(0, len(points) - 1), 20 * max(1, len(points) - 1) + 1)
+    at = np.linspace(0, len(points) - 1, 20 * max(1, len(points) - 1) + 1)
     return np.stack([np.interp(at, range(len(points)), c) for c in points.T.astype(float)], axis=1)
 
 
