@@ -13,8 +13,8 @@ and has no fine-tuned twin. Fine-tuned nets are judged at the budget of the othe
 quarter of it that the paper takes for them is measured beside it.
 
 laptop: digits enlarged to 32 x 32, ResNet18 at a quarter of the width, five seeds, 15 epochs against PGD of 3 steps at
-24/255 and judged there (at 16/255 next to nothing falls): half an hour on two cores. paper: the full width, CIFAR-10, PGD
-of 10 steps at 8/255, 60 epochs on a cosine, adversarial validation.
+24/255 and judged there (at 16/255 next to nothing falls): half an hour on two cores. paper: the full width, CIFAR-10,
+PGD of 10 steps at 8/255, 60 epochs on a cosine, adversarial validation.
 smoke: seconds, two seeds of two levels; it judges nothing.
 """
 

@@ -11,7 +11,8 @@ nothing about the transfer.
 
 laptop: digits enlarged to 32 x 32, ResNet18 at a quarter of the width, pretrained on the digits 0 to 4, the head
 trained and attacked on 5 to 9; five seeds, ten minutes on two cores. No verdict can be had there, for an encoder that
-was never trained does as well. Other data: likewise, pretrained on the lower half of the classes. paper: CIFAR-100 to CIFAR-10 at full width, budgets a quarter of those of adversarial training.
+was never trained does as well. Other data: likewise, pretrained on the lower half of the classes. paper: CIFAR-100 to
+CIFAR-10 at full width, budgets a quarter of those of adversarial training.
 smoke: seconds, two seeds of two levels; it judges nothing.
 """
 
