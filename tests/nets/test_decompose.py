@@ -287,7 +287,7 @@ def test_a_factorized_net_learns_is_saved_quantized_folded_pruned_and_measured(m
     assert stored_bytes(rounded) == sum(sizes) + 4 * (2 + tensors_) + 8 * 2 + 4 * (6 + 12 + 10 + 48)
     assert relative(rounded(x), net(x)) < 0.1
     assert quantize(net, 1, [DATA.train.x])(x).isfinite().all()
-    adversarial = pgd(rounded, x, labels, "linf", 0.1, 5, 1, torch.Generator().manual_seed(0))
+    adversarial = pgd(rounded, x, labels, 0.1, "linf", iterations=5, generator=torch.Generator().manual_seed(0))
     assert not torch.equal(adversarial, x), "gradients pass the factors"
 
     zeroed = nets.matrix(keep_rows(net, 0.5).body[2]).abs().sum(1)
