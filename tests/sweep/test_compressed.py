@@ -1,5 +1,7 @@
 """The compressed family: what a point becomes, what does not go together, and equal trials under equal names."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from study.spec.config import Cost, Decompose, Factorize, Prune, Quantize, Remove, Train
@@ -10,6 +12,8 @@ from study.spec.knobs import AXES, SETTINGS, off
 from study.store import results
 from study.sweep.plan.folder import against_folder
 from study.sweep.plan.request import Request, make_plan
+from study.sweep.plan.tryout import check_data_and_model
+from study.sweep.preflight import to_try
 
 POINT = {n: k.default for n, k in (AXES | SETTINGS).items()} | {
     "data": "digits", "data_digest": "d", "data_dir": "", "model": "fcn", "model_digest": "", "seed": 0, "sources": {},
@@ -200,3 +204,28 @@ def test_a_folder_from_when_the_penalty_was_a_setting_goes_on(tmp_path):
     with pytest.raises(UsageError, match="penalty"):
         against_folder(plan, resume=True)
     assert not results.failures(plan.folder)
+
+
+SCALED = """
+from torch import nn
+
+
+class Scaled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def make(shape, classes):
+    return nn.Sequential(nn.Flatten(), Scaled(64, 20), nn.ReLU(), nn.Linear(20, classes))
+"""
+
+
+def test_a_layer_of_ones_own_is_refused_while_the_sweep_is_planned(tmp_path, monkeypatch):
+    (tmp_path / "mine_scaled.py").write_text(SCALED)
+    monkeypatch.syspath_prepend(tmp_path)
+    plain, factorized = (trial(model="mine_scaled:make", data_digest="", factorize_ratio=r) for r in (0.0, 0.5))
+    jobs = {str(i): SimpleNamespace(trial=t) for i, t in enumerate((plain, factorized))}
+    assert to_try(SimpleNamespace(jobs=jobs, model="mine_scaled:make")) == [plain, factorized]
+    check_data_and_model(plain)
+    with pytest.raises(UsageError, match="cannot factorize 1, a layer of type Scaled"):
+        check_data_and_model(factorized)
