@@ -25,6 +25,8 @@ LIBRARIES = {
     "torchvision": {"study.nets.vision", "study.nets.data"},
     "timm": {"study.nets.vision"},
     "torch_pruning": {"study.nets.compression.filters"},
+    "tensorly": {"study.nets.compression.tensors"},
+    "tltorch": set(),
     "open_clip": {"study.nets.vision"},
 }
 MOST_LINES = 300

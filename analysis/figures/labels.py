@@ -16,6 +16,7 @@ AXIS = {
     "plant_spectrum": "planted spectral concentration",
     "prune_ratio": "share of rows removed",
     "keep_prob": "share of weights kept",
+    "factorize_ratio": "share of weights saved by factors",
     "lam": "trade-off λ",
     "frobenius": "Frobenius norm held",
     "adversarial_ratio": "adversarial share of a batch",
@@ -27,7 +28,12 @@ AXIS = {
     "finetune": "fine-tuning",
     "finetune_epochs": "epochs of fine-tuning",
 }
-ARMS = {"prune_ratio": "rows removed", "keep_prob": "weights masked", "bits": "quantized"}
+ARMS = {
+    "prune_ratio": "rows removed",
+    "keep_prob": "weights masked",
+    "factorize_ratio": "factorized",
+    "bits": "quantized",
+}
 TUNED = {"standard": "fine-tuned", "adversarial": "fine-tuned adversarially"}
 
 
@@ -38,7 +44,7 @@ def axis_words(axis: str) -> str:
 
 def short(axis: str, value: Value) -> str:
     """A level beside a point: 50 %, 4 bit, rank 8."""
-    if axis in ("prune_ratio", "keep_prob") and isinstance(value, float):
+    if axis in ("prune_ratio", "keep_prob", "factorize_ratio") and isinstance(value, float):
         return f"{100 * value:g} %"
     if axis == "bits":
         return f"{value} bit" if value else "float32"
@@ -51,6 +57,8 @@ def said(axis: str, value: Value) -> str:
         return f"{short(axis, value)} of rows removed"
     if axis == "keep_prob":
         return f"{short(axis, value)} of weights kept"
+    if axis == "factorize_ratio":
+        return f"{short(axis, value)} of weights saved by factors"
     if axis == "bits":
         return short(axis, value)
     if axis == "finetune":

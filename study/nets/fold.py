@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from study.nets import net as nets
+from study.nets.factored import FactoredConv2d
 from study.nets.net import LowRankConv2d, Net
 
-CONVOLUTIONS = (nn.Conv2d, LowRankConv2d)
+CONVOLUTIONS = (nn.Conv2d, LowRankConv2d, FactoredConv2d)
 TOLERANCE = 1e-3  # of the largest logit: rounding stays far below, a wrong pair far above
 
 

@@ -6,15 +6,19 @@ import torch
 from torch import nn
 
 from study.nets import net as nets
+from study.nets.factored import FactoredConv2d
 from study.nets.net import LowRankConv2d, LowRankLinear, Net
 
 
 def stored(layer: nn.Module) -> dict[str, nn.Parameter]:
-    """The weight tensors that a layer keeps, in the order in which an input meets them: `weight`, or `B` and `A`.
+    """The weight tensors that a layer keeps, in the order in which an input meets them: `weight`, `B` and `A`, or `F0`,
+    `F1` and so on.
 
     Of a quantized layer the float32 weights behind the quantized ones.
     """
-    names = ("B", "A") if isinstance(layer, (LowRankLinear, LowRankConv2d)) else ("weight",)
+    names: tuple[str, ...] = ("B", "A") if isinstance(layer, (LowRankLinear, LowRankConv2d)) else ("weight",)
+    if isinstance(layer, FactoredConv2d):
+        names = layer.names
     if nets.is_quantized(layer):
         behind: Mapping[str, nn.Module] = layer.parametrizations  # type: ignore[assignment]
         return {name: behind[name].original for name in names}  # type: ignore[misc]

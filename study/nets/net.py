@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from study.nets.factored import FactoredConv2d
+
 WEIGHTED = (nn.Linear, nn.Conv2d)
 
 
@@ -93,7 +95,7 @@ def layers(net: Net) -> dict[str, nn.Module]:
 
 def weighted(net: Net) -> dict[str, nn.Module]:
     """Every layer with weights by name, in the body's order: hidden ones, head, and a stem that is not hidden."""
-    kinds = (*WEIGHTED, LowRankLinear, LowRankConv2d)
+    kinds = (*WEIGHTED, LowRankLinear, LowRankConv2d, FactoredConv2d)
     return {name: m for name, m in net.body.named_modules() if isinstance(m, kinds)}
 
 
@@ -150,7 +152,7 @@ def features(net: Net, x: Tensor) -> Tensor:
 
 def matrix(layer: nn.Module) -> Tensor:
     """A layer's weights as one differentiable matrix: outputs (filters) x inputs (in*kh*kw)."""
-    if isinstance(layer, LowRankConv2d) and layer.groups > 1:
+    if isinstance(layer, FactoredConv2d) or (isinstance(layer, LowRankConv2d) and layer.groups > 1):
         return layer.product()
     if isinstance(layer, (LowRankLinear, LowRankConv2d)):
         return layer.A @ layer.B
@@ -192,11 +194,14 @@ def _refuse_quantized(layer: nn.Module) -> None:
 
 @torch.no_grad()
 def scale(layer: nn.Module, factor: float) -> None:
-    """Multiply a layer's weights by `factor`, in place; factors take its square root each. Biases stay."""
+    """Multiply a layer's weights by `factor`, in place; each of n factors by its nth root. Biases stay."""
     _refuse_quantized(layer)
     if isinstance(layer, (LowRankLinear, LowRankConv2d)):
         layer.A.mul_(factor**0.5)
         layer.B.mul_(factor**0.5)
+    elif isinstance(layer, FactoredConv2d):
+        for F in layer.kernels():
+            F.mul_(factor ** (1 / len(layer.names)))
     elif isinstance(layer, WEIGHTED):
         layer.weight.mul_(factor)
     else:
@@ -210,6 +215,8 @@ def scale_rows(layer: nn.Module, factors: Tensor) -> None:
     rows: Tensor
     if isinstance(layer, (LowRankLinear, LowRankConv2d)):
         rows = layer.A
+    elif isinstance(layer, FactoredConv2d):
+        rows = layer.kernels()[-1]
     elif isinstance(layer, WEIGHTED):
         rows = layer.weight
     else:

@@ -155,6 +155,15 @@ class Prune:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Decompose:
+    """Stage: every hidden layer becomes factors of its weights, which are fewer by the share `ratio`. `method` is of
+    convolutions: svd, tucker, tt or cp; linear layers are svd."""
+
+    ratio: float
+    method: str = "svd"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Quantize:
     """Stage: weights and activations on 2^bits levels, straight-through gradients; stays on in later training."""
 
@@ -186,7 +195,21 @@ class Ascend:
     step_size: float = 0.02
 
 
-Stage = Load | Build | Factorize | Train | Head | Interim | Remove | Prune | Quantize | Plant | Gaussian | Ascend
+Stage = (
+    Load
+    | Build
+    | Factorize
+    | Train
+    | Head
+    | Interim
+    | Remove
+    | Prune
+    | Decompose
+    | Quantize
+    | Plant
+    | Gaussian
+    | Ascend
+)
 
 
 @dataclass(frozen=True, kw_only=True)

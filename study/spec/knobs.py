@@ -15,6 +15,7 @@ from study.spec.values import Knob, shown
 MOST_UNITS, MOST = 100_000, 10**9
 PENALTIES = ("group_lasso", "group_lasso_invariant", "nuclear_norm", "nuclear_norm_prox")
 NORMS = ("linf", "l2")
+FACTORIZATIONS = ("svd", "tucker", "tt", "cp")
 PRUNINGS = ("weights", "rows", "global_rows", "eps", "low_rank")
 NETS = ("regularization", "low_rank", "compressed", "transfer")  # the families that train a net
 PENALISED, COMPRESSED, MATRIX = ("regularization", "compressed", "transfer"), ("compressed",), ("operator_norm",)
@@ -148,6 +149,10 @@ KNOBS: dict[str, Knob] = {
                       only_with=("pretrain_data",), help="where alpha acts and the Frobenius norm is held"),
     "freeze": Knob(str, "none", choices=("none", "encoder"), families=TRANSFER,
                    help="encoder: the training on the own data moves the head alone"),
+    "factorize_ratio": Knob(float, 0.0, low=0, high=1, open_high=True, compressed="high", families=COMPRESSED,
+                            help="share of the trained weights of each hidden layer that its factors save"),
+    "factorization": Knob(str, "svd", choices=FACTORIZATIONS, families=COMPRESSED, only_with=("factorize_ratio",),
+                          help="what convolutions become; linear layers are svd"),
     "keep_floor": Knob(float, 0.05, low=0, high=1, open_low=True, open_high=True, families=COMPRESSED,
                        only_with=("lam",), help="least keep_prob that lam may set"),
     # Attacks and measures.

@@ -115,7 +115,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "parameters": ("weights and biases of the net", "count"),
     "macs": ("multiply-adds of one forward pass of one image", "count"),
     "stored_bytes": ("size of the stored net", "bytes"),
-    "kept_share": ("share of a layer's weights that its mask keeps", "0 to 1"),
+    "kept_share": ("share of a layer's weights that its mask or its factors keep", "0 to 1"),
     "training_passes": ("forward and backward passes over single images in all trainings", "count"),
     "latency_seconds": ("wall time of one forward pass", "seconds"),
     "train_loss": ("mean training loss of an epoch, penalty included; step = epoch", "nats, from 0"),

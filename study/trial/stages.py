@@ -8,13 +8,14 @@ import torch
 
 from study.nets import heads, sources
 from study.nets.build import build
+from study.nets.compression import decompose, mask, prune, quantize, remove
 from study.nets.compression import factorize as factors
-from study.nets.compression import mask, prune, quantize, remove
 from study.nets.data import load
 from study.nets.net import Net
 from study.spec.config import (
     Ascend,
     Build,
+    Decompose,
     Factorize,
     Gaussian,
     Head,
@@ -105,6 +106,14 @@ def _remove(state: State, config: Remove) -> Iterator[State]:
     yield state
 
 
+def _decompose(state: State, config: Decompose) -> Iterator[State]:
+    assert state.net is not None
+    net, kept = decompose.decompose(state.net, config.ratio, config.method, seed_for(state.seed, "factors"))
+    state.net = _placed(net, state.device)
+    state.history += [row("kept_share", share, layer=name) for name, share in kept.items()]
+    yield state
+
+
 def _prune(state: State, config: Prune) -> Iterator[State]:
     assert state.net is not None
     keep = mask.front_shares(state.net, config.lam, config.floor) if config.lam > 0 else config.keep_prob
@@ -158,6 +167,7 @@ STAGES: dict[type, StageFunction] = {
     Head: _head,
     Interim: _interim,
     Remove: _remove,
+    Decompose: _decompose,
     Prune: _prune,
     Quantize: _quantize,
     Plant: _plant,

@@ -1,8 +1,10 @@
 """The compressed family: what a point becomes, what does not go together, and equal trials under equal names."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from study.spec.config import Cost, Factorize, Prune, Quantize, Remove, Train
+from study.spec.config import Cost, Decompose, Factorize, Prune, Quantize, Remove, Train
 from study.spec.errors import UsageError
 from study.spec.families import FAMILIES
 from study.spec.identity import base_key, fingerprint
@@ -10,6 +12,8 @@ from study.spec.knobs import AXES, SETTINGS, off
 from study.store import results
 from study.sweep.plan.folder import against_folder
 from study.sweep.plan.request import Request, make_plan
+from study.sweep.plan.tryout import check_data_and_model
+from study.sweep.preflight import to_try
 
 POINT = {n: k.default for n, k in (AXES | SETTINGS).items()} | {
     "data": "digits", "data_digest": "d", "data_dir": "", "model": "fcn", "model_digest": "", "seed": 0, "sources": {},
@@ -42,6 +46,25 @@ def test_a_point_at_its_defaults_is_plain_training():
     assert trial().stages[2] == Train(frobenius=1.0)
 
 
+def test_trials_without_new_knobs_are_the_ones_that_they_were():
+    """Change these only knowingly: finished results are found by them."""
+    old = {"prune_ratio": 0.5, "keep_prob": 0.3, "bits": 4, "finetune": "adversarial", "finetune_epochs": 3}
+    assert fingerprint(trial(**old, train_eps=0.1)) == "c02610095e4e788c"
+    assert fingerprint(trial(rank=8, lam=0.4)) == "8a42c27dfe7b7ff3"
+
+
+def test_factors_come_after_the_training_and_before_levels():
+    found = trial(
+        factorize_ratio=0.5, factorization="tt", model="resnet18", bits=8, finetune="standard", finetune_epochs=1
+    )
+    assert kinds(found) == [Train, Decompose, Quantize, Train]
+    assert found.stages[3] == Decompose(ratio=0.5, method="tt")
+    assert kinds(trial(factorize_ratio=0.5, finetune="standard", finetune_epochs=1)) == [Train, Decompose, Train]
+    own = trial(factorize_ratio=0.5, factorization="cp", model="mine:net", pruning=("rows",))
+    assert kinds(own) == [Train, Decompose]
+    assert base_key(own) == base_key(trial(model="mine:net")), "one base for all ratios and methods"
+
+
 def test_lam_sets_the_mask_and_brings_its_floor():
     (prune,) = [s for s in trial(lam=0.4, keep_floor=0.2).stages if isinstance(s, Prune)]
     assert prune == Prune(lam=0.4, floor=0.2)
@@ -50,7 +73,7 @@ def test_lam_sets_the_mask_and_brings_its_floor():
 @pytest.mark.parametrize(
     "idle",
     [{"mask": "bernoulli"}, {"penalty": "nuclear_norm"}, {"finetune": "standard"}, {"keep_floor": 0.3},
-     {"finetune_learning_rate": 1.0}],
+     {"finetune_learning_rate": 1.0}, {"factorization": "tt"}],
 )  # fmt: skip
 def test_knobs_that_do_nothing_make_no_other_trial(idle):
     assert fingerprint(trial(**idle)) == fingerprint(trial())
@@ -80,6 +103,16 @@ def test_knobs_that_do_something_stay(busy):
         ({"finetune": "standard", "finetune_epochs": 3}, "finetune needs a net that is compressed"),
         ({"penalty": "nuclear_norm_prox", "alpha": 0.1, "rank": 4}, "leave rank at 0"),
         ({"bits": 8, "certify": 1}, "certificates do not cover"),
+        ({"factorize_ratio": 0.5, "prune_ratio": 0.5}, "factorize_ratio does not go with prune_ratio"),
+        ({"factorize_ratio": 0.5, "keep_prob": 0.5}, "factorize_ratio does not go with keep_prob; leave keep_prob at"),
+        ({"factorize_ratio": 0.5, "lam": 0.5}, "factorize_ratio does not go with lam"),
+        ({"factorize_ratio": 0.5, "rank": 4}, "factorize_ratio does not go with rank"),
+        ({"factorize_ratio": 0.5, "factorization": "tt"}, "factorization tt goes with model cnn, .*, got fcn"),
+        ({"factorize_ratio": 0.5, "factorization": "cp", "model": "vit"}, "factorization cp goes with .*, got vit"),
+        (
+            {"factorize_ratio": 0.5, "factorization": "tucker", "model": "cnn", "pruning": ("rows", "low_rank")},
+            "pruning low_rank does not go with factorization tucker",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(point, words):
@@ -171,3 +204,28 @@ def test_a_folder_from_when_the_penalty_was_a_setting_goes_on(tmp_path):
     with pytest.raises(UsageError, match="penalty"):
         against_folder(plan, resume=True)
     assert not results.failures(plan.folder)
+
+
+SCALED = """
+from torch import nn
+
+
+class Scaled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def make(shape, classes):
+    return nn.Sequential(nn.Flatten(), Scaled(64, 20), nn.ReLU(), nn.Linear(20, classes))
+"""
+
+
+def test_a_layer_of_ones_own_is_refused_while_the_sweep_is_planned(tmp_path, monkeypatch):
+    (tmp_path / "mine_scaled.py").write_text(SCALED)
+    monkeypatch.syspath_prepend(tmp_path)
+    plain, factorized = (trial(model="mine_scaled:make", data_digest="", factorize_ratio=r) for r in (0.0, 0.5))
+    jobs = {str(i): SimpleNamespace(trial=t) for i, t in enumerate((plain, factorized))}
+    assert to_try(SimpleNamespace(jobs=jobs, model="mine_scaled:make")) == [plain, factorized]
+    check_data_and_model(plain)
+    with pytest.raises(UsageError, match="cannot factorize 1, a layer of type Scaled"):
+        check_data_and_model(factorized)

@@ -1,20 +1,23 @@
 """The compressed family: every knob that trades robustness for efficiency, in one net; what the searches draw from.
 
-A net is trained (with a penalty, at a rank, against an adversary), then its rows are removed, its weights masked and
-quantized, in this order, and what is left is fine-tuned with masks and quantization on.
+A net is trained (with a penalty, at a rank, against an adversary), then its rows are removed, its weights masked,
+factorized and quantized, in this order, and what is left is fine-tuned with masks and quantization on.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from study.spec.config import Cost, Factorize, Prune, Quantize, Remove, Stage, Structure, Train, Trial
+from study.spec.config import Cost, Decompose, Factorize, Prune, Quantize, Remove, Stage, Structure, Train, Trial
+from study.spec.datasets import is_user_function
 from study.spec.errors import UsageError
 from study.spec.families.common import accuracy, again, attacks, curves, load_and_build, mechanisms, own, train
 from study.spec.knobs import AXES, off
 
 FCN_ALONE = ("lam",)  # what this family does to fully connected nets, and to no other
+CONVOLUTIONAL = ("cnn", "resnet18", "wrn50_2", "wrn101_2", "vgg16")  # models whose hidden layers are convolutions
 REMOVABLE = ("fcn", "cnn", "resnet18", "vgg16")  # what rows or filters can really be removed from
+COMPRESSING = "prune_ratio, keep_prob, lam, factorize_ratio, bits or rank"
 FINETUNE_RATIO = 0.5  # of each batch under adversarial fine-tuning (paper A, C.3)
 
 
@@ -33,7 +36,7 @@ def check(point: Mapping[str, Any]) -> None:
     """UsageError naming the first two knobs of a point that cannot be had together."""
     masked = point["lam"] > 0 or point["keep_prob"] < 1
     fcn = point["model"] == "fcn"
-    compressed = masked or point["prune_ratio"] > 0 or point["bits"] > 0 or point["rank"] > 0
+    compressed = masked or any(point[name] > 0 for name in ("prune_ratio", "bits", "rank", "factorize_ratio"))
     proximal = point["penalty"] == "nuclear_norm_prox" and point["alpha"] > 0
     refused = {
         "lam sets keep_prob of each layer itself; leave keep_prob at 1": point["lam"] > 0 and point["keep_prob"] < 1,
@@ -41,11 +44,10 @@ def check(point: Mapping[str, Any]) -> None:
         f"prune_ratio goes with model {', '.join(REMOVABLE)}, got {point['model']}": point["prune_ratio"] > 0
         and point["model"] not in REMOVABLE,
         "penalty nuclear_norm_prox goes with dense layers; leave rank at 0": proximal and point["rank"] > 0,
+        **(_without_factors(point) if point["factorize_ratio"] > 0 else {}),
         "finetune_epochs needs finetune=standard or adversarial": point["finetune_epochs"] > 0
         and point["finetune"] == "none",
-        "finetune needs a net that is compressed: prune_ratio, keep_prob, lam, bits or rank": point["finetune_epochs"]
-        > 0
-        and not compressed,
+        f"finetune needs a net that is compressed: {COMPRESSING}": point["finetune_epochs"] > 0 and not compressed,
         "certify=1 does not go with bits: certificates do not cover quantized activations": bool(point["certify"])
         and point["bits"] > 0,
         "pruning does not go with bits: weights on levels are not pruned": bool(point["pruning"]) and point["bits"] > 0,
@@ -55,8 +57,23 @@ def check(point: Mapping[str, Any]) -> None:
             raise UsageError(f"compressed: {reason}")
 
 
+def _without_factors(point: Mapping[str, Any]) -> dict[str, bool]:
+    """Why a point that is factorized cannot be had, and whether each holds."""
+    others = {name: point[name] > 0 for name in ("prune_ratio", "lam", "rank")} | {"keep_prob": point["keep_prob"] < 1}
+    method, model = point["factorization"], point["model"]
+    tensors = method != "svd"
+    convolutional = model in CONVOLUTIONAL or is_user_function(model)
+    return {
+        **{f"factorize_ratio does not go with {name}; leave {name} at its default": on for name, on in others.items()},
+        f"factorization {method} goes with model {', '.join(CONVOLUTIONAL)} or package:function, got {model}: linear "
+        "layers are svd": tensors and not convolutional,
+        f"pruning low_rank does not go with factorization {method}: its factors make no matrix": tensors
+        and "low_rank" in point["pruning"],
+    }
+
+
 def compression(point: Mapping[str, Any]) -> tuple[Stage, ...]:
-    """Removal, mask and quantization of a point, in this order; nothing where all are off."""
+    """Removal, mask, factorization and quantization of a point, in this order; nothing where all are off."""
     stages: list[Stage] = []
     if point["prune_ratio"] > 0:
         stages.append(Remove(ratio=point["prune_ratio"]))
@@ -64,6 +81,8 @@ def compression(point: Mapping[str, Any]) -> tuple[Stage, ...]:
         stages.append(Prune(lam=point["lam"], mask=point["mask"], floor=point["keep_floor"]))
     elif point["keep_prob"] < 1:
         stages.append(Prune(keep_prob=point["keep_prob"], mask=point["mask"]))
+    if point["factorize_ratio"] > 0:
+        stages.append(Decompose(ratio=point["factorize_ratio"], method=point["factorization"]))
     if point["bits"] > 0:
         stages.append(Quantize(bits=point["bits"]))
     return tuple(stages)

@@ -4,11 +4,13 @@ import torch
 
 from study.nets import heads, steady
 from study.nets.build import build
+from study.nets.compression.decompose import refusal
 from study.nets.data import load
+from study.nets.net import layers
 from study.nets.pairs import UNPAIRED, pairs
 from study.nets.splits import Dataset
 from study.spec import datasets
-from study.spec.config import Build, Head, Load, Robustness, Trial, aligned
+from study.spec.config import Build, Decompose, Head, Load, Robustness, Trial, aligned
 from study.spec.errors import UsageError, of_a_function, told
 
 
@@ -39,6 +41,9 @@ def check_data_and_model(trial: Trial) -> tuple[int, ...]:
         raise UsageError(f"--model {model.model} cannot be used: {told(error)}") from None
     if aligned(trial) and not pairs(net):
         raise UsageError(f"--model {model.model}: {UNPAIRED}")
+    if any(isinstance(stage, Decompose) for stage in trial.stages):
+        for why in filter(None, (refusal(name, layer) for name, layer in layers(net).items())):
+            raise UsageError(f"--model {model.model}: {why}")
     got = {(tuple(part.shape), part.dtype.is_floating_point) for part in logits}
     if got != {((2, dataset.classes), True)}:
         raise UsageError(

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from study.nets.factored import FactoredConv2d
 from study.nets.net import LowRankConv2d, Net, layers, matrix
 from study.spec.rows import Row, row
 from study.theory import operators
@@ -13,7 +14,7 @@ from study.theory.bounds import LayerBounds
 from study.theory.lanczos import norm_2_below
 from study.theory.operators import Convolution
 
-KINDS = (nn.Conv2d, LowRankConv2d)
+KINDS = (nn.Conv2d, LowRankConv2d, FactoredConv2d)
 
 
 @torch.no_grad()
@@ -49,7 +50,8 @@ def convolutions(net: Net, shape: tuple[int, int, int]) -> dict[str, Convolution
 def _operator(layer: nn.Module, size: tuple[int, int]) -> Convolution:
     W = matrix(layer).detach().cpu()
     assert isinstance(layer, KINDS)
-    kernel = W.view(-1, *layer.kernel[1:]) if isinstance(layer, LowRankConv2d) else W.view(layer.weight.shape)
+    shape = layer.weight.shape if isinstance(layer, nn.Conv2d) else layer.kernel
+    kernel = W.view(-1, *shape[1:])
     groups, mode = layer.groups, layer.padding_mode
     stride, padding, dilation = (getattr(layer, name) for name in ("stride", "padding", "dilation"))
     return operators.convolution(kernel, size, stride, padding, dilation, groups, mode)

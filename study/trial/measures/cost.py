@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 from study.nets import masks
 from study.nets import net as nets
 from study.nets.compression.quantize import InputQuantizer, bits_of
+from study.nets.factored import FactoredConv2d
 from study.nets.net import Net
 from study.spec.config import Cost
 from study.spec.rows import Row, row
@@ -70,6 +71,9 @@ def macs(net: Net, image: Tensor) -> int:
 
     def count(layer: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
         nonlocal total
+        if isinstance(layer, FactoredConv2d):  # its convolutions have images of their own sizes
+            total += sum(made[0, 0].numel() * F.numel() for F, made in layer.steps(given[0]))
+            return
         positions = out.numel() // nets.matrix(layer).shape[0]
         total += positions * sum(W.numel() for W in masks.stored(layer).values())
 
