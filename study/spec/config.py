@@ -158,8 +158,8 @@ class Prune:
 class Quantize:
     """Stage: weights and activations on 2^bits levels, straight-through gradients; stays on in later training.
 
-    `granularity`: one scale of weights per tensor, or per output row (`channel`). `one_bit`: what bits 1 does to weights
-    (quantize.WeightQuantizer). `aware`: the net is yet to be trained, ranges of activations move until that is done.
+    `granularity`: one scale of weights per tensor, or per output row (`channel`). `one_bit`: what bits 1 does to
+    weights (quantize.WeightQuantizer). `aware`: the net is yet to be trained, ranges of activations move until then.
     """
 
     bits: int

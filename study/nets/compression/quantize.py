@@ -217,4 +217,4 @@ def _weight_quantizer(layer: nn.Module) -> WeightQuantizer | None:
     if not nets.is_quantized(layer):
         return None
     name = next(iter(masks.stored(layer)))
-    return layer.parametrizations[name][0]  # type: ignore[index, union-attr, return-value]
+    return layer.parametrizations[name][0]  # type: ignore[index, return-value]

@@ -42,8 +42,9 @@ def stored_bytes(net: Net) -> int:
     """Bytes of the net as it would be shipped, before any entropy coding and without file headers.
 
     Weight tensors as in tensor_bytes; for each quantized one a float32 scale (channel: one of each of its rows), for
-    each quantized input a float32 scale and zero point, which is all that a moving range comes to; every other parameter (biases, norms) and statistic of the body in float32. The constants of the
-    input normalisation and the architecture are not counted.
+    each quantized input a float32 scale and zero point, which is all that a moving range comes to; every other
+    parameter (biases, norms) and statistic of the body in float32. The constants of the input normalisation and the
+    architecture are not counted.
     """
     total = weights = 0
     for name, layer in nets.weighted(net).items():
