@@ -192,18 +192,24 @@ def _refuse_quantized(layer: nn.Module) -> None:
         raise TypeError("the weights of a quantized layer cannot be changed in place; change the net before quantizing")
 
 
+def _behind(layer: nn.Module, name: str) -> nn.Parameter:
+    return layer.get_parameter(f"parametrizations.{name}.original" if is_quantized(layer) else name)
+
+
 @torch.no_grad()
 def scale(layer: nn.Module, factor: float) -> None:
-    """Multiply a layer's weights by `factor`, in place; each of n factors by its nth root. Biases stay."""
-    _refuse_quantized(layer)
+    """Multiply a layer's weights by `factor`, in place; each of n factors by its nth root. Biases stay.
+
+    Of a quantized layer the weights behind: the scale of its levels follows them, so that all levels are multiplied.
+    """
     if isinstance(layer, (LowRankLinear, LowRankConv2d)):
-        layer.A.mul_(factor**0.5)
-        layer.B.mul_(factor**0.5)
+        _behind(layer, "A").mul_(factor**0.5)
+        _behind(layer, "B").mul_(factor**0.5)
     elif isinstance(layer, FactoredConv2d):
-        for F in layer.kernels():
-            F.mul_(factor ** (1 / len(layer.names)))
+        for name in layer.names:
+            _behind(layer, name).mul_(factor ** (1 / len(layer.names)))
     elif isinstance(layer, WEIGHTED):
-        layer.weight.mul_(factor)
+        _behind(layer, "weight").mul_(factor)
     else:
         raise TypeError(f"cannot scale a layer of type {type(layer).__name__}")
 

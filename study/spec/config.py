@@ -165,9 +165,16 @@ class Decompose:
 
 @dataclass(frozen=True, kw_only=True)
 class Quantize:
-    """Stage: weights and activations on 2^bits levels, straight-through gradients; stays on in later training."""
+    """Stage: weights and activations on 2^bits levels, straight-through gradients; stays on in later training.
+
+    `granularity`: one scale of weights per tensor, or per output row (`channel`). `one_bit`: what bits 1 does to
+    weights (quantize.WeightQuantizer). `aware`: the net is yet to be trained, ranges of activations move until then.
+    """
 
     bits: int
+    granularity: str = "tensor"
+    one_bit: str = "mean"
+    aware: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,6 +82,7 @@ def _train(state: State, config: Train) -> Iterator[State]:
             yield state
         if not state.diverged:
             state.trained[state.stage] = {name: W.detach().clone() for name, W in state.net.state_dict().items()}
+    quantize.close(state.net)
     yield state
 
 
@@ -126,7 +127,8 @@ def _quantize(state: State, config: Quantize) -> Iterator[State]:
     assert state.net is not None
     assert state.data is not None
     images = (x.to(state.device) for x, _ in state.data.train.batches(1000))
-    state.net = quantize.quantize(state.net, config.bits, images)
+    how = (config.granularity, config.one_bit)
+    state.net = quantize.quantize(state.net, config.bits, images, *how, aware=config.aware)
     yield state
 
 

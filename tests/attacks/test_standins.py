@@ -9,18 +9,19 @@ from study.attacks import losses, standins
 from study.attacks.apgd import apgd
 from study.attacks.pgd import pgd
 from study.attacks.square import square
-from study.nets.compression.quantize import InputQuantizer, quantize
+from study.nets.compression.quantize import InputQuantizer, MovingQuantizer, quantize
 from tests.attack_cases import digits, stream
 
 
-def quantized(bits):
+def quantized(bits, **how):
     net, x, y = digits()
-    return quantize(net, bits, [x]), x, y
+    return quantize(net, bits, [x], **how).eval(), x, y
 
 
+@pytest.mark.parametrize("how", [{}, {"granularity": "channel"}, {"aware": True}])
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_the_leaky_one_is_the_net_itself_and_the_net_is_left_alone(bits):
-    net, x, _ = quantized(bits)
+def test_the_leaky_one_is_the_net_itself_and_the_net_is_left_alone(bits, how):
+    net, x, _ = quantized(bits, **how)
     before = copy.deepcopy(net.state_dict())
     leaky, unrounded, dithered = standins.of(net)
     assert (leaky.trust, unrounded.trust, dithered.trust) == ("all", "none", "none")
@@ -29,7 +30,21 @@ def test_the_leaky_one_is_the_net_itself_and_the_net_is_left_alone(bits):
     assert not torch.equal(dithered.net(x), net(x))
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
     kinds = {type(m.input_quantizer) for m in net.modules() if hasattr(m, "input_quantizer")}
-    assert kinds == {InputQuantizer}
+    assert kinds == {MovingQuantizer if how.get("aware") else InputQuantizer}
+
+
+@pytest.mark.parametrize("bits", [2, 8, 16])
+def test_an_attack_moves_no_range_even_of_a_net_in_training_mode(bits):
+    net, x, y = quantized(bits, granularity="channel", aware=True)
+    before = copy.deepcopy(net.state_dict())
+    assert len([name for name in before if name.endswith((".low", ".high"))]) == 2 * 2
+    masks = [
+        apgd(m, x, y, 0.06, "linf", iterations=10, generator=stream()).robust
+        for m in (net.train(), quantized(bits, granularity="channel")[0])
+    ]
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert int((masks[0] ^ masks[1]).sum()) <= 1, "where training moved nothing the levels are those of calibration"
+    assert 0.05 < float(masks[0].double().mean()) < 0.95
 
 
 def test_a_quantizer_leaks_beyond_its_levels_and_a_clip_does_not_round():
@@ -76,7 +91,7 @@ def test_the_batch_is_of_no_account_on_few_levels():
 def test_only_few_levels_need_stand_ins():
     net, _, _ = digits()
     assert standins.of(net) == ()
-    assert standins.of(quantized(8)[0]) == ()
+    assert all(standins.of(quantized(bits, aware=aware)[0]) == () for bits in (16, 8) for aware in (False, True))
     assert all(len(standins.of(quantized(bits)[0])) == 3 for bits in (4, 2, 1))
 
 

@@ -168,7 +168,7 @@ def test_no_weight_moves_by_more_than_half_a_level(bits):
     assert (moved[:, ::3] == 0).all()
 
 
-@pytest.mark.parametrize("bits", [8, 4, 2, 1])
+@pytest.mark.parametrize("bits", [16, 8, 4, 2, 1])
 def test_activations_are_rounded_inside_their_range_and_gradients_pass_there_alone(bits):
     layer = InputQuantizer(bits, 0.0, 3.0)
     x = torch.linspace(-1.0, 5.0, 601).requires_grad_(True)
@@ -233,7 +233,7 @@ def test_what_a_quantized_net_cannot_be_given_is_refused():
     small = quantize(new_net(), 4, IMAGES)
     with pytest.raises(ValueError, match="quantized already"):
         quantize(small, 4, IMAGES)
-    with pytest.raises(ValueError, match="bits must be one of 8, 4, 2, 1"):
+    with pytest.raises(ValueError, match="bits must be one of 16, 8, 4, 2, 1"):
         quantize(new_net(), 3, IMAGES)
     with pytest.raises(TypeError, match="quantized layer cannot be changed"):
         keep_rows(small, 0.5)

@@ -58,7 +58,7 @@ def test_every_study_of_the_project_is_sound(name):
         (study(**search(bit=Choice(values=(0, 4)))), "no knob 'bit'; did you mean bits"),
         (study(**search(bitz=Uniform(low=0, high=1))), "no knob 'bitz'; did you mean bits"),
         (study(**search(plant_rows=Choice(values=(0.0,)))), "the family compressed does not take plant_rows"),
-        (study(**search(bits=Choice(values=(3,)))), "bits 3 is not accepted; give one of 0, 8, 4, 2, 1"),
+        (study(**search(bits=Choice(values=(3,)))), "bits 3 is not accepted; give one of 0, 16, 8, 4, 2, 1"),
         (study(**search(bits=Choice(values=(4,), when=({"finetune": ("standard",)},)))), "no knob 'finetune'"),
         (study(**search(bits=Choice(values=(0, 4)), rank=Choice(values=(4,), when=({"bits": (8,)},)))), "rank waits"),
         (dataclasses.replace(study(), reproduces=("fig5",)), "write A.fig5, B.tab2 or A.fig5.top"),

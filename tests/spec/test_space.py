@@ -61,7 +61,8 @@ def test_refused_values_name_what_is_accepted(name, text):
 
 @pytest.mark.parametrize(
     ("name", "text", "accepted"),
-    [("bits", "3", "one of 0, 8, 4, 2, 1"), ("bits", "16", "one of 0, 8"), ("keep_prob", "0", "numbers above 0 to 1"),
+    [("bits", "3", "one of 0, 16, 8, 4, 2, 1"), ("bits", "32", "one of 0, 16"),
+     ("keep_prob", "0", "numbers above 0 to 1"),
      ("keep_prob", "1.1", "numbers above 0 to 1"), ("prune_ratio", "1", "numbers from 0 below 1"),
      ("lam", "1.5", "numbers from 0 to 1"), ("mask", "taylor", "one of magnitude, bernoulli"),
      ("finetune", "yes", "one of none, standard, adversarial")],
@@ -137,7 +138,7 @@ def test_every_preset_uses_known_names():
 @pytest.mark.parametrize(
     ("axis", "order"),
     [
-        ("alpha", [0.0, 0.001, 0.1]), ("rank", [0, 64, 4]), ("keep_prob", [1.0, 0.5, 0.05]), ("bits", [0, 8, 4, 1]),
+        ("alpha", [0.0, 0.001, 0.1]), ("rank", [0, 64, 4]), ("keep_prob", [1.0, 0.5, 0.05]), ("bits", [0, 16, 8, 4, 1]),
         ("prune_ratio", [0.0, 0.5, 0.9]), ("lam", [0.0, 0.2, 1.0]), ("plant_spectrum", [0.0, 0.5, 1.0]),
         ("frobenius", [0.0, 1.0, 2.0]),
         ("learning_rate", [1e-4, 1e-3, 1e-2]), ("finetune", ["none", "adversarial", "standard"]), ("mine", [1, 2, 3]),

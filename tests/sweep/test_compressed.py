@@ -65,6 +65,29 @@ def test_factors_come_after_the_training_and_before_levels():
     assert base_key(own) == base_key(trial(model="mine:net")), "one base for all ratios and methods"
 
 
+def test_quantization_comes_before_the_first_training_where_training_knows_of_it():
+    found = trial(bits=4, qat=1, rank=8, bits_granularity="channel", finetune="standard", finetune_epochs=3)
+    assert kinds(found) == [Factorize, Quantize, Train, Train]
+    assert found.stages[3] == Quantize(bits=4, granularity="channel", aware=True)
+    assert trial(bits=1, one_bit="as_printed").stages[-1] == Quantize(bits=1, one_bit="as_printed")
+
+
+def test_quantized_trials_keep_the_names_that_they_had():
+    """Of the version before scales per row and training on levels."""
+    assert fingerprint(trial()) == "4770ed0d812e2045"
+    assert fingerprint(trial(bits=4)) == "93d1d008979330c4"
+    masked = trial(bits=1, keep_prob=0.5, finetune="standard", finetune_epochs=2)
+    assert (fingerprint(masked), base_key(masked)) == ("cd4179f817015784", "d7a3ea64223ea71d")
+
+
+def test_what_makes_no_other_levels_makes_no_other_trial():
+    assert fingerprint(trial(bits=8, one_bit="as_printed")) == fingerprint(trial(bits=8))
+    printed = [trial(bits=1, one_bit="as_printed", bits_granularity=kind) for kind in ("tensor", "channel")]
+    assert fingerprint(printed[0]) == fingerprint(printed[1]), "weights at the one level 0 have no scales"
+    other = [{}, {"bits_granularity": "channel"}, {"one_bit": "as_printed"}, {"qat": 1}]
+    assert len({fingerprint(trial(bits=1, **how)) for how in other}) == 4
+
+
 def test_lam_sets_the_mask_and_brings_its_floor():
     (prune,) = [s for s in trial(lam=0.4, keep_floor=0.2).stages if isinstance(s, Prune)]
     assert prune == Prune(lam=0.4, floor=0.2)
@@ -73,7 +96,7 @@ def test_lam_sets_the_mask_and_brings_its_floor():
 @pytest.mark.parametrize(
     "idle",
     [{"mask": "bernoulli"}, {"penalty": "nuclear_norm"}, {"finetune": "standard"}, {"keep_floor": 0.3},
-     {"finetune_learning_rate": 1.0}, {"factorization": "tt"}],
+     {"finetune_learning_rate": 1.0}, {"factorization": "tt"}, {"bits_granularity": "channel"}, {"one_bit": "as_printed"}],
 )  # fmt: skip
 def test_knobs_that_do_nothing_make_no_other_trial(idle):
     assert fingerprint(trial(**idle)) == fingerprint(trial())
@@ -113,6 +136,12 @@ def test_knobs_that_do_something_stay(busy):
             {"factorize_ratio": 0.5, "factorization": "tucker", "model": "cnn", "pruning": ("rows", "low_rank")},
             "pruning low_rank does not go with factorization tucker",
         ),
+        ({"qat": 1}, "qat=1 needs bits"),
+        *[
+            ({"qat": 1, "bits": 8, **how}, "qat=1 does not go with prune_ratio, keep_prob, lam or factorize_ratio")
+            for how in ({"prune_ratio": 0.5}, {"keep_prob": 0.5}, {"lam": 0.5}, {"factorize_ratio": 0.5})
+        ],
+        ({"qat": 1, "bits": 8, "penalty": "nuclear_norm_prox", "alpha": 0.1}, "overwrites weights"),
     ],
 )
 def test_what_does_not_go_together_is_refused(point, words):

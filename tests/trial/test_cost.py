@@ -33,8 +33,8 @@ def masked(keep):
     return mask_weights(small_net(), keep, "magnitude", 0)
 
 
-def quantized(net, bits):
-    return quantize(net, bits, [DATA.train.x])
+def quantized(net, bits, kind="tensor", aware=False):
+    return quantize(net, bits, [DATA.train.x], kind, aware=aware)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,12 @@ def quantized(net, bits):
         # two scales of weights, one scale and zero point of the head's input: 16 bytes
         (lambda: quantized(small_net(), 4), 592, 256 + 40 + 16, 592),
         (lambda: quantized(small_net(), 1), 592, 64 + 10 + 16, 592),
+        (lambda: quantized(small_net(), 16), 592, 1024 + 160 + 16, 592),
+        # a scale of each of 8 and 10 rows, and the head's input
+        (lambda: quantized(small_net(), 4, "channel"), 592, 256 + 40 + 4 * 18 + 8, 592),
+        (lambda: quantized(small_net(rank=2), 8, "channel"), 224, 224 + 4 * (2 + 8 + 10) + 8, 224),
+        # a range that moved in training is shipped as the scale and zero point that it ends at
+        (lambda: quantized(small_net(), 4, aware=True), 592, 256 + 40 + 16, 592),
         # 461 weights of a byte with a bitmap of 64 are more than 512
         (lambda: quantized(masked(0.9), 8), 461 + 80, 512 + 80 + 16, 592),
         # one bit knows no zero: the bitmap, and ceil(461 / 8) bytes

@@ -1,7 +1,8 @@
 """The compressed family: every knob that trades robustness for efficiency, in one net; what the searches draw from.
 
 A net is trained (with a penalty, at a rank, against an adversary), then its rows are removed, its weights masked,
-factorized and quantized, in this order, and what is left is fine-tuned with masks and quantization on.
+factorized and quantized, in this order, and what is left is fine-tuned with masks and quantization on. With qat it is
+quantized before its first training.
 """
 
 import dataclasses
@@ -26,7 +27,9 @@ def trial(point: Mapping[str, Any]) -> Trial:
     point = {**point, **off({name: point[name] for name in AXES}, {})}
     check(point)
     factorize = (Factorize(rank=point["rank"]),) if point["rank"] else ()
-    stages = (*load_and_build(point), *factorize, train(point, point["penalty"]), *compression(point), *finetune(point))
+    aware = quantization(point) if point["qat"] else ()
+    trained = (*load_and_build(point), *factorize, *aware, train(point, point["penalty"]))
+    stages = (*trained, *compression(point), *finetune(point))
     asked = (*curves(point), *mechanisms(point), *own(point))
     measures = (accuracy(point), *attacks(point), Structure(), Cost(), *asked)
     return Trial(seed=point["seed"], stages=stages, measures=measures)
@@ -51,6 +54,10 @@ def check(point: Mapping[str, Any]) -> None:
         "certify=1 does not go with bits: certificates do not cover quantized activations": bool(point["certify"])
         and point["bits"] > 0,
         "pruning does not go with bits: weights on levels are not pruned": bool(point["pruning"]) and point["bits"] > 0,
+        "qat=1 needs bits: set bits to 16, 8, 4, 2 or 1": bool(point["qat"]) and not point["bits"],
+        "qat=1 does not go with prune_ratio, keep_prob, lam or factorize_ratio: these act on a net that is not quantized "
+        "yet": bool(point["qat"]) and (masked or point["prune_ratio"] > 0 or point["factorize_ratio"] > 0),
+        "qat=1 does not go with penalty nuclear_norm_prox, which overwrites weights": bool(point["qat"]) and proximal,
     }
     for reason, wrong in refused.items():
         if wrong:
@@ -83,9 +90,17 @@ def compression(point: Mapping[str, Any]) -> tuple[Stage, ...]:
         stages.append(Prune(keep_prob=point["keep_prob"], mask=point["mask"]))
     if point["factorize_ratio"] > 0:
         stages.append(Decompose(ratio=point["factorize_ratio"], method=point["factorization"]))
-    if point["bits"] > 0:
-        stages.append(Quantize(bits=point["bits"]))
-    return tuple(stages)
+    return (*stages, *(() if point["qat"] else quantization(point)))
+
+
+def quantization(point: Mapping[str, Any]) -> tuple[Stage, ...]:
+    """The quantization of a point, none by default; what one bit is matters at one bit alone."""
+    bits = point["bits"]
+    if not bits:
+        return ()
+    one_bit = point["one_bit"] if bits == 1 else "mean"
+    granularity = "tensor" if (bits, one_bit) == (1, "as_printed") else point["bits_granularity"]
+    return (Quantize(bits=bits, granularity=granularity, one_bit=one_bit, aware=bool(point["qat"])),)
 
 
 def finetune(point: Mapping[str, Any]) -> tuple[Train, ...]:

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 
 from study.nets import masks
 from study.nets import net as nets
-from study.nets.compression.quantize import InputQuantizer, bits_of
+from study.nets.compression.quantize import InputQuantizer, bits_of, scales_of
 from study.nets.factored import FactoredConv2d
 from study.nets.net import Net
 from study.spec.config import Cost
@@ -42,9 +42,10 @@ def tensor_bytes(weights: int, kept: int | None, bits: int) -> int:
 def stored_bytes(net: Net) -> int:
     """Bytes of the net as it would be shipped, before any entropy coding and without file headers.
 
-    Weight tensors as in tensor_bytes; for each quantized one a float32 scale, for each quantized input a float32 scale
-    and zero point; every other parameter (biases, norms) and statistic of the body in float32. The constants of the
-    input normalisation and the architecture are not counted.
+    Weight tensors as in tensor_bytes; for each quantized one a float32 scale (channel: one of each of its rows), for
+    each quantized input a float32 scale and zero point, which is all that a moving range comes to; every other
+    parameter (biases, norms) and statistic of the body in float32. The constants of the input normalisation and the
+    architecture are not counted.
     """
     total = weights = 0
     for name, layer in nets.weighted(net).items():
@@ -52,11 +53,13 @@ def stored_bytes(net: Net) -> int:
         for part, W in masks.stored(layer).items():
             mask = net.masks.get(f"{name}.{part}")
             total += tensor_bytes(W.numel(), None if mask is None else int(mask.count_nonzero()), bits)
-            total += FLOAT if bits < 32 else 0
             weights += W.numel()
+        total += FLOAT * scales_of(layer)
     others = sum(p.numel() for p in net.body.parameters()) - weights
-    others += sum(b.numel() for b in net.body.buffers() if b.is_floating_point())
-    others += sum(2 for m in net.body.modules() if isinstance(m, InputQuantizer))
+    quantizers = [m for m in net.body.modules() if isinstance(m, InputQuantizer)]
+    ranges = {id(b) for m in quantizers for b in m.buffers()}
+    others += sum(b.numel() for b in net.body.buffers() if b.is_floating_point() and id(b) not in ranges)
+    others += 2 * len(quantizers)
     return total + FLOAT * others
 
 
