@@ -1,8 +1,10 @@
 """The compressed family: what a point becomes, what does not go together, and equal trials under equal names."""
 
+import dataclasses
+
 import pytest
 
-from study.spec.config import Cost, Factorize, Prune, Quantize, Remove, Train
+from study.spec.config import Cost, Factorize, Prune, Quantize, Remove, Teacher, Train
 from study.spec.errors import UsageError
 from study.spec.families import FAMILIES
 from study.spec.identity import base_key, fingerprint
@@ -14,6 +16,8 @@ from study.sweep.plan.request import Request, make_plan
 POINT = {n: k.default for n, k in (AXES | SETTINGS).items()} | {
     "data": "digits", "data_digest": "d", "data_dir": "", "model": "fcn", "model_digest": "", "seed": 0, "sources": {},
 }  # fmt: skip
+
+TUNED = {"finetune": "standard", "finetune_epochs": 2}
 
 
 def trial(**point):
@@ -50,7 +54,7 @@ def test_lam_sets_the_mask_and_brings_its_floor():
 @pytest.mark.parametrize(
     "idle",
     [{"mask": "bernoulli"}, {"penalty": "nuclear_norm"}, {"finetune": "standard"}, {"keep_floor": 0.3},
-     {"finetune_learning_rate": 1.0}],
+     {"finetune_learning_rate": 1.0}, {"temperature": 2.0}],
 )  # fmt: skip
 def test_knobs_that_do_nothing_make_no_other_trial(idle):
     assert fingerprint(trial(**idle)) == fingerprint(trial())
@@ -80,6 +84,10 @@ def test_knobs_that_do_something_stay(busy):
         ({"finetune": "standard", "finetune_epochs": 3}, "finetune needs a net that is compressed"),
         ({"penalty": "nuclear_norm_prox", "alpha": 0.1, "rank": 4}, "leave rank at 0"),
         ({"bits": 8, "certify": 1}, "certificates do not cover"),
+        ({"bits": 8, "distillation": 0.5}, "distillation needs finetune=standard or adversarial"),
+        ({"bits": 8, "distillation": 0.5, "finetune": "standard"}, "and finetune_epochs"),
+        ({"distillation": 0.5, **TUNED}, "finetune needs a net that is compressed"),
+        ({"distillation": 0.5, "rank": 4, **TUNED}, "distillation needs a net that is compressed after its training"),
     ],
 )
 def test_what_does_not_go_together_is_refused(point, words):
@@ -92,6 +100,19 @@ def test_compression_shares_the_base_of_the_net_it_compresses():
     assert len({base_key(t) for t in found}) == 1
     assert len({fingerprint(t) for t in found}) == 3
     assert base_key(trial(rank=4)) != base_key(trial())
+
+
+def test_distillation_keeps_a_teacher_and_fine_tuning_alone_learns_from_it():
+    plain, taught = trial(bits=4, **TUNED), trial(bits=4, distillation=0.5, **TUNED)
+    assert kinds(taught) == [Train, Teacher, Quantize, Train]
+    first, second = taught.stages[2], taught.stages[5]
+    assert first == plain.stages[2]
+    assert second == dataclasses.replace(plain.stages[4], distillation=0.5, temperature=4.0)
+    assert base_key(taught) == base_key(plain)
+    assert trial(bits=4, distillation=0.5, temperature=2.0, **TUNED).stages[5].temperature == 2.0
+    assert fingerprint(trial(bits=4, temperature=2.0, **TUNED)) == fingerprint(plain)
+    settings = {"distillation": 0.0, "temperature": 2.0}
+    assert off(settings, {}) == {"distillation": 0.0, "temperature": 4.0}
 
 
 def test_the_levels_study_shares_one_base_per_seed(tmp_path):

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from study.spec.config import Cost, Factorize, Prune, Quantize, Remove, Stage, Structure, Train, Trial
+from study.spec.config import Cost, Factorize, Prune, Quantize, Remove, Stage, Structure, Teacher, Train, Trial
 from study.spec.errors import UsageError
 from study.spec.families.common import accuracy, again, attacks, curves, load_and_build, mechanisms, own, train
 from study.spec.knobs import AXES, off
@@ -23,7 +23,9 @@ def trial(point: Mapping[str, Any]) -> Trial:
     point = {**point, **off({name: point[name] for name in AXES}, {})}
     check(point)
     factorize = (Factorize(rank=point["rank"]),) if point["rank"] else ()
-    stages = (*load_and_build(point), *factorize, train(point, point["penalty"]), *compression(point), *finetune(point))
+    first = (*load_and_build(point), *factorize, train(point, point["penalty"]))
+    teacher = (Teacher(),) if point["distillation"] > 0 else ()
+    stages = (*first, *teacher, *compression(point), *finetune(point))
     asked = (*curves(point), *mechanisms(point), *own(point))
     measures = (accuracy(point), *attacks(point), Structure(), Cost(), *asked)
     return Trial(seed=point["seed"], stages=stages, measures=measures)
@@ -46,6 +48,10 @@ def check(point: Mapping[str, Any]) -> None:
         "finetune needs a net that is compressed: prune_ratio, keep_prob, lam, bits or rank": point["finetune_epochs"]
         > 0
         and not compressed,
+        "distillation needs finetune=standard or adversarial, and finetune_epochs": point["distillation"] > 0
+        and point["finetune"] == "none",
+        "distillation needs a net that is compressed after its training (prune_ratio, keep_prob, lam or bits): "
+        "another is its own teacher": point["distillation"] > 0 and not compression(point),
         "certify=1 does not go with bits: certificates do not cover quantized activations": bool(point["certify"])
         and point["bits"] > 0,
         "pruning does not go with bits: weights on levels are not pruned": bool(point["pruning"]) and point["bits"] > 0,
@@ -73,7 +79,8 @@ def finetune(point: Mapping[str, Any]) -> tuple[Train, ...]:
     """The second training of a point: without penalties, its layers free of any Frobenius norm, its own rate and
     epochs, and whatever else is said of it.
 
-    standard: clean batches; adversarial: half of each batch by the adversary of the train_* settings.
+    standard: clean batches; adversarial: half of each batch by the adversary of the train_* settings. With distillation
+    the net of the first training, before any compression, is the teacher.
     """
     if point["finetune"] == "none":
         return ()
@@ -81,4 +88,5 @@ def finetune(point: Mapping[str, Any]) -> tuple[Train, ...]:
     own = {"adversarial_ratio": ratio, "epochs": point["finetune_epochs"], "frobenius": 0.0}
     own |= {"alpha": 0.0, "l1": 0.0, "spread_control": 0.0, "alignment_penalty": 0.0}
     freeze = () if point["finetune_freeze"] == "none" else (point["finetune_freeze"],)
-    return (dataclasses.replace(train({**again(point), **own}), freeze=freeze),)
+    taught = {name: point[name] for name in ("distillation", "temperature") if point["distillation"] > 0}
+    return (dataclasses.replace(train({**again(point), **own}), freeze=freeze, **taught),)
