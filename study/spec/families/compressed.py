@@ -14,7 +14,7 @@ from study.spec.families.common import accuracy, again, attacks, curves, load_an
 from study.spec.knobs import AXES, off
 
 FCN_ALONE = ("lam",)  # what this family does to fully connected nets, and to no other
-REMOVABLE = ("fcn", "cnn", "resnet18", "vgg16")  # what rows or filters can really be removed from
+REMOVABLE = ("fcn", "cnn", "resnet18", "vgg16", "vit", "vit_b8")  # what rows, filters, heads can really be removed from
 FINETUNE_RATIO = 0.5  # of each batch under adversarial fine-tuning (paper A, C.3)
 
 
