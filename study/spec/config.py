@@ -89,7 +89,8 @@ class Train:
     by gamma after each of the epochs in `milestones`. With patience, the best epoch by `stop_on` is kept: "" is the
     validation loss (the adversarial one under an adversary), else accuracy or adversarial_accuracy. `freeze` names
     layers that keep every bit, statistics too; "encoder" is all but the head. `autocast` runs forward passes in
-    bfloat16: "gpu" on a GPU alone, "always" on a processor too.
+    bfloat16: "gpu" on a GPU alone, "always" on a processor too. `distillation` d > 0 trains on (1 - d) times the loss
+    plus d times that of learning from the logits of the Teacher before, at `temperature` (trial/losses).
     """
 
     epochs: int = 40
@@ -122,6 +123,13 @@ class Train:
     l1_on: str = "hidden"
     spread_control: float = 0.0
     alignment_penalty: float = 0.0
+    distillation: float = 0.0
+    temperature: float = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """Stage: a frozen copy of the net as it is here is kept; later trainings with `distillation` learn from it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +215,7 @@ Stage = (
     | Build
     | Factorize
     | Train
+    | Teacher
     | Head
     | Interim
     | Remove

@@ -129,6 +129,10 @@ KNOBS: dict[str, Knob] = {
        for name, knob in TRAINING.items() if name != "learning_rate"},
     "finetune_freeze": Knob(str, "none", choices=("none", "encoder"), families=COMPRESSED, only_with=("finetune",),
                             help="encoder: fine-tuning moves the head alone"),
+    "distillation": Knob(float, 0.0, low=0, high=1, families=COMPRESSED,
+                         help="weight of learning from the logits of the uncompressed net; 0 = off"),
+    "temperature": Knob(float, 4.0, low=0, open_low=True, families=COMPRESSED, only_with=("distillation",),
+                        help="what both nets' logits are divided by in distillation"),
     # Pretraining: as the training unless it is said.
     "pretrain_data": Knob(str, "none", choices=("none", "own", "other_classes", "other_images", *DATASETS),
                           functions=True, families=TRANSFER,

@@ -108,7 +108,7 @@ class Rehearsal:
         data, net = self.full[config.on], self.state.net
         most = min(config.batch_size, len(data.train))
         self.images = min(most, self._affordable(net, data, config, most))
-        seconds = _steps(net, data, config, self.images)
+        seconds = _steps(net, data, config, self.images, self.state.teacher)
         self.found["trainings"].append({"images": self.images, "batch": config.batch_size, "seconds": seconds})
 
     def _affordable(self, net: Net, data: Dataset, config: Train, most: int) -> int:
@@ -126,7 +126,7 @@ class Rehearsal:
             LOSSES[config.loss](net.train(), x, y)
         of_an_image = sum(n for at, n in kept.items() if at not in own) / FEW
         fits = 0.5 * self.most_bytes / max(1.0, of_an_image)
-        short = [_steps(net, data, config, n, 1) for n in (FEW, 2 * FEW)]
+        short = [_steps(net, data, config, n, self.state.teacher, 1) for n in (FEW, 2 * FEW)]
         slope = max(short[1] - short[0], 0.0) / FEW
         if slope > 0:
             fits = min(fits, FEW + max(0.0, LONG - short[0]) / slope)
@@ -169,13 +169,15 @@ def _logits(net: Net, x: torch.Tensor) -> torch.Tensor:
         return net.eval()(x)
 
 
-def _steps(net: Net, data: Dataset, config: Train, images: int, repeats: int = REPEATS) -> float:
+def _steps(
+    net: Net, data: Dataset, config: Train, images: int, teacher: Net | None = None, repeats: int = REPEATS
+) -> float:
     """Median processor seconds of a training step on so many images, on a copy of the net, after one step that does not
     count unless it alone was long."""
     few = synthetic.first(data, images, 0)
     asked = replace(config, epochs=1 + repeats, batch_size=images, patience=0)
     other, times, begun = copy.deepcopy(net), [], process_time()
-    for _ in training.epochs(other, few, asked, 0, training.start(other, asked)):
+    for _ in training.epochs(other, few, asked, 0, training.start(other, asked, teacher)):
         times.append(process_time() - begun)
         if sum(times) > LONG / 2 or sum(times[1:]) > ENOUGH:
             break

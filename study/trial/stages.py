@@ -1,5 +1,6 @@
 """What each stage does to the state of a trial: generators that yield whenever the trial could pause."""
 
+import copy
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +26,7 @@ from study.spec.config import (
     Prune,
     Quantize,
     Remove,
+    Teacher,
     Train,
 )
 from study.spec.identity import seed_for
@@ -73,7 +75,7 @@ def _train(state: State, config: Train) -> Iterator[State]:
     sources.unchanged(config.penalty, config.penalty_source, "penalty")
     nth = len(state.trainings)
     purpose = "training" if nth == 0 else f"training {nth}"
-    progress = state.trainings[state.stage] = training.start(state.net, config)
+    progress = state.trainings[state.stage] = training.start(state.net, config, state.teacher)
     if state.resume is not None and nth < len(state.resume["trainings"]):
         _restore(state, state.resume, nth)
     if state.stage not in state.trained:
@@ -83,6 +85,12 @@ def _train(state: State, config: Train) -> Iterator[State]:
         if not state.diverged:
             state.trained[state.stage] = {name: W.detach().clone() for name, W in state.net.state_dict().items()}
     quantize.close(state.net)
+    yield state
+
+
+def _teacher(state: State, config: Teacher) -> Iterator[State]:
+    assert state.net is not None
+    state.teacher = copy.deepcopy(state.net).eval().requires_grad_(False)
     yield state
 
 
@@ -166,6 +174,7 @@ STAGES: dict[type, StageFunction] = {
     Build: _build,
     Factorize: _factorize,
     Train: _train,
+    Teacher: _teacher,
     Head: _head,
     Interim: _interim,
     Remove: _remove,

@@ -19,7 +19,7 @@ from study.spec.config import Train
 from study.spec.identity import seed_for
 from study.trial import adversary, optimise, penalty
 from study.trial.freeze import Frozen, frozen
-from study.trial.losses import LOSSES
+from study.trial.losses import LOSSES, Loss, distilled
 
 
 @dataclass
@@ -33,6 +33,7 @@ class Progress:
     epoch: int
     optimizer: torch.optim.Optimizer
     norms: list[float]
+    loss: Loss
     frozen: Frozen = field(default_factory=Frozen)
     curves: list[tuple[int, str, float]] = field(default_factory=list)
     best_score: float = math.inf
@@ -86,7 +87,7 @@ def _epoch(
         x = x if augment is None else augment(x, generator)
         for point in adversary.inputs(net, x, y, config, generator):
             with optimise.autocast(config, device):
-                loss = LOSSES[config.loss](net, point, y)
+                loss = progress.loss(net, point, y)
             held.step, held.left = step, later + batches - batch
             loss = penalty.add(loss, net, progress.frozen, moving, config, held)
             progress.optimizer.zero_grad(set_to_none=True)
@@ -109,11 +110,12 @@ def _project(layers: list[Any], norms: list[float]) -> None:
             nets.scale(layer, norm / current)
 
 
-def start(net: Net, config: Train) -> Progress:
-    """The state before the first epoch: optimiser, and the Frobenius norms that the hidden layers are held at.
+def start(net: Net, config: Train, teacher: Net | None = None) -> Progress:
+    """The state before the first epoch: optimiser, loss, and the Frobenius norms that the hidden layers are held at.
 
     With config.frobenius = c > 0 each hidden layer is held at c times the norm it has now; 0 leaves it free, and what
-    is frozen stays as it is. ValueError for a configuration that names what there is not.
+    is frozen stays as it is. Distillation learns from the `teacher`, a net in eval mode that asks for no gradient.
+    ValueError for a configuration that names what there is not, distillation without a teacher among it.
     """
     optimise.check(config, LOSSES)
     held = frozen(net, config.freeze)
@@ -122,7 +124,12 @@ def start(net: Net, config: Train) -> Progress:
     norms = [config.frobenius * nets.frobenius(layer) for layer in layers] if config.frobenius else []
     _project(layers, norms)
     optimizer = optimise.OPTIMISERS[config.optimizer](held.moving(net), config)
-    return Progress(epoch=0, optimizer=optimizer, norms=norms, frozen=held)
+    loss = LOSSES[config.loss]
+    if config.distillation > 0:
+        if teacher is None:
+            raise ValueError("distillation needs a teacher: a stage Teacher before this training")
+        loss = distilled(loss, teacher, config.distillation, config.temperature)
+    return Progress(epoch=0, optimizer=optimizer, norms=norms, loss=loss, frozen=held)
 
 
 def epochs(net: Net, data: Dataset, config: Train, seed: int, progress: Progress) -> Iterator[Progress]:

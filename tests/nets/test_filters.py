@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from study.nets import net as nets
-from study.nets.compression.filters import remove_filters, silenced
+from study.nets.compression.filters import remove_filters
+from study.nets.compression.prune import silenced
 from study.nets.compression.remove import remove_rows
 from study.nets.net import Net
 from study.trial.measures.cost import macs, parameters

@@ -1,10 +1,11 @@
 """The compressed family: what a point becomes, what does not go together, and equal trials under equal names."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
 
-from study.spec.config import Cost, Decompose, Factorize, Prune, Quantize, Remove, Train
+from study.spec.config import Cost, Decompose, Factorize, Prune, Quantize, Remove, Teacher, Train
 from study.spec.errors import UsageError
 from study.spec.families import FAMILIES
 from study.spec.identity import base_key, fingerprint
@@ -18,6 +19,8 @@ from study.sweep.preflight import to_try
 POINT = {n: k.default for n, k in (AXES | SETTINGS).items()} | {
     "data": "digits", "data_digest": "d", "data_dir": "", "model": "fcn", "model_digest": "", "seed": 0, "sources": {},
 }  # fmt: skip
+
+TUNED = {"finetune": "standard", "finetune_epochs": 2}
 
 
 def trial(**point):
@@ -96,7 +99,8 @@ def test_lam_sets_the_mask_and_brings_its_floor():
 @pytest.mark.parametrize(
     "idle",
     [{"mask": "bernoulli"}, {"penalty": "nuclear_norm"}, {"finetune": "standard"}, {"keep_floor": 0.3},
-     {"finetune_learning_rate": 1.0}, {"factorization": "tt"}, {"bits_granularity": "channel"}, {"one_bit": "as_printed"}],
+     {"finetune_learning_rate": 1.0}, {"factorization": "tt"}, {"bits_granularity": "channel"},
+     {"one_bit": "as_printed"}, {"temperature": 2.0}],
 )  # fmt: skip
 def test_knobs_that_do_nothing_make_no_other_trial(idle):
     assert fingerprint(trial(**idle)) == fingerprint(trial())
@@ -119,7 +123,7 @@ def test_knobs_that_do_something_stay(busy):
         ({"lam": 0.5, "keep_prob": 0.5}, "leave keep_prob at 1"),
         (
             {"prune_ratio": 0.5, "model": "mine:net"},
-            "prune_ratio goes with model fcn, cnn, resnet18, vgg16, got mine:net",
+            "prune_ratio goes with model fcn, cnn, resnet18, vgg16, vit, vit_b8, got mine:net",
         ),
         ({"lam": 0.5, "model": "vit"}, "lam goes with model fcn"),
         ({"finetune_epochs": 3, "bits": 4}, "finetune_epochs needs finetune"),
@@ -142,6 +146,10 @@ def test_knobs_that_do_something_stay(busy):
             for how in ({"prune_ratio": 0.5}, {"keep_prob": 0.5}, {"lam": 0.5}, {"factorize_ratio": 0.5})
         ],
         ({"qat": 1, "bits": 8, "penalty": "nuclear_norm_prox", "alpha": 0.1}, "overwrites weights"),
+        ({"bits": 8, "distillation": 0.5}, "distillation needs finetune=standard or adversarial"),
+        ({"bits": 8, "distillation": 0.5, "finetune": "standard"}, "and finetune_epochs"),
+        ({"distillation": 0.5, **TUNED}, "finetune needs a net that is compressed"),
+        ({"distillation": 0.5, "rank": 4, **TUNED}, "distillation needs a net that is compressed after its training"),
     ],
 )
 def test_what_does_not_go_together_is_refused(point, words):
@@ -156,12 +164,27 @@ def test_compression_shares_the_base_of_the_net_it_compresses():
     assert base_key(trial(rank=4)) != base_key(trial())
 
 
+def test_distillation_keeps_a_teacher_and_fine_tuning_alone_learns_from_it():
+    plain, taught = trial(bits=4, **TUNED), trial(bits=4, distillation=0.5, **TUNED)
+    assert kinds(taught) == [Train, Teacher, Quantize, Train]
+    first, second = taught.stages[2], taught.stages[5]
+    assert first == plain.stages[2]
+    assert second == dataclasses.replace(plain.stages[4], distillation=0.5, temperature=4.0)
+    assert base_key(taught) == base_key(plain)
+    assert trial(bits=4, distillation=0.5, temperature=2.0, **TUNED).stages[5].temperature == 2.0
+    assert fingerprint(trial(bits=4, temperature=2.0, **TUNED)) == fingerprint(plain)
+    settings = {"distillation": 0.0, "temperature": 2.0}
+    assert off(settings, {}) == {"distillation": 0.0, "temperature": 4.0}
+
+
 def test_the_levels_study_shares_one_base_per_seed(tmp_path):
     plan = make_plan(Request(study="compression_levels", output=str(tmp_path / "out")))
     assert len(plan.jobs) == 5 * (1 + 3 * 4 * 3)
     assert len({job.base for job in plan.jobs.values()}) == 5
-    with pytest.raises(UsageError, match="prune_ratio goes with model fcn, cnn, resnet18, vgg16, got vit"):
-        make_plan(Request(study="compression_levels", model="vit"))
+    with pytest.raises(
+        UsageError, match="prune_ratio goes with model fcn, cnn, resnet18, vgg16, vit, vit_b8, got swin_t"
+    ):
+        make_plan(Request(study="compression_levels", model="swin_t"))
 
 
 def test_the_penalty_of_a_sweep_is_an_axis_and_one_baseline_serves_all_of_its_values(tmp_path):

@@ -66,13 +66,16 @@ def test_a_search_on_another_model_leaves_out_what_that_cannot_take_and_says_so(
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"prune_ratio": "0.5"}, "--set prune_ratio: it goes with model fcn, cnn, resnet18, vgg16, got vit"),
-        ({"compression": "trade_off,removal"}, "--set compression: model vit takes none of what is asked for"),
+        (
+            {"prune_ratio": "0.5"},
+            "--set prune_ratio: it goes with model fcn, cnn, resnet18, vgg16, vit, vit_b8, got swin_t",
+        ),
+        ({"compression": "trade_off,removal"}, "--set compression: model swin_t takes none of what is asked for"),
     ],
 )
 def test_what_was_typed_is_refused_and_not_left_out(overrides, words):
     with pytest.raises(UsageError, match=words):
-        plan(model="vit", overrides=overrides)
+        plan(model="swin_t", overrides=overrides)
 
 
 def test_knobs_that_wait_for_what_is_gone_go_too():

@@ -16,8 +16,8 @@ BAD = [
     (["compressibility_sweep", "--set", "lr=1"], "did you mean learning_rate?"),
     (["compressibility_sweep", "--set", "alpha=0..1"], "write FIRST..LAST:COUNT"),
     (
-        ["pareto_search", "--model", "vit", "--set", "prune_ratio=0.5"],
-        "--set prune_ratio: it goes with model fcn, cnn, resnet18, vgg16, got vit",
+        ["pareto_search", "--model", "swin_t", "--set", "prune_ratio=0.5"],
+        "--set prune_ratio: it goes with model fcn, cnn, resnet18, vgg16, vit, vit_b8, got swin_t",
     ),
     (["compresibility_sweep"], "did you mean compressibility_sweep?"),
     ([], "which study?"),

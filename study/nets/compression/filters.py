@@ -4,14 +4,13 @@ import copy
 
 import torch
 import torch_pruning
-from torch import Tensor
 
 from study.nets import net as nets
+from study.nets.compression.prune import equal_outputs, silenced
 from study.nets.compression.shares import layerwise
 from study.nets.net import Net
 from study.theory.compressibility import largest_rows, row_l1
 
-TOLERANCE = 1e-3  # of the largest logit: rounding stays far below, a wrong coupling far above
 Shape = tuple[int, int, int]
 Gone = dict[str, list[int]]  # of each layer and each BatchNorm behind one, by name: the places of the filters that go
 
@@ -33,11 +32,8 @@ def remove_filters(net: Net, ratio: float, shape: Shape) -> tuple[Net, Gone]:
     gone = _remove(out, ratio, shape)
     if missing := [name for name in net.hidden if ratio > 0 and name not in gone]:
         raise ValueError(f"filters of layer {missing[0]} cannot be removed: the net ties them to what must stay")
-    with torch.no_grad():
-        x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(net.mean.device)
-        now, wanted = out(x), silenced(net, gone).eval()(x)
-        if bool((now - wanted).abs().max() > TOLERANCE * wanted.abs().max()):
-            raise ValueError("filters cannot be removed: a channel of zeros is not without effect in this net")
+    if not equal_outputs(out, silenced(net, gone).eval(), shape):
+        raise ValueError("filters cannot be removed: a channel of zeros is not without effect in this net")
     for mine, before in zip(out.modules(), net.modules(), strict=True):
         mine.training = before.training
     return out, gone
@@ -64,15 +60,3 @@ def _remove(net: Net, ratio: float, shape: Shape) -> Gone:
             root = layers[0]
             graph.get_pruning_group(root, graph.get_pruner_of_module(root).prune_out_channels, dead).prune()
     return gone
-
-
-@torch.no_grad()
-def silenced(net: Net, gone: Gone) -> Net:
-    """A copy of `net` with filters, their biases, and the channels of their norms at zero: what removal takes away."""
-    out = copy.deepcopy(net)
-    for name, places in gone.items():
-        module = out.body.get_submodule(name)
-        for W in (module.weight, module.bias):
-            if isinstance(W, Tensor):
-                W[places] = 0.0
-    return out

@@ -1,12 +1,15 @@
 """Row (filter) pruning by zeroing, and the planted effects that the positive controls use."""
 
 import copy
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from study.nets import net as nets
-from study.nets.net import Net
+from study.nets.net import LowRankLinear, Net
+
+TOLERANCE = 1e-3  # of the largest logit: rounding stays far below, a wrong coupling far above
 
 
 def largest_rows(W: Tensor, kept: float) -> Tensor:
@@ -31,6 +34,29 @@ def keep_rows(net: Net, kept: float) -> Net:
         mask[largest_rows(W, kept)] = 1.0
         nets.scale_rows(layer, mask)
     return out
+
+
+@torch.no_grad()
+def silenced(net: Net, gone: Mapping[str, Sequence[int]]) -> Net:
+    """A copy of `net` with rows of layers, their biases, and channels of norms at zero: what removal takes away.
+
+    `gone` has their places by the layer's or norm's name.
+    """
+    out = copy.deepcopy(net)
+    for name, places in gone.items():
+        module = out.body.get_submodule(name)
+        for W in (module.A if isinstance(module, LowRankLinear) else module.weight, module.bias):
+            if isinstance(W, Tensor):
+                W[places] = 0.0
+    return out
+
+
+@torch.no_grad()
+def equal_outputs(one: Net, other: Net, shape: tuple[int, int, int]) -> bool:
+    """Whether two nets in eval mode have the same logits, but for rounding, on two images of noise (C, H, W)."""
+    x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(one.mean.device)
+    found, wanted = one(x), other(x)
+    return bool((found - wanted).abs().max() <= TOLERANCE * wanted.abs().max())
 
 
 @torch.no_grad()

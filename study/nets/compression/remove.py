@@ -1,26 +1,31 @@
-"""Row and filter pruning by real removal: a smaller net."""
+"""Pruning of rows, filters and attention heads by real removal: a smaller net."""
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from study.nets import net as nets
-from study.nets.compression.prune import largest_rows
+from study.nets.compression.prune import equal_outputs, largest_rows, silenced
 from study.nets.net import LowRankLinear, Net
 
+Shape = tuple[int, int, int]
 PASSIVE = (nn.Flatten, nn.ReLU, nn.Identity, nn.Dropout)  # map zero to zero, unit by unit
+PROJECTIONS = ("attn.qkv.q", "attn.qkv.k", "attn.qkv.v")  # of a block, as timm names what is in it
+PARTS = (*PROJECTIONS, "attn.proj", "mlp.fc1", "mlp.fc2")
 
 
 @torch.no_grad()
-def remove_rows(net: Net, ratio: float, shape: tuple[int, int, int] | None = None) -> Net:
+def remove_rows(net: Net, ratio: float, shape: Shape | None = None) -> Net:
     """A smaller copy of `net`: each hidden layer keeps its max(1, round((1 - ratio) m)) rows of largest l_1 norm.
 
     The next layer, the head included, loses the columns that read the others, so the outputs are those of the net with
     these rows (and their biases) at zero. Of factors A B, rows of A and columns of B go. The rows kept stay in order.
     ratio in [0, 1). ValueError outside, for a masked or quantized net, and for any but a chain of linear layers
-    with ReLU between them; where the `shape` of an image is given, a convolutional net loses filters, those that a
-    residual path couples together (filters.remove_filters).
+    with ReLU between them; where the `shape` of an image is given, a vision transformer loses attention heads and MLP
+    units (remove_heads), a convolutional net filters, those that a residual path couples together
+    (filters.remove_filters).
     """
     if not 0 <= ratio < 1:
         raise ValueError(f"ratio must lie in [0, 1), got {ratio}")
@@ -28,6 +33,8 @@ def remove_rows(net: Net, ratio: float, shape: tuple[int, int, int] | None = Non
     if net.masks or any(nets.is_quantized(m) for m in nets.weighted(net).values()):
         raise ValueError("remove rows before the weights are masked or quantized")
     chain = _chain(out)
+    if not chain and shape and _blocks(net):
+        return remove_heads(net, ratio, shape)[0]
     if not chain and shape:
         from study.nets.compression import filters  # torch-pruning takes seconds to import
 
@@ -39,6 +46,54 @@ def remove_rows(net: Net, ratio: float, shape: tuple[int, int, int] | None = Non
         _keep_outputs(layer, kept)
         _keep_inputs(after, kept)
     return out
+
+
+@torch.no_grad()
+def remove_heads(net: Net, ratio: float, shape: Shape) -> tuple[Net, dict[str, list[int]]]:
+    """A smaller copy of a vision transformer, and the rows that are gone from each q, k, v and fc1, by layer.
+
+    Each block keeps its max(1, round((1 - ratio) m)) attention heads of largest l_1 norm, the sum over all their rows
+    of q, k and v, and of its MLP's units those of largest l_1 norm, by their rows of fc1; biases do not count, of equal
+    norms the lower index stays. `proj` and `fc2` lose the columns that read the others. The width of the tokens stays,
+    and with it the rows of `proj` and `fc2`, the patch convolution and the head. The outputs are those of the net with
+    the rows that are gone and their biases at zero (prune.silenced). ValueError where the logits on two images of noise
+    say otherwise.
+    """
+    out, gone = copy.deepcopy(net), dict[str, list[int]]()
+    for block in _blocks(net):
+        attention: Any = out.body.get_submodule(f"{block}.attn")
+        *projections, proj, fc1, fc2 = (out.body.get_submodule(f"{block}.{part}") for part in PARTS)
+        by_head = torch.cat([nets.matrix(layer) for layer in projections], dim=1).reshape(attention.num_heads, -1)
+        heads = largest_rows(by_head, 1 - ratio).sort().values
+        rows = torch.arange(attention.attn_dim, device=heads.device).view(attention.num_heads, -1)[heads].flatten()
+        for name, layer in zip(PROJECTIONS, projections, strict=True):
+            gone[f"{block}.{name}"] = _without(layer, rows)
+        _keep_inputs(proj, rows)
+        attention.num_heads, attention.attn_dim = len(heads), len(rows)
+        units = largest_rows(nets.matrix(fc1), 1 - ratio).sort().values
+        gone[f"{block}.mlp.fc1"] = _without(fc1, units)
+        _keep_inputs(fc2, units)
+    modes = [module.training for module in net.modules()]
+    if not equal_outputs(out.eval(), silenced(net, gone).eval(), shape):
+        raise ValueError("heads and units cannot be removed: those at zero are not without effect in this net")
+    for module, mode in zip(out.modules(), modes, strict=True):
+        module.training = mode
+    return out, gone
+
+
+def _blocks(net: Net) -> list[str]:
+    """The blocks of a timm vision transformer with q, k and v apart; nothing for any other net."""
+    names = [name.removesuffix(".attn.proj") for name in net.hidden if name.endswith(".attn.proj")]
+    whole = {f"{name}.{part}" for name in names for part in PARTS} == set(net.hidden)
+    known = all(hasattr(net.body.get_submodule(f"{name}.attn"), "attn_dim") for name in names)
+    return names if whole and known else []
+
+
+def _without(layer: nn.Module, kept: Tensor) -> list[int]:
+    """Keep these outputs alone, in place; the others."""
+    before = nets.matrix(layer).shape[0]
+    _keep_outputs(layer, kept)
+    return sorted(set(range(before)) - set(kept.tolist()))
 
 
 def _chain(net: Net) -> list[nn.Module]:

@@ -9,7 +9,19 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from study.spec.config import Cost, Decompose, Factorize, Prune, Quantize, Remove, Stage, Structure, Train, Trial
+from study.spec.config import (
+    Cost,
+    Decompose,
+    Factorize,
+    Prune,
+    Quantize,
+    Remove,
+    Stage,
+    Structure,
+    Teacher,
+    Train,
+    Trial,
+)
 from study.spec.datasets import is_user_function
 from study.spec.errors import UsageError
 from study.spec.families.common import accuracy, again, attacks, curves, load_and_build, mechanisms, own, train
@@ -17,7 +29,7 @@ from study.spec.knobs import AXES, off
 
 FCN_ALONE = ("lam",)  # what this family does to fully connected nets, and to no other
 CONVOLUTIONAL = ("cnn", "resnet18", "wrn50_2", "wrn101_2", "vgg16")  # models whose hidden layers are convolutions
-REMOVABLE = ("fcn", "cnn", "resnet18", "vgg16")  # what rows or filters can really be removed from
+REMOVABLE = ("fcn", "cnn", "resnet18", "vgg16", "vit", "vit_b8")  # what rows, filters, heads can really be removed from
 COMPRESSING = "prune_ratio, keep_prob, lam, factorize_ratio, bits or rank"
 FINETUNE_RATIO = 0.5  # of each batch under adversarial fine-tuning (paper A, C.3)
 
@@ -28,8 +40,9 @@ def trial(point: Mapping[str, Any]) -> Trial:
     check(point)
     factorize = (Factorize(rank=point["rank"]),) if point["rank"] else ()
     aware = quantization(point) if point["qat"] else ()
-    trained = (*load_and_build(point), *factorize, *aware, train(point, point["penalty"]))
-    stages = (*trained, *compression(point), *finetune(point))
+    first = (*load_and_build(point), *factorize, *aware, train(point, point["penalty"]))
+    teacher = (Teacher(),) if point["distillation"] > 0 else ()
+    stages = (*first, *teacher, *compression(point), *finetune(point))
     asked = (*curves(point), *mechanisms(point), *own(point))
     measures = (accuracy(point), *attacks(point), Structure(), Cost(), *asked)
     return Trial(seed=point["seed"], stages=stages, measures=measures)
@@ -51,11 +64,15 @@ def check(point: Mapping[str, Any]) -> None:
         "finetune_epochs needs finetune=standard or adversarial": point["finetune_epochs"] > 0
         and point["finetune"] == "none",
         f"finetune needs a net that is compressed: {COMPRESSING}": point["finetune_epochs"] > 0 and not compressed,
+        "distillation needs finetune=standard or adversarial, and finetune_epochs": point["distillation"] > 0
+        and point["finetune"] == "none",
+        "distillation needs a net that is compressed after its training (prune_ratio, keep_prob, lam, factorize_ratio, "
+        "or bits without qat): another is its own teacher": point["distillation"] > 0 and not compression(point),
         "certify=1 does not go with bits: certificates do not cover quantized activations": bool(point["certify"])
         and point["bits"] > 0,
         "pruning does not go with bits: weights on levels are not pruned": bool(point["pruning"]) and point["bits"] > 0,
         "qat=1 needs bits: set bits to 16, 8, 4, 2 or 1": bool(point["qat"]) and not point["bits"],
-        "qat=1 does not go with prune_ratio, keep_prob, lam or factorize_ratio: these act on a net that is not quantized "
+        "qat=1 does not go with prune_ratio, keep_prob, lam or factorize_ratio: they act on nets that are not quantized "
         "yet": bool(point["qat"]) and (masked or point["prune_ratio"] > 0 or point["factorize_ratio"] > 0),
         "qat=1 does not go with penalty nuclear_norm_prox, which overwrites weights": bool(point["qat"]) and proximal,
     }
@@ -107,7 +124,8 @@ def finetune(point: Mapping[str, Any]) -> tuple[Train, ...]:
     """The second training of a point: without penalties, its layers free of any Frobenius norm, its own rate and
     epochs, and whatever else is said of it.
 
-    standard: clean batches; adversarial: half of each batch by the adversary of the train_* settings.
+    standard: clean batches; adversarial: half of each batch by the adversary of the train_* settings. With distillation
+    the net of the first training, before any compression, is the teacher.
     """
     if point["finetune"] == "none":
         return ()
@@ -115,4 +133,5 @@ def finetune(point: Mapping[str, Any]) -> tuple[Train, ...]:
     own = {"adversarial_ratio": ratio, "epochs": point["finetune_epochs"], "frobenius": 0.0}
     own |= {"alpha": 0.0, "l1": 0.0, "spread_control": 0.0, "alignment_penalty": 0.0}
     freeze = () if point["finetune_freeze"] == "none" else (point["finetune_freeze"],)
-    return (dataclasses.replace(train({**again(point), **own}), freeze=freeze),)
+    taught = {name: point[name] for name in ("distillation", "temperature") if point["distillation"] > 0}
+    return (dataclasses.replace(train({**again(point), **own}), freeze=freeze, **taught),)
