@@ -18,7 +18,7 @@ from study.trial.state import State
 SUFFIX = {"onnx": ".onnx", "safetensors": ".safetensors", "torch": ".pt"}
 IMAGES = 256  # test images that the file's net is compared on
 EQUAL = 1e-6  # of the largest logit
-AGREE = 0.99  # of the predictions: another library rounds otherwise, and a rounding may tip over a quantized input
+AGREE = 0.95  # of the predictions: another library rounds otherwise, and a tie may tip over a quantized input
 
 
 def go(
