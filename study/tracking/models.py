@@ -10,13 +10,15 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from study.store import layout
 from study.tracking.content import TrialView
 
 if TYPE_CHECKING:
     from torch import nn
+
+N = TypeVar("N", bound="nn.Module")
 
 
 def save(folder: Path, trial: str, net: "nn.Module", shape: tuple[int, int, int]) -> Path:
@@ -39,7 +41,7 @@ def save(folder: Path, trial: str, net: "nn.Module", shape: tuple[int, int, int]
     return path
 
 
-def plain(net: "nn.Module") -> "nn.Module":
+def plain(net: N) -> N:
     """A copy on the CPU, in evaluation mode, whose masked or quantized weights are plain numbers."""
     nn = importlib.import_module("torch.nn")
     net = copy.deepcopy(net).eval().cpu()
