@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch.nn.utils import parametrize
 
 from study.nets.net import Net
 from study.nets.splits import Dataset, Split
@@ -25,7 +26,8 @@ def seen(state: State) -> dict[str, Any]:
 
 def skeleton(stages: Sequence[Stage], data: Mapping[str, Any]) -> Net:
     """A net of the architecture that the stages come to, on the CPU, with fresh weights and two black images for every
-    calibration; masks are left out. `data` is what `seen` gives. UsageError as the stages raise it."""
+    calibration; masks are left out, and weights are plain parameters where they would be quantized. `data` is what
+    `seen` gives. UsageError as the stages raise it."""
     state = State(seed=0, datasets={name: _black(name, fact) for name, fact in data.items()})
     state.data = state.datasets.get("")
     for state.stage, stage in enumerate(stages):
@@ -36,6 +38,10 @@ def skeleton(stages: Sequence[Stage], data: Mapping[str, Any]) -> Net:
             pass
     if state.net is None:
         raise ValueError("the trial has no net")
+    for module in [m for m in state.net.modules() if parametrize.is_parametrized(m)]:
+        names: Any = module.parametrizations
+        for name in list(names):
+            parametrize.remove_parametrizations(module, name)
     return state.net
 
 

@@ -16,7 +16,6 @@ from study.nets.compression.quantize import quantize
 from study.nets.compression.remove import remove_rows
 from study.nets.net import Net
 from study.spec.config import Build, Factorize, Head, Prune, Quantize, Remove, Train
-from study.tracking.models import plain
 from study.trial.measures.cost import stored_bytes
 from study.trial.skeleton import skeleton
 
@@ -115,7 +114,7 @@ def test_a_net_comes_back_with_the_bytes_that_are_counted(model, kind, bits):
         net, stages = quantize(net, bits, [images()]), (*stages, Quantize(bits=bits))
     tensors, facts = shipped.pack(net.eval())
     assert bytes_of(tensors) == stored_bytes(net) + 4 * 6, "six constants of the normalisation are not counted"
-    again = plain(skeleton((MODELS[model], *stages), DATA))
+    again = skeleton((MODELS[model], *stages), DATA)
     shipped.fill(again, tensors, facts)
     x = images(5, 2)
     with torch.no_grad():
@@ -155,7 +154,7 @@ def test_a_scale_of_each_row_is_read_off_the_weights(bits):
     tensors, facts = shipped.pack(net)
     scales = {name: len(W) for name, W in tensors.items() if name.endswith("weight.scale")}
     assert scales == {f"body.{n}.weight.scale": len(m.weight) for n, m in nets.weighted(net).items()}
-    again = plain(skeleton((MODELS["cnn"], Quantize(bits=bits)), DATA))
+    again = skeleton((MODELS["cnn"], Quantize(bits=bits)), DATA)
     shipped.fill(again, tensors, facts)
     with torch.no_grad():
         assert torch.equal(again.eval()(images(5, 2)), net(images(5, 2)))
@@ -174,7 +173,7 @@ def test_tensors_of_another_net_are_refused():
     other = skeleton((MODELS["cnn"],), DATA)
     with pytest.raises((ValueError, RuntimeError)):
         shipped.fill(other, tensors, facts)
-    quantized = plain(skeleton((MODELS["fcn"], Quantize(bits=4)), DATA))
+    quantized = skeleton((MODELS["fcn"], Quantize(bits=4)), DATA)
     with pytest.raises(ValueError, match="quantized inputs are those of another net"):
         shipped.fill(quantized, tensors, facts)
     del tensors["body.1.weight.scale" if "body.1.weight.scale" in tensors else "mean"]

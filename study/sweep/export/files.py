@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from study.spec.config import Build
 from study.spec.datasets import is_user_function
 from study.spec.errors import UsageError, brief
 from study.spec.identity import canonical_trial, trial_of
-from study.tracking.models import plain
 from study.trial.skeleton import seen, skeleton
 from study.trial.state import State
 
@@ -36,10 +34,8 @@ def content(to: str, state: State, trial: Any) -> tuple[bytes, int]:
     assert state.net is not None
     tensors, facts = shipped.pack(state.net)
     told = canonical_trial(trial) | {"measures": []}
-    text = json.dumps(
-        {"format": FORMAT, "trial": told, "data": seen(state), "digest": _digest(tensors)} | facts,
-        separators=(",", ":"),
-    )
+    facts = {"format": FORMAT, "trial": told, "data": seen(state)} | facts
+    text = _text(facts | {"digest": _digest(tensors, facts)})
     size = sum(W.numel() * W.element_size() for W in tensors.values())
     if to == "safetensors":
         return encode(tensors, metadata={KEY: text}), size
@@ -73,8 +69,8 @@ def decoded(whole: bytes, path: str, model: str = "") -> Net:
         raise UsageError(f"{path} is damaged: it does not say what it holds") from None
     if newer:
         raise UsageError(f"{path} was written by a newer version; use that version")
-    if facts.get("digest") != _digest(tensors):
-        raise UsageError(f"{path} is damaged: its tensors are not those that were written")
+    if facts.pop("digest", "") != _digest(tensors, facts):
+        raise UsageError(f"{path} is damaged: it does not hold what was written")
     try:
         stages = trial_of(facts["trial"]).stages
     except (KeyError, TypeError, ValueError):
@@ -84,7 +80,7 @@ def decoded(whole: bytes, path: str, model: str = "") -> Net:
             f"{path} holds a net of {name}, which no file can have imported; name it yourself: "
             f"load_exported(path, model={name!r})"
         )
-    net = plain(skeleton(stages, facts["data"]))
+    net = skeleton(stages, facts["data"])
     try:
         shipped.fill(net, tensors, facts)
     except (ValueError, KeyError, RuntimeError) as error:
@@ -95,7 +91,7 @@ def decoded(whole: bytes, path: str, model: str = "") -> Net:
 def _read(whole: bytes, path: str) -> tuple[str, dict[str, Tensor]]:
     """The JSON and the tensors; UsageError for anything else."""
     try:
-        if zipfile.is_zipfile(io.BytesIO(whole)) or whole[:2] == b"PK":
+        if whole[:4] == b"PK\x03\x04":
             found = torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
             text, tensors = found[KEY], found["tensors"]
         else:
@@ -114,10 +110,14 @@ def _metadata(whole: bytes) -> dict[str, Any]:
     return json.loads(whole[8 : 8 + int.from_bytes(whole[:8], "little")])["__metadata__"]
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """sha256 of the tensors by name, shape and bytes, hexadecimal."""
-    found = hashlib.sha256()
+def _text(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, separators=(",", ":"))
+
+
+def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
+    """sha256 of the JSON, and of the tensors by name, shape and bytes, hexadecimal."""
+    found = hashlib.sha256(_text(facts).encode())
     for name, W in sorted(tensors.items()):
-        found.update(f"{name} {W.dtype} {tuple(W.shape)}\0".encode())
+        found.update(f"\0{name} {W.dtype} {tuple(W.shape)}\0".encode())
         found.update(W.contiguous().flatten().view(torch.uint8).numpy().tobytes() if W.numel() else b"")
     return found.hexdigest()
