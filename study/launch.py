@@ -1,4 +1,4 @@
-"""The command line: `python -m study.launch STUDY`, `status DIR`, `report DIR...`, `evaluate DIR TRIAL`.
+"""The command line: `python -m study.launch STUDY`, and `status`, `report`, `evaluate` and `export` of a folder.
 
 Imports neither torch nor Ray until a sweep really starts.
 """
@@ -13,13 +13,13 @@ if __name__ == "__main__":  # a signal that comes during the imports below ends 
 import errno
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
 from study import __version__
 from study.spec import datasets
-from study.spec.errors import UsageError, closest, cut
+from study.spec.errors import UsageError, cut
 from study.store import layout, mirror, places, results
 from study.store.manifest import Manifest, absent, read_manifest
 from study.sweep import completion, listing, typed
@@ -99,6 +99,7 @@ def sweep(
         str, Parameter(help="Earlier results (folders, s3://) that a search learns from: DIR1,DIR2.")
     ] = "",
     search_storage: Annotated[str, Parameter(help="Database URL of a search's Optuna study; default a journal.")] = "",
+    keep_weights: Annotated[bool, Parameter(help="Keep every trial's net, for `export` and `evaluate`.")] = False,
     tracking_uri: Annotated[str, Parameter(help="MLflow store; default sqlite:///mlflow.db here.")] = "",
     json_: Annotated[bool, Parameter(name="--json", help="Data as JSON on stdout, the rest on stderr.")] = False,
 ) -> int:
@@ -121,13 +122,14 @@ def sweep(
         overrides=typed.overrides(set_),
         seeds=typed.seeds(seeds),
         data=data,
-        data_dir=data_dir or os.environ.get("STUDY_DATA", "data"),
+        data_dir=typed.data_dir(data_dir),
         model=model,
         output="" if rehearse else output or typed.default_output(study, preset or "laptop"),
         cpus_per_trial=cpus_per_trial,
         search_storage=search_storage,
         warm_start=tuple(part.strip() for part in warm_start.split(",") if part.strip()),
         gpus_per_trial=gpus,
+        keep_weights=keep_weights,
     )
     if rehearse:
         from study.sweep import rehearse as rehearsals
@@ -231,19 +233,27 @@ def evaluate(
     folder, _ = _results(directory)
     from study.sweep import evaluate as evaluation
 
-    found = evaluation.again(folder, trial, data_dir or os.environ.get("STUDY_DATA", "data"), retrain)
-    from analysis.intervals import over_images
-
-    for name, value in found.values.items():
-        images = found.images.get(name, 0)
-        reach = over_images(value, images)
-        spread = f" [{reach.low:.3f}, {reach.high:.3f}] over {images} images" if images else ""
-        out.print(f"  {name} {value:g}{spread}", markup=False)
-    how = "trained again" if found.trained else "from the saved weights"
-    differing = f"; different: {', '.join(found.different[:8])}" if found.different else ""
-    added = f"; {found.added} rows of measures that the table's version did not know" if found.added else ""
-    out.print(f"{'equal' if found.equal else 'different'}: {found.rows} rows {how}{differing}{added}", markup=False)
+    found = evaluation.again(folder, trial, typed.data_dir(data_dir), retrain)
+    evaluation.show(out, found)
     return OK if found.equal else UNEXPECTED
+
+
+@app.command
+def export(
+    directory: str,
+    trial: str,
+    *,
+    to: Annotated[Literal["onnx", "safetensors", "torch"], Parameter(help="Kind of file.")],
+    out_: Annotated[str, Parameter(name="--out", help="The file; default TRIAL.onnx, .safetensors or .pt here.")] = "",
+    data_dir: Annotated[str, Parameter(help="Folder of the data sets, or the image folder itself.")] = "",
+    force: Annotated[bool, Parameter(help="Write over a file that is there.")] = False,
+    retrain: Annotated[bool, Parameter(help="Train it again, for weights that were not kept.")] = False,
+) -> int:
+    """Write a finished trial's net to a file: an ONNX program, or packed weights (study.exported reads them)."""
+    folder, _ = _results(directory)
+    from study.sweep.export import go as exports
+
+    return exports.go(folder, trial, to, out_, typed.data_dir(data_dir), force, retrain, out)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -261,7 +271,7 @@ def _main(argv: list[str] | None) -> int:
     try:
         return int(app(argv, exit_on_error=False, print_error=False, console=out) or 0)
     except CycloptsError as error:
-        text = _usage_text(error, words)
+        text = typed.usage_text(error, words, err)
         err.print(f"study: {text}", markup=False, style="red" if err.is_terminal else None)
     except UsageError as error:
         said = cut(str(error), LONGEST)  # of a user's function it may hold whatever that has raised
@@ -284,14 +294,6 @@ def _main(argv: list[str] | None) -> int:
         err.print("study: interrupted", markup=False)
         return signals.leaving() or getattr(stop, "status", 130)
     return USAGE
-
-
-def _usage_text(error: CycloptsError, argv: list[str]) -> str:
-    known = [*study_names(), "status", "report", "evaluate"]
-    if argv and not argv[0].startswith("-") and argv[0].replace("-", "_") not in known:
-        return f"unknown study or command {argv[0]!r}{closest(argv[0], known)} Known: {', '.join(known)}. See --help."
-    error.console = err
-    return " ".join(str(error).split()) + " See --help."
 
 
 if __name__ == "__main__":

@@ -19,7 +19,15 @@ LIBRARIES = {
     "art": {"study.attacks.art"},
     "optuna": {"study.sweep.search.view"},
     "moocore": {"analysis.pareto"},
-    "safetensors": {"study.nets.weights", "study.sweep.worker.weights", "study.tracking.models"},
+    "safetensors": {
+        "study.nets.weights",
+        "study.sweep.export.files",
+        "study.sweep.worker.weights",
+        "study.tracking.models",
+    },
+    "onnx": {"study.sweep.export.to_onnx"},
+    "onnxruntime": {"study.sweep.export.to_onnx"},
+    "onnxscript": {"study.sweep.export.to_onnx"},
     "pickle": set(),
     "huggingface_hub": {"study.nets.vision"},
     "torchvision": {"study.nets.vision", "study.nets.data"},
@@ -31,7 +39,8 @@ LIBRARIES = {
 }
 MOST_LINES = 300
 HOUSE = ("study", "search_spaces", "analysis")
-DOORS = ("study", "study.results", "study.trainables", "study.trainables.base")  # documented names, one line each
+# Documented names, one line each.
+DOORS = ("study", "study.results", "study.exported", "study.trainables", "study.trainables.base")
 
 
 def modules(*packages):

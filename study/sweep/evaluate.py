@@ -15,7 +15,10 @@ from study.spec.names import metric_name
 from study.store import layout, results, shapes
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from study.nets.net import Net
+    from study.trial.state import State
 
 IDENTITY = ("measure", "attack", "layer", "norm", "eps", "kept", "pruning", "k", "draw", "on", "split", "step", "n")
 KNOWN = {"threads": shapes.whole, "device": shapes.text, "configuration": shapes.named(lambda found: True)}
@@ -53,7 +56,7 @@ def again(folder: Path, wanted: str, data_dir: str, retrain: bool = False) -> Co
     from study.sweep.worker import weights
     from study.trial.run import run
 
-    name = _named(folder, wanted)
+    name = named(folder, wanted)
     finished, trial = _read(folder, name, data_dir)
     for measure in trial.measures:
         if isinstance(measure, Robustness):
@@ -79,24 +82,64 @@ def again(folder: Path, wanted: str, data_dir: str, retrain: bool = False) -> Co
 
 
 def net(folder: Path, name: str, data_dir: str) -> "tuple[Net, tuple[int, int, int]]":
-    """The measured net of a finished trial from its saved weights, on the CPU, and the shape of one image.
+    """The measured net of a finished trial from its saved weights, on the CPU, and the shape of one image; UsageError
+    as `state` raises it."""
+    _, _, found = state(folder, name, data_dir)
+    assert found.net is not None
+    assert found.data is not None
+    return found.net, found.data.shape
 
-    UsageError where the trial or its weights are not there, ValueError for damaged weights.
+
+def state(folder: Path, name: str, data_dir: str, retrain: bool = False) -> "tuple[results.Finished, Trial, State]":
+    """A finished trial's table, the trial, and its state with the measured net on the CPU: from its saved weights, or
+    to `retrain` where there are none (the same net on one CPU build at one thread count).
+
+    UsageError where the trial or its weights are not there or damaged, or its GPU is not.
     """
     import torch
 
     from study.sweep.worker import weights
     from study.trial.run import run
 
-    path = folder / weights.name_of(name)
-    if not path.exists():
-        raise UsageError(f"no weights of trial {name} are kept in {folder}")
     finished, trial = _read(folder, name, data_dir)
+    path = folder / weights.name_of(name)
+    kept = None
+    if not retrain and not path.exists():
+        raise UsageError(
+            f"no weights of trial {name} are kept in {folder} (a sweep keeps them with --keep-weights, a search those "
+            "of its finalists); --retrain trains it again"
+        )
+    if not retrain:
+        try:
+            kept = weights.load(path)
+        except ValueError as error:
+            raise UsageError(f"{error}; --retrain trains it again") from None
+    device = "cpu" if kept or finished.provenance["device"] == "cpu" else "cuda"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"trial {name} was trained on {finished.provenance['device']}; train it again where a GPU is")
     torch.set_num_threads(finished.provenance["threads"])
-    *_, outcome = run(replace(trial, measures=()), resume=weights.load(path)[1])
-    assert outcome.state.net is not None
-    assert outcome.state.data is not None
-    return outcome.state.net, outcome.state.data.shape
+    *_, outcome = run(replace(trial, measures=()), resume=kept[1] if kept else None, device=device)
+    found = outcome.state
+    assert found.net is not None
+    found.net.cpu()
+    if kept:  # what an older version did not keep, the stages have made again
+        found.net.load_state_dict(kept[0], strict=False)
+    return finished, trial, found
+
+
+def show(out: "Console", found: Comparison) -> None:
+    """The numbers with their intervals over images, and whether all are equal."""
+    from analysis.intervals import over_images
+
+    for name, value in found.values.items():
+        images = found.images.get(name, 0)
+        reach = over_images(value, images)
+        spread = f" [{reach.low:.3f}, {reach.high:.3f}] over {images} images" if images else ""
+        out.print(f"  {name} {value:g}{spread}", markup=False)
+    how = "trained again" if found.trained else "from the saved weights"
+    differing = f"; different: {', '.join(found.different[:8])}" if found.different else ""
+    added = f"; {found.added} rows of measures that the table's version did not know" if found.added else ""
+    out.print(f"{'equal' if found.equal else 'different'}: {found.rows} rows {how}{differing}{added}", markup=False)
 
 
 def _read(folder: Path, name: str, data_dir: str) -> tuple[results.Finished, Trial]:
@@ -134,7 +177,8 @@ def _check_revisions(name: str, config: Robustness) -> None:
         )
 
 
-def _named(folder: Path, wanted: str) -> str:
+def named(folder: Path, wanted: str) -> str:
+    """The fingerprint that begins with `wanted`; UsageError where that is of no finished trial, or of more than one."""
     names = layout.finished(folder)
     fits = [name for name in names if name.startswith(wanted)]
     if len(fits) != 1 or not wanted:

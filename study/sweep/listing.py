@@ -51,13 +51,16 @@ def facts(plan: Plan, workers: int, pending: int | None = None) -> dict[str, Any
 
 def _bytes(plan: Plan, trials: int) -> float:
     """What so many trials write: a table each; in a search the trained base of each too, as long as it runs, and of
-    finalists the weights, which the front's models hold once more as they are exported."""
+    finalists the weights, which the front's models hold once more as they are exported. Weights that are kept of every
+    trial are those of the net and of its training."""
     tables = trials * costs.BYTES_PER_TRIAL
-    if plan.preset.search is None:
+    search = plan.preset.search
+    if search is None and not plan.keep_weights:
         return tables
-    finals = min(trials, least_finals(plan.preset.search, plan.seeds))
     weights = costs.parameters(plan.model, plan.data, plan.settings)
-    return tables + BYTES_OF_WEIGHT * weights * (trials + 2 * finals)
+    bases, finals = (trials, min(trials, least_finals(search, plan.seeds))) if search else (0, 0)
+    kept = trials if plan.keep_weights else finals
+    return tables + BYTES_OF_WEIGHT * weights * (bases + finals + (2 * kept if plan.keep_weights else kept))
 
 
 def cost_text(f: dict[str, Any], plan: Plan) -> str:

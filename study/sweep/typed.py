@@ -6,16 +6,17 @@ import re
 import shlex
 from typing import Any
 
+from cyclopts import CycloptsError
 from rich.console import Console
 
-from study.spec.errors import UsageError, without_secrets
+from study.spec.errors import UsageError, closest, without_secrets
 from study.spec.knobs import KNOBS
 from study.store.manifest import Manifest
 from study.sweep.plan.catalogue import find_study, study_names
 
 log = logging.getLogger(__name__)
 
-COMMANDS = ("status", "report", "evaluate")
+COMMANDS = ("status", "report", "evaluate", "export")
 # Words that are no knob but an option of the command, which people set like one.
 OPTIONS = {
     "seeds": "--seeds", "seed": "--seeds", "n_seeds": "--seeds", "data": "--data", "dataset": "--data",
@@ -31,6 +32,20 @@ def default_output(study: str, preset: str) -> str:
     """STUDY_OUTPUT/STUDY-PRESET where the environment names a folder or an S3 prefix for all sweeps; else nothing."""
     root = os.environ.get("STUDY_OUTPUT", "").rstrip("/")
     return f"{root}/{re.sub(r'[^A-Za-z0-9_.]', '_', study)}-{preset}" if root else ""
+
+
+def data_dir(text: str) -> str:
+    """The folder of the data sets: as typed, else STUDY_DATA, else data."""
+    return text or os.environ.get("STUDY_DATA", "data")
+
+
+def usage_text(error: CycloptsError, argv: list[str], err: Console) -> str:
+    """What to say of words that the command line does not take."""
+    known = [*study_names(), *COMMANDS]
+    if argv and not argv[0].startswith("-") and argv[0].replace("-", "_") not in known:
+        return f"unknown study or command {argv[0]!r}{closest(argv[0], known)} Known: {', '.join(known)}. See --help."
+    error.console = err
+    return " ".join(str(error).split()) + " See --help."
 
 
 def again(argv: list[str]) -> str:

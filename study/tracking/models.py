@@ -10,13 +10,15 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from study.store import layout
 from study.tracking.content import TrialView
 
 if TYPE_CHECKING:
     from torch import nn
+
+N = TypeVar("N", bound="nn.Module")
 
 
 def save(folder: Path, trial: str, net: "nn.Module", shape: tuple[int, int, int]) -> Path:
@@ -39,7 +41,7 @@ def save(folder: Path, trial: str, net: "nn.Module", shape: tuple[int, int, int]
     return path
 
 
-def _plain(net: "nn.Module") -> "nn.Module":
+def plain(net: N) -> N:
     """A copy on the CPU, in evaluation mode, whose masked or quantized weights are plain numbers."""
     nn = importlib.import_module("torch.nn")
     net = copy.deepcopy(net).eval().cpu()
@@ -60,7 +62,7 @@ def _write(temporary: Path, net: "nn.Module", shape: tuple[int, int, int]) -> No
     from mlflow import pytorch
     from mlflow.models import infer_signature
 
-    net = _plain(net)
+    net = plain(net)
     weights = temporary / "weights.safetensors"
     safetensors.save_file({name: t.detach().contiguous().clone() for name, t in net.state_dict().items()}, weights)
     example = torch.zeros(2, *shape).numpy()  # two of them: torch.export takes a batch of one for a constant

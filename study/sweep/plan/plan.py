@@ -33,7 +33,7 @@ class Plan:
     of other data that nets are pretrained on,
     `revisions` those of the attacks that made the folder's numbers, where they are earlier ones than this version's.
     `earlier` has the trials that stay as earlier sources of the user's functions made them, as study.json has them.
-    `notes` say what was asked for and left out.
+    `notes` say what was asked for and left out. `keep_weights`: of every trial, not of a search's finalists alone.
     `place` is the output, `folder` what the driver reads of it on its own disk: the same unless it is in S3.
     """
 
@@ -60,6 +60,7 @@ class Plan:
     revisions: Mapping[str, int] = dataclasses.field(default_factory=dict)
     earlier: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
+    keep_weights: bool = False
 
     @property
     def total(self) -> int:
@@ -231,7 +232,7 @@ def _job(
         trial=trial,
         estimated_seconds=seconds,
         base=base_key(trial) if search else "",
-        weights=search is not None and point.seed != search["search_seed"],
+        weights=plan.keep_weights or (search is not None and point.seed != search["search_seed"]),
         **given,
     )
 

@@ -32,6 +32,7 @@ class Request:
     gpus_per_trial: float | None = None
     search_storage: str = ""
     warm_start: tuple[str, ...] = ()
+    keep_weights: bool = False
 
 
 def make_plan(request: Request, *, need_data: bool = True, need_warm_start: bool = True) -> Plan:
@@ -47,8 +48,8 @@ def make_plan(request: Request, *, need_data: bool = True, need_warm_start: bool
             f"Presets: {', '.join(study.presets)}"
         )
     preset = study.presets[request.preset]
-    if not preset.data and (request.data or request.model):
-        raise UsageError(f"{study.name} works without data and model; leave --data and --model away")
+    if not preset.data and (request.data or request.model or request.keep_weights):
+        raise UsageError(f"{study.name} works without data and model; leave --data, --model and --keep-weights away")
     data = request.data or preset.data
     preset, settings = with_overrides(preset, request.overrides, data)
     preset = _with_search(preset, request, need_warm_start)
@@ -81,6 +82,7 @@ def make_plan(request: Request, *, need_data: bool = True, need_warm_start: bool
         folder=mirror.working_folder(place),
         cpus_per_trial=request.cpus_per_trial,
         gpus_per_trial=gpus,
+        keep_weights=request.keep_weights,
         notes=tuple(notes),
     )
     plan = with_jobs(plan)
