@@ -72,8 +72,8 @@ def check(point: Mapping[str, Any]) -> None:
         and point["bits"] > 0,
         "pruning does not go with bits: weights on levels are not pruned": bool(point["pruning"]) and point["bits"] > 0,
         "qat=1 needs bits: set bits to 16, 8, 4, 2 or 1": bool(point["qat"]) and not point["bits"],
-        "qat=1 does not go with prune_ratio, keep_prob, lam or factorize_ratio: they act on nets that are not quantized "
-        "yet": bool(point["qat"]) and (masked or point["prune_ratio"] > 0 or point["factorize_ratio"] > 0),
+        "qat=1 does not go with prune_ratio, keep_prob, lam or factorize_ratio, which act on nets not yet on "
+        "levels": bool(point["qat"]) and (masked or point["prune_ratio"] > 0 or point["factorize_ratio"] > 0),
         "qat=1 does not go with penalty nuclear_norm_prox, which overwrites weights": bool(point["qat"]) and proximal,
     }
     for reason, wrong in refused.items():
