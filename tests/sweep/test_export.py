@@ -113,9 +113,9 @@ def test_onnxruntime_predicts_the_same(kind, folder, tmp_path):
     content = (tmp_path / "net.onnx").read_bytes()
     for n in (1, 7, 60):
         here, there = to_onnx.logits(content, x[:n]), logits(state.net, x[:n])
-        alike = (here.argmax(1) == there.argmax(1)).float().mean()
+        alike = go.agreeing(there, here) / n
         if "bit" in kind:  # a tie between two levels may fall to either side: another library sums in another order
-            assert alike >= 0.95
+            assert alike >= (0.95 if n > 7 else 0.8)
         else:
             assert alike == 1
             torch.testing.assert_close(here, there, rtol=1e-5, atol=1e-6)
@@ -134,7 +134,13 @@ def test_onnxruntime_predicts_the_same_of_convolutions(model):
         net = COMPRESSED[kind][0](built(model))
         net = (quantize(net, bits, [images(64, 1)]) if bits < 32 else net).eval()
         here, there = to_onnx.logits(to_onnx.program(net, SHAPE), x), logits(net, x)
-        assert (here.argmax(1) == there.argmax(1)).float().mean() >= (1 if bits == 32 else 0.95), (kind, bits)
+        assert go.agreeing(there, here) / len(x) >= (1 if bits == 32 else 0.95), (kind, bits)
+
+
+def test_of_classes_that_tie_either_is_the_prediction():
+    there = torch.tensor([[1.0, 2.0, 2.0], [1.0, 2.0, 1.9], [3.0, 0.0, 0.0]])
+    here = torch.tensor([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0], [3.0, 0.0, 0.0]])
+    assert go.agreeing(there, here) == 2
 
 
 def test_of_an_old_folder_on_the_command_line(old, here):

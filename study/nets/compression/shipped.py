@@ -85,8 +85,9 @@ def _inputs(net: Net) -> dict[str, InputQuantizer]:
 def _lay(quantizer: InputQuantizer, scale: float, zero: int) -> None:
     """Give a quantizer its levels, and what it may hold beside them: the factor 1 / scale, the range as state."""
     quantizer.scale, quantizer.zero = scale, zero
-    if hasattr(quantizer, "inverse"):
-        quantizer.inverse = float(1 / torch.tensor(scale))
+    held: Any = quantizer
+    if hasattr(held, "inverse"):
+        held.inverse = float(1 / torch.tensor(scale))
     for name, value in zip(("low", "high"), quantizer.range(), strict=True):
         if isinstance(found := getattr(quantizer, name, None), Tensor):
             found.fill_(value)
