@@ -134,7 +134,7 @@ def rows_apart(net):
             self.bits = bits
 
         def forward(self, W):
-            flat = W.abs().flatten(1)
+            flat = W.detach().abs().flatten(1)
             shape = (-1, *[1] * (W.ndim - 1))
             if self.bits == 1:
                 return W.sign() * flat.mean(1).view(shape)
