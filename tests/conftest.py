@@ -13,10 +13,12 @@ from unittest import mock
 
 import pytest
 
-from study.store import places
+# before torch and NumPy are imported: two processes of tests share the cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from study.store import places  # noqa: E402
 
 importlib.import_module("study.tracking.stores")  # it sets MLflow's environment, which `here` would put back
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two processes of tests share the cores
 
 
 @pytest.fixture(scope="session", autouse=True)
