@@ -16,7 +16,7 @@ import pytest
 # before torch and NumPy are imported: two processes of tests share the cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from study.store import places  # noqa: E402
+from study.store import places
 
 importlib.import_module("study.tracking.stores")  # it sets MLflow's environment, which `here` would put back
 
