@@ -24,6 +24,7 @@ from analysis.figures.labels import axis_words
 from analysis.intervals import mean_t
 from study.spec.domains import Value
 from study.spec.knobs import by_strength, named
+from study.spec.names import levels
 
 BLUE, ORANGE, GREEN, GREY = "#2a5d9f", "#d1662b", "#3b8553", "#8a8a8a"
 WIDTH = 10.5  # of every figure, in inches
@@ -61,9 +62,8 @@ def plain_log(axis: Axis) -> None:
 
 
 def budget(eps: float, norm: str) -> str:
-    """A budget as people write it: 16/255 (l_inf), 0.5 (l_2)."""
-    whole = eps * 255 if norm == "linf" else 0.0
-    return f"{round(whole)}/255" if abs(whole - round(whole)) < 1e-6 and round(whole) else f"{eps:g}"
+    """A budget as people write it: 16/255, 0.5/255 (l_inf), 0.5 (l_2)."""
+    return f"{whole:g}/255" if (whole := levels(round(eps, 12), norm)) else f"{eps:g}"
 
 
 def norms(text: str) -> str:

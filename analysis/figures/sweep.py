@@ -23,13 +23,13 @@ SPECTRAL = ("rank",)  # what lowers the rank is attacked in l_2, what concentrat
 
 def _arms(frame: pd.DataFrame, study: Manifest) -> list[tuple[ArmRecord, str, pd.DataFrame]]:
     """The arms that a sweep draws, each with the axis that it is about and its trials; planted controls are left out,
-    and arms without a trial."""
+    arms without a trial, and those of one level beside others."""
     found = []
     for arm in study.arms:
         axes = along(study, arm) or [a for a in arm.axes if a in KNOBS and KNOBS[a].compressed]
         if axes and not set(axes) & set(PLANTED) and len(table := arm_trials(frame, arm, study.axes_off)):
             found.append((arm, axes[0], table))
-    return found
+    return [(arm, axis, table) for arm, axis, table in found if table[axis].nunique() > 1] or found
 
 
 def robustness(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:

@@ -25,9 +25,16 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def eps_text(eps: float, norm: str) -> str:
-    """A budget as it stands in names: 16_255 for l_inf 16/255, else its digits (0.5)."""
-    whole = eps * 255 if norm == "linf" else 0.0
-    return f"{round(whole)}_255" if abs(whole - round(whole)) < 1e-9 and round(whole) else f"{eps:g}"
+    """A budget as it stands in names: 16_255 for l_inf 16/255, 0.5_255 for half a level, else its digits (0.5)."""
+    return f"{whole:g}_255" if (whole := levels(eps, norm)) else f"{eps:g}"
+
+
+def levels(eps: float, norm: str) -> float:
+    """An l_inf budget in levels of 255, where that is how people give it: whole ones, quarters below one. Else 0."""
+    of_one = eps * 255 if norm == "linf" else 0.0
+    parts = 4 if of_one < 1 else 1
+    near = round(parts * of_one) / parts
+    return near if abs(of_one - near) < 1e-9 else 0.0
 
 
 def metric_name(r: Mapping[str, Any]) -> str:

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from analysis import figures, report, sections
 from analysis.claims.judge import judge_all
 from analysis.figures import plain, sweep
-from analysis.figures.drawing import key, level
+from analysis.figures.drawing import budget, key, level
 from study.spec.errors import UsageError
+from study.spec.names import eps_text
 from study.store import results
 from tests.claim_cases import BITS, MINE, OFF, claim, falls, study, table
 
@@ -114,6 +115,16 @@ def test_no_curve_runs_through_a_legend(heights):
         assert not any(box.contains(*ax.transData.transform((x, y))) for x in (i / 50 for i in range(51)))
     assert max(t for t in ax.get_yticks() if t <= ax.get_ylim()[1]) <= 1.02, "there is no accuracy above 1"
     assert (ax.get_ylim()[1] > 1.02) == (len(heights) > 2), "the axis grows only where it must"
+
+
+@pytest.mark.parametrize(
+    ("eps", "norm", "text"),
+    [(16 / 255, "linf", "16/255"), (0.5 / 255, "linf", "0.5/255"), (0.25 / 255, "linf", "0.25/255"),
+     (0.1, "linf", "0.1"), (0.005, "linf", "0.005"), (1.5 / 255, "linf", "0.00588235"), (0.5, "l2", "0.5"), (2.0, "l2", "2")],
+)  # fmt: skip
+def test_a_budget_is_written_as_people_give_it(eps, norm, text):
+    assert budget(eps, norm) == text
+    assert eps_text(eps, norm) == text.replace("/", "_")
 
 
 def test_levels_have_the_words_of_their_knob():
