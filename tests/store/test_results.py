@@ -105,7 +105,7 @@ def test_a_known_column_that_is_absent_reads_as_null():
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda t: t.append_column("temperature", pa.array([1.0] * 3)), "temperature (double)"),
+        (lambda t: t.append_column("of_tomorrow", pa.array([1.0] * 3)), "of_tomorrow (double)"),
         (lambda t: t.append_column("when", pa.array([0] * 3, pa.timestamp("s"))), "when (timestamp["),
         (lambda t: t.set_column(t.schema.get_field_index("k"), "k", pa.array(["5"] * 3)), "k (string)"),
         (lambda t: t.drop(["k", "draw"]).append_column("top", pa.array([5] * 3)), "top (int64)"),

@@ -179,7 +179,7 @@ def newer(old):
     path = old / "grid" / "trials" / f"{BASELINE}.parquet"
     table = pq.read_table(path)
     metadata = table.schema.metadata
-    table = table.append_column("temperature", pa.array([0.5] * len(table)))
+    table = table.append_column("of_tomorrow", pa.array([0.5] * len(table)))
     digest = results.rows_digest(table.to_pylist(), columns=table.schema.names)
     stream = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(metadata | {b"rows_sha256": digest.encode()}), stream)
@@ -205,7 +205,7 @@ def test_a_table_of_a_newer_version_is_refused_and_nothing_is_touched(words, new
     done = here(*words, cwd=newer)
     assert done.returncode == 2, done.stderr
     assert f"{BASELINE}.parquet was written by a newer version" in done.stderr
-    assert "temperature (double); use that version" in done.stderr
+    assert "of_tomorrow (double); use that version" in done.stderr
     assert content(newer) == before
 
 
@@ -214,5 +214,5 @@ def test_the_tracking_view_of_a_newer_version_is_not_made(newer, capsys):
 
     before = content(newer)
     assert main(["rebuild", str(newer / "grid")]) == 2
-    assert "temperature (double); use that version" in capsys.readouterr().err
+    assert "of_tomorrow (double); use that version" in capsys.readouterr().err
     assert content(newer) == before
