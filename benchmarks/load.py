@@ -27,7 +27,7 @@ from study.store.manifest import ArmRecord, Manifest
 ROWS = 300  # of a trial of the laptop preset: 227 to 370
 LEVELS = tuple(i / 100 for i in range(10))
 GOALS = {"status": 2.0, "report": 30.0, "dry run": 10.0}  # CPU seconds at full size
-SERVER = "torch._dynamo, study.sweep.worker.attempt"  # as study.sweep.worker.forked does
+SERVER = "torch._dynamo, study.sweep.worker.attempt"  # as study.sweep.worker.fork_server does
 MOST = {"status": 200.0}  # MB
 
 
