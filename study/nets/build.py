@@ -61,6 +61,12 @@ def _cnn(config: Build, shape: Shape, classes: int, size: int) -> Body:
     return vgg.cnn(classes, config.width_multiplier)
 
 
+def _cnn8(config: Build, shape: Shape, classes: int, size: int) -> Body:
+    from study.nets.vision import vgg
+
+    return vgg.cnn8(shape, classes, config.width_multiplier)
+
+
 def _vgg16(config: Build, shape: Shape, classes: int, size: int) -> Body:
     from study.nets.vision import vgg
 
@@ -102,10 +108,11 @@ def _users(config: Build, shape: Shape, classes: int, size: int) -> Body:
     return body, hidden
 
 
-# What is built for images of `size` pixels a side is given them enlarged; an fcn and a user's net as they are (0).
+# What is built for images of `size` pixels a side is given them enlarged; an fcn, a cnn8 and a user's net as they are (0).
 BUILDERS: dict[str, Callable[[Build, Shape, int, int], Body]] = {
     "fcn": _fcn,
     "cnn": _cnn,
+    "cnn8": _cnn8,
     "resnet18": _resnet,
     "wrn50_2": _resnet,
     "wrn101_2": _resnet,

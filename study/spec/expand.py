@@ -123,6 +123,8 @@ def _checked(settings: dict[str, Any], overrides: Mapping[str, str], preset: Pre
     point needs, its job is checked for (sweep.plan.refusals)."""
     for norm in ("linf", "l2"):
         judged, budgets = settings[f"judged_{norm}"], settings[f"eps_{norm}"]
+        if not budgets:  # a norm that this study does not attack in
+            continue
         if judged not in budgets and f"judged_{norm}" in overrides:
             raise UsageError(
                 f"--set judged_{norm}: {judged:g} is none of the budgets ({', '.join(f'{b:g}' for b in budgets)}); "

@@ -127,6 +127,8 @@ KNOBS: dict[str, Knob] = {
     **{f"finetune_{name}": replace(knob, default=None, words={} if knob.several else SAME, families=COMPRESSED,
                                    only_with=("finetune",), help=f"of fine-tuning: {knob.help}")
        for name, knob in TRAINING.items() if name != "learning_rate"},
+    "finetune_ratio": Knob(float, 0.5, low=0, high=1, open_low=True, families=COMPRESSED, only_with=("finetune",),
+                           help="share of each batch that adversarial fine-tuning replaces by adversarial examples"),
     "finetune_freeze": Knob(str, "none", choices=("none", "encoder"), families=COMPRESSED, only_with=("finetune",),
                             help="encoder: fine-tuning moves the head alone"),
     "distillation": Knob(float, 0.0, low=0, high=1, families=COMPRESSED,
@@ -179,6 +181,8 @@ KNOBS: dict[str, Knob] = {
                     help="1: images proven safe are not attacked (dense nets)"),
     "audit_queries": Knob(int, 0, low=0, high=MOST, families=NETS,
                           help="queries of Square, the gradient-free second opinion; 0 = none"),
+    "audit_on": Knob(str, "all", choices=("all", "quantized"), families=COMPRESSED, only_with=("audit_queries",),
+                     help="whose second opinion is asked for; quantized: of nets with bits alone"),
     "validation_rows": Knob(int, 0, low=0, high=1, families=NETS,
                             help="1: accuracies and attacks on the validation images too, for whatever selects"),
     "sensitivity": Knob(int, 0, low=0, high=1, families=NETS,

@@ -14,11 +14,13 @@ class Model:
 
     `knobs` are those of OFF that it takes, `weights` the library's own names of published ones. `pixels` is the side of
     the images that it is given (0: as they come; ENLARGED: at least that; 224: just that). `millions` are the
-    multiply-adds of its layers with weights for one image of that side, and its parameters with ten classes, both in
-    millions and as published (counted on the built net; 0: they follow from width and depth).
+    multiply-adds of its layers with weights for one image of that side (of `counted_at`, where they are taken as they
+    come), and its parameters with ten classes, both in millions and as published (counted on the built net; 0: they
+    follow from width and depth).
     """
 
     pixels: int = ENLARGED
+    counted_at: int = 0
     knobs: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
     millions: tuple[float, float] = (0.0, 0.0)
@@ -28,6 +30,7 @@ _RESNET = ("width_multiplier", "stem")
 MODELS: dict[str, Model] = {
     "fcn": Model(pixels=0),
     "cnn": Model(knobs=("width_multiplier",), millions=(19.8, 0.13)),
+    "cnn8": Model(pixels=0, counted_at=28, knobs=("width_multiplier",), millions=(13.7, 0.55)),
     "resnet18": Model(knobs=_RESNET, weights=("IMAGENET1K_V1",), millions=(37.0, 11.2)),
     "wrn50_2": Model(knobs=_RESNET, weights=("IMAGENET1K_V1", "IMAGENET1K_V2"), millions=(233.0, 66.9)),
     "wrn101_2": Model(knobs=_RESNET, weights=("IMAGENET1K_V1", "IMAGENET1K_V2"), millions=(464.0, 125.0)),

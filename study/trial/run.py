@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from study.spec.config import Trial
+from study.spec.config import Train, Trial
 from study.spec.errors import of_a_function, told
 from study.spec.rows import Row, row
 from study.trial.measures import MEASURES
@@ -49,9 +49,11 @@ def _run(trial: Trial, resume: dict[str, Any] | None, device: str) -> Iterator[O
     outcome = Outcome(state)
     for state.stage, stage in enumerate(trial.stages):
         stages = STAGES[type(stage)](state, stage)
-        kind = f"{type(stage).__name__.lower()}_seconds"
+        kinds = [f"{type(stage).__name__.lower()}_seconds"]
+        if isinstance(stage, Train) and any(isinstance(before, Train) for before in trial.stages[: state.stage]):
+            kinds.append("finetune_seconds")  # what a net costs after its first training stands beside the whole
         while not state.diverged:
-            with state.timed(kind):
+            with state.timed(*kinds):
                 if next(stages, None) is None:
                     break
             outcome.phase = type(stage).__name__.lower()

@@ -68,13 +68,14 @@ class State:
         return out
 
     @contextmanager
-    def timed(self, kind: str) -> Iterator[None]:
-        """Add the wall seconds of the block to `seconds[kind]`."""
+    def timed(self, *kinds: str) -> Iterator[None]:
+        """Add the wall seconds of the block to `seconds` of each kind."""
         start = perf_counter()
         try:
             yield
         finally:
-            self.seconds[kind] = self.seconds.get(kind, 0.0) + perf_counter() - start
+            for kind in kinds:
+                self.seconds[kind] = self.seconds.get(kind, 0.0) + perf_counter() - start
 
 
 StageFunction = Callable[[State, Any], Iterator[State]]

@@ -1,4 +1,4 @@
-"""Convolutional nets without residual paths: torchvision's VGG16 without its wide layers, a small one of our own."""
+"""Convolutional nets without residual paths: VGG16 without its wide layers, paper C's of 8 layers, one of our own."""
 
 from functools import partial
 
@@ -52,3 +52,26 @@ def cnn(classes: int, width: float) -> tuple[nn.Module, list[str]]:
     body.add_module("flatten", nn.Flatten())
     body.add_module("head", nn.Linear(inputs, classes))
     return body, hidden(body)
+
+
+CHANNELS_8, DENSE = (32, 32, 64, 64, 128, 128), 128
+
+
+def cnn8(shape: tuple[int, int, int], classes: int, width: float) -> tuple[nn.Module, list[str]]:
+    """Paper C's CNN of 8 layers: six 3 x 3 convolutions (every second of stride 2), a dense layer of 128, the head.
+
+    With biases and ReLU, without BatchNorm, drawn as PyTorch draws them; channels and the dense layer times `width`.
+    Images of `shape` (C, H, W) as they come. All but the head are hidden, the first convolution too: the paper prunes
+    every convolution at one ratio. (It does not say whether the dense layer is compressed: it is, here.)
+    """
+    body, inputs, sides = nn.Sequential(), shape[0], list(shape[1:])
+    for i, channels in enumerate(CHANNELS_8, start=1):
+        outputs, stride = scaled(channels, width), 2 - i % 2
+        body.add_module(f"conv{i}", nn.Conv2d(inputs, outputs, 3, stride, padding=1))
+        body.add_module(f"relu{i}", nn.ReLU())
+        inputs, sides = outputs, [-(-side // stride) for side in sides]
+    body.add_module("flatten", nn.Flatten())
+    body.add_module("dense", nn.Linear(inputs * sides[0] * sides[1], scaled(DENSE, width)))
+    body.add_module("relu7", nn.ReLU())
+    body.add_module("head", nn.Linear(scaled(DENSE, width), classes))
+    return body, [f"conv{i}" for i in range(1, 7)] + ["dense"]

@@ -116,7 +116,7 @@ def plants(point: Mapping[str, Any]) -> tuple[Stage, ...]:
 
 
 def attacks(point: Mapping[str, Any]) -> tuple[Measure, ...]:
-    """The attacks of a point, one measure per norm."""
+    """The attacks of a point, one measure per norm that has a budget."""
     return tuple(
         Robustness(
             norm=norm,
@@ -135,6 +135,7 @@ def attacks(point: Mapping[str, Any]) -> tuple[Measure, ...]:
             **revisions(point, point.get("revisions")),
         )
         for norm in ("linf", "l2")
+        if point[f"eps_{norm}"]
     )
 
 

@@ -28,10 +28,8 @@ from study.spec.families.common import accuracy, again, attacks, curves, load_an
 from study.spec.knobs import AXES, off
 
 FCN_ALONE = ("lam",)  # what this family does to fully connected nets, and to no other
-CONVOLUTIONAL = ("cnn", "resnet18", "wrn50_2", "wrn101_2", "vgg16")  # models whose hidden layers are convolutions
-REMOVABLE = ("fcn", "cnn", "resnet18", "vgg16", "vit", "vit_b8")  # what rows, filters, heads can really be removed from
-COMPRESSING = "prune_ratio, keep_prob, lam, factorize_ratio, bits or rank"
-FINETUNE_RATIO = 0.5  # of each batch under adversarial fine-tuning (paper A, C.3)
+CONVOLUTIONAL = ("cnn", "cnn8", "resnet18", "wrn50_2", "wrn101_2", "vgg16")  # whose hidden layers are convolutions
+REMOVABLE = ("fcn", "cnn", "cnn8", "resnet18", "vgg16", "vit", "vit_b8")  # whose rows, filters, heads can really go
 
 
 def trial(point: Mapping[str, Any]) -> Trial:
@@ -44,7 +42,8 @@ def trial(point: Mapping[str, Any]) -> Trial:
     teacher = (Teacher(),) if point["distillation"] > 0 else ()
     stages = (*first, *teacher, *compression(point), *finetune(point))
     asked = (*curves(point), *mechanisms(point), *own(point))
-    measures = (accuracy(point), *attacks(point), Structure(), Cost(), *asked)
+    spared = {"audit_queries": 0} if point["audit_on"] == "quantized" and not point["bits"] else {}
+    measures = (accuracy(point), *attacks({**point, **spared}), Structure(), Cost(), *asked)
     return Trial(seed=point["seed"], stages=stages, measures=measures)
 
 
@@ -52,7 +51,6 @@ def check(point: Mapping[str, Any]) -> None:
     """UsageError naming the first two knobs of a point that cannot be had together."""
     masked = point["lam"] > 0 or point["keep_prob"] < 1
     fcn = point["model"] == "fcn"
-    compressed = masked or any(point[name] > 0 for name in ("prune_ratio", "bits", "rank", "factorize_ratio"))
     proximal = point["penalty"] == "nuclear_norm_prox" and point["alpha"] > 0
     refused = {
         "lam sets keep_prob of each layer itself; leave keep_prob at 1": point["lam"] > 0 and point["keep_prob"] < 1,
@@ -63,7 +61,6 @@ def check(point: Mapping[str, Any]) -> None:
         **(_without_factors(point) if point["factorize_ratio"] > 0 else {}),
         "finetune_epochs needs finetune=standard or adversarial": point["finetune_epochs"] > 0
         and point["finetune"] == "none",
-        f"finetune needs a net that is compressed: {COMPRESSING}": point["finetune_epochs"] > 0 and not compressed,
         "distillation needs finetune=standard or adversarial, and finetune_epochs": point["distillation"] > 0
         and point["finetune"] == "none",
         "distillation needs a net that is compressed after its training (prune_ratio, keep_prob, lam, factorize_ratio, "
@@ -124,12 +121,12 @@ def finetune(point: Mapping[str, Any]) -> tuple[Train, ...]:
     """The second training of a point: without penalties, its layers free of any Frobenius norm, its own rate and
     epochs, and whatever else is said of it.
 
-    standard: clean batches; adversarial: half of each batch by the adversary of the train_* settings. With distillation
-    the net of the first training, before any compression, is the teacher.
+    standard: clean batches; adversarial: finetune_ratio of each batch by the adversary of the train_* settings. With
+    distillation the net of the first training, before any compression, is the teacher.
     """
     if point["finetune"] == "none":
         return ()
-    ratio = {"standard": 0.0, "adversarial": FINETUNE_RATIO}[point["finetune"]]
+    ratio = {"standard": 0.0, "adversarial": point["finetune_ratio"]}[point["finetune"]]
     own = {"adversarial_ratio": ratio, "epochs": point["finetune_epochs"], "frobenius": 0.0}
     own |= {"alpha": 0.0, "l1": 0.0, "spread_control": 0.0, "alignment_penalty": 0.0}
     freeze = () if point["finetune_freeze"] == "none" else (point["finetune_freeze"],)

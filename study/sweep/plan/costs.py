@@ -31,6 +31,7 @@ GPU_SHARES = {
     ("*", "resnet18"): 0.5,  # 0.2 GB of weights, but some GB of activations while whole batches are attacked
     ("*", "vit"): 0.5,
     ("*", "cnn"): 0.25,
+    ("*", "cnn8"): 0.25,
     ("*", "vgg16"): 0.5,
     ("*", "wrn50_2"): 1.0,  # 1.1 and 2 GB of weights, gradients and moments; activations of the blocks' wide ends
     ("*", "wrn101_2"): 1.0,
@@ -52,8 +53,10 @@ def multiplications(model: str, data: str, settings: Mapping[str, Any]) -> float
     side = models.side(model, image[-1])
     if model == "vit":
         return (side // settings["patch_size"]) ** 2 * depth * 12 * width**2
-    if millions := models.MODELS.get(model, models.Model()).millions[0]:
-        larger = (side / models.MODELS[model].pixels) ** 2 * (SMALL_STEM if settings["stem"] == "small" else 1)
+    info = models.MODELS.get(model, models.Model())
+    if millions := info.millions[0]:
+        larger = (side / info.pixels if info.pixels else image[-1] / info.counted_at) ** 2
+        larger *= SMALL_STEM if settings["stem"] == "small" else 1
         return millions * 1e6 * larger * settings["width_multiplier"] ** 2
     return math.prod(image) * width + (depth - 1) * width**2
 
@@ -78,7 +81,8 @@ def trial_seconds(data: str, model: str, settings: Mapping[str, Any], gpu: bool)
     train_all, test_all = DATASETS[data].images if data in DATASETS else OTHER_IMAGES
     train, test = settings["train_size"] or train_all, settings["test_size"] or test_all
     madds = multiplications(model, data, settings)
-    tuned = {"none": 0.0, "standard": 1.0, "adversarial": 1 + 0.5 * settings["train_steps"]}[settings["finetune"]]
+    attacked = 1 + settings["finetune_ratio"] * settings["train_steps"]
+    tuned = {"none": 0.0, "standard": 1.0, "adversarial": attacked}[settings["finetune"]]
     epochs = settings["epochs"] * (1 + settings["adversarial_ratio"] * settings["train_steps"])
     epochs += tuned * settings["finetune_epochs"]
     before, train, test = _pretrained(settings, train, test)
