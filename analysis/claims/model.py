@@ -73,11 +73,13 @@ class Regime:
     """What must hold before a claim is judged, seeds and levels apart (analysis.claims.needs).
 
     `clean`: the baseline's clean accuracy is high enough for its data. `robust`: a norm; the baseline's robust accuracy
-    under it, at the judged budget, is neither near 0 nor near 1. `structure`: the compressibility that the arm moves.
+    under it, at the judged budget, lies `robust_within`: neither near 0 nor near 1. `structure`: the compressibility
+    that the arm moves.
     """
 
     clean: bool = True
     robust: str = ""
+    robust_within: tuple[float, float] = (0.3, 0.9)
     structure: str = ""
 
 
