@@ -1,11 +1,11 @@
 """Does adversarial fine-tuning of a compressed net give what adversarial training gives, and in which part of the time?
 
 Paper C, section 6, Tables 2, 3, 4 and 7, rows C1, C3 and C7 of the protocol: a net is trained on clean images
-(standard) or on adversarial ones alone (robust); then left as it is, pruned (filters of least l_1 norm, really removed),
-quantized after training (8 bits), or factorized (Tucker factors at half of the weights; dense layers by SVD); then left
-so, fine-tuned on clean images, or on adversarial ones, for three epochs against twenty. Expected by the paper:
-compressed standard nets come within 5 points of the robust accuracy of the robust net, in a small part of its training
-time; standard fine-tuning of robust nets destroys what they had; pruning needs fine-tuning, quantization hardly.
+(standard) or on adversarial ones alone (robust); then left as it is, pruned (filters of least l_1 norm, really
+removed), quantized after training (8 bits), or factorized (half of the weights; dense layers by SVD); then left so,
+fine-tuned on clean images, or on adversarial ones, for three epochs against twenty. Expected by the paper: compressed
+standard nets come within 5 points of the robust accuracy of the robust net, in a small part of its training time;
+standard fine-tuning of robust nets destroys what they had; pruning needs fine-tuning, quantization hardly.
 
     python -m study.launch finetuning_sweep
 
@@ -14,8 +14,8 @@ A base is trained once and shared; what it took counts in full in `training_seco
 steps from the image itself; laptop presets attack with AutoPGD, which is stronger.
 
 laptop: scikit-learn's digits, the CNN of 8 layers at its full width, five seeds, adversaries of 10 steps; minutes on
-two cores. With another data set 4000 training and 1000 test images and three seeds: `--data mnist --data-dir DIR
---seeds 0,1,2` takes an hour. paper: Fashion-MNIST; paper_cifar: ResNet18 on CIFAR-10. smoke: seconds; it judges nothing.
+two cores. With another data set 4000 training and 1000 test images: `--data mnist --data-dir DIR --seeds 0,1,2` takes
+an hour. paper: Fashion-MNIST; paper_cifar: ResNet18 on CIFAR-10. smoke: seconds; it judges nothing.
 """
 
 from search_spaces._paper_c import (
