@@ -242,7 +242,8 @@ def test_what_a_plan_believes_of_a_model_is_what_is_counted_on_it(model):
     net, madds = on_meta(config).eval(), []
     for layer in nets.weighted(net).values():
         layer.register_forward_hook(lambda m, given, out: madds.append(out.numel() // len(m.weight) * m.weight.numel()))
-    net.body(torch.zeros(1, 3, net.size, net.size, device="meta"))
+    side = net.size or 32
+    net.body(torch.zeros(1, 3, side, side, device="meta"))
     assert costs.multiplications(model, "cifar10", settings) == pytest.approx(sum(madds), rel=0.02)
     parameters = sum(p.numel() for p in net.parameters())
     assert costs.parameters(model, "cifar10", settings) == pytest.approx(parameters, rel=0.02)
