@@ -21,7 +21,7 @@ BOTH: Axes = HELD | {"adversarial_ratio": (STANDARD, ROBUST)}
 # The recipes leave to us: PGD of 10 steps at laptop scale (20 published), the gradient-free queries beside bits.
 RECIPE = {"recipe": "paper_c", "finetune_recipe": "paper_c_finetune", "finetune_ratio": 1.0}
 LINF_ALONE = {"eps_l2": ()}
-AUDITED = {"audit_queries": 200, "audit_on": "quantized"}
+AUDITED = {"audit_queries": 100, "audit_on": "quantized"}
 COMMON = RECIPE | LINF_ALONE | AUDITED
 QUANTIZED_RECIPE = {"finetune_recipe": ("paper_c_finetune_quantized",)}
 
@@ -30,13 +30,16 @@ PUBLISHED_ATTACK = {"attack": "pgd", "attack_iterations": 20, "train_steps": 20,
 FASHION = {"train_eps": 0.1, "eps_linf": (0.05, 0.1), "judged_linf": 0.1}
 CIFAR = {"train_eps": 8 / 255, "eps_linf": (4 / 255, 8 / 255), "judged_linf": 8 / 255}
 
-# At laptop scale. Digits are 1437 images: batches of 64 would be too few steps. At 16/255 a net trained on clean images
-# keeps three quarters of them, and there is little to be won.
+# At laptop scale. A few thousand images are too few steps in batches of 64: a net trained against the adversary alone
+# stayed at chance on 4000 images of MNIST. On digits a net trained on clean images keeps three quarters of them at
+# 16/255, and there is little to be won.
 DIGITS = {
-    "batch_size": 16, "finetune_batch_size": 16, "train_eps": 24 / 255, "eps_linf": (16 / 255, 24 / 255),
+    "batch_size": 16, "finetune_batch_size": 16, "train_eps": 24 / 255, "eps_linf": (24 / 255,),
     "judged_linf": 24 / 255, "gap_iterations": 10,
 }  # fmt: skip
-OTHERS = FASHION | {"train_size": 4000, "test_size": 1000, "batch_size": 64, "finetune_batch_size": 64}
+OTHERS = FASHION | {
+    "eps_linf": (0.1,), "train_size": 4000, "test_size": 1000, "batch_size": 32, "finetune_batch_size": 32,
+}  # fmt: skip
 
 # Of presets that judge nothing: seconds.
 SMOKE = {
