@@ -57,7 +57,7 @@ STUDY = Study(
     question="Does adversarial fine-tuning of a compressed net give what adversarial training gives, in less time?",
     reproduces=("C.tab2", "C.tab3", "C.tab4", "C.tab7"),
     covers=("C1", "C3", "C7"),
-    figures=("bytes",),
+    figures=("tuned",),
     claims=(
         *(f"C-{what}-{kind}" for what in ("within", "raises", "destroys") for kind in ("none", *LEVELS)),
         *("C-needs", "C-time", "C-time-pruned", "C-time-total"),

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis.claims.judge import Judgement
 from analysis.claims.needs import MIN_SEEDS, many
-from analysis.figures import ascent, bounds, costs, pareto, plain, pruning, representations, sweep, universal
+from analysis.figures import ascent, bounds, costs, pareto, plain, pruning, representations, sweep, tuned, universal
 from study.spec.errors import UsageError, closest
 from study.store.manifest import Manifest
 
@@ -34,6 +34,7 @@ FIGURES: dict[str, tuple[str, Drawing]] = {
     "progress": ("Hypervolume against evaluations, attainment over seeds", pareto.progress),
     "parallel": ("What the front is made of", pareto.parallel),
     "bytes": ("Accuracy against stored bytes", costs.stored_bytes),
+    "tuned": ("What fine-tuning gives to compressed nets", tuned.tuned),
     "ascent": ("Both norms while one of them is pushed", ascent.ascent),
     "plain": ("Accuracy and robustness along what the study moves", plain.plain),
 }
@@ -47,6 +48,7 @@ CAPTIONS: dict[str, str] = {
     "prunability": "Means over {seeds}, without intervals.",
     "pruning_curves": MEANS + " No intervals are drawn where there are more than five curves.",
     "plain": MEANS + " Where an arm moves several axes, a point is also the mean over the others.",
+    "tuned": MEANS + " The band reaches 5 points below the robust accuracy of the uncompressed robust net.",
     "universal": MEANS
     + " The perturbation is made on training images and judged on test images; random: the mean over "
     "random perturbations of equal norm.",
