@@ -2,20 +2,17 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load as decode
 from torch import Tensor
 
+from study.nets import checkpoints, qkv, sources
 from study.nets import net as nets
-from study.nets import qkv, sources
 from study.spec.config import Build
 from study.spec.errors import UsageError
 from study.spec.models import FILE
 
 log = logging.getLogger(__name__)
-WRAPPED = ("state_dict", "model")  # under which training scripts keep a state dict beside other things
 
 
 def begin(net: nets.Net, config: Build) -> None:
@@ -39,27 +36,7 @@ def begin(net: nets.Net, config: Build) -> None:
         from study.nets.vision import published
 
         path = published.path_of(config.model, config.weights)
-    place(net, read(path), str(path))
-
-
-def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict by name: .safetensors, or what torch.save has written (read without unpickling
-    anything but tensors). UsageError for anything else."""
-    try:
-        if path.suffix == ".safetensors":
-            found: Any = decode(path.read_bytes())
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UsageError(f"weights: the file {path} cannot be read ({error.strerror})") from None
-    except Exception as error:  # a damaged or foreign file: zip, pickle and safetensors each have their own errors
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"weights: {path} is no state dict of tensors ({cause})") from None
-    for name in WRAPPED:
-        found = found[name] if isinstance(found, dict) and isinstance(found.get(name), dict) else found
-    if not isinstance(found, dict) or not found or not all(isinstance(W, Tensor) for W in found.values()):
-        raise UsageError(f"weights: {path} holds no state dict: tensors by name")
-    return found
+    place(net, checkpoints.read(path), str(path))
 
 
 @torch.no_grad()
@@ -67,7 +44,7 @@ def place(net: nets.Net, found: dict[str, Tensor], what: str) -> None:
     """Overwrite the body's tensors with those of a state dict of the body, of a Net, or of the library's own model with
     fused q, k, v; UsageError naming tensors that do not fit."""
     own = net.body.state_dict()
-    found = qkv.cut(_bare(found, own), own)
+    given = found = qkv.cut(checkpoints.bare(found, own, what), own)
     head = next(reversed(nets.weighted(net)))
     of_head = [name for name in own if name.startswith(f"{head}.")]
     if any(name not in found or found[name].shape != own[name].shape for name in of_head):
@@ -82,14 +59,9 @@ def place(net: nets.Net, found: dict[str, Tensor], what: str) -> None:
         "not of this net": [n for n in found if n not in own],
         "of another shape": [f"{n} {tuple(found[n].shape)}, not {tuple(own[n].shape)}" for n in shaped],
     }
-    if said := [f"{why}: {', '.join(names[:3])}{', ...' * (len(names) > 3)}" for why, names in wrong.items() if names]:
-        raise UsageError(f"weights: {what} are those of another net ({'; '.join(said)})")
+    if said := [f"{why}: {checkpoints.few(names)}" for why, names in wrong.items() if names]:
+        fit = sum(n in given and given[n].shape == own[n].shape for n in own)
+        raise UsageError(
+            f"weights: {what} are those of another net: {fit} of its {len(own)} tensors fit ({'; '.join(said)})"
+        )
     net.body.load_state_dict(found)
-
-
-def _bare(found: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors by their names in the body: of the nets that a search keeps, of a Net, of a parallel one."""
-    for prefix in ("net.", "module.", "body."):
-        if not any(name in own for name in found) and any(name.startswith(prefix) for name in found):
-            found = {name.removeprefix(prefix): W for name, W in found.items() if name.startswith(prefix)}
-    return found

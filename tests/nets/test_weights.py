@@ -162,7 +162,11 @@ def test_a_file_that_changes_under_a_sweep_fails_its_trials(tmp_path):
 @pytest.mark.parametrize(
     ("model", "overrides", "words"),
     [
-        ("fcn", "width_multiplier=0.5", "width_multiplier: it goes with model cnn, resnet18, wrn50_2, wrn101_2, vgg16"),
+        (
+            "fcn",
+            "width_multiplier=0.5",
+            "width_multiplier: it goes with model cnn, cnn8, resnet18, wrn50_2, wrn101_2, vgg16",
+        ),
         ("vit", "stem=small", "stem: it goes with model resnet18, wrn50_2, wrn101_2, got vit"),
         ("resnet18", "patch_size=8", "patch_size: it goes with model vit, got resnet18"),
         ("vit_b8", "patch_size=16", "patch_size: it goes with model vit, got vit_b8"),
@@ -229,7 +233,7 @@ def test_weights_of_another_net_are_refused_before_anything_starts(here, tmp_pat
     """Of an fcn on digits, whose plain sweeps try nothing out before they start."""
     done = here(*begun(tmp_path), "--set", "width=16", "--set", "weights=none,file:begun.pt", cwd=tmp_path)
     assert done.returncode == 2
-    assert "are those of another net (of another shape: layer1.weight (8, 64), not (16, 64)" in done.stderr
+    assert "1 of its 3 tensors fit (of another shape: layer1.weight (8, 64), not (16, 64)" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
