@@ -71,6 +71,12 @@ def sweep(
     data_dir: Annotated[str, Parameter(help="Folder of the data sets, in torchvision's layout.")] = "",
     download: Annotated[bool, Parameter(help="Fetch the data set into --data-dir first.")] = False,
     model: Annotated[str, Parameter(help=f"Model: {', '.join(datasets.MODELS)} or package:function.")] = "",
+    weights: Annotated[
+        str, Parameter(help="What the net begins with: a file (.pt, .safetensors), or its library's name of weights.")
+    ] = "",
+    normalization: Annotated[
+        str, Parameter(help="What it expects of images: dataset (normalised here; default), none, or MEAN/STD.")
+    ] = "",
     output: Annotated[
         str,
         Parameter(help="Folder or s3://BUCKET/PREFIX; default STUDY_OUTPUT (or results)/STUDY-PRESET."),
@@ -119,7 +125,7 @@ def sweep(
     request = Request(
         study=study,
         preset=preset or "laptop",
-        overrides=typed.overrides(set_),
+        overrides=typed.overrides(set_) | typed.net(weights, normalization),
         seeds=typed.seeds(seeds),
         data=data,
         data_dir=typed.data_dir(data_dir),

@@ -26,12 +26,12 @@ def build(
 ) -> Net:
     """An untrained network for images of `shape` (C, H, W), its weights drawn from `seed` alone.
 
-    `statistics` are the per-channel mean and standard deviation. Not `begun` leaves out the weights that the
-    configuration names: for a net whose weights are all overwritten. Raises UsageError for a user's function that does
-    not return an nn.Module with a hidden layer and a head, knobs that the model does not take, weights that it cannot
-    be given.
+    `statistics` are the per-channel mean and standard deviation, which the configuration's own override. Not `begun`
+    leaves out the weights that the configuration names: for a net whose weights are all overwritten. Raises UsageError
+    for a user's function that does not return an nn.Module with a hidden layer and a head, knobs that the model does
+    not take, weights that it cannot be given.
     """
-    mean, std = statistics
+    mean, std = _normalization(config, shape[0]) or statistics
     own = datasets.is_user_function(config.model)
     if not own and config.model not in BUILDERS:
         raise UsageError(f"unknown model {config.model!r}; choose from {', '.join(BUILDERS)} or package:function")
@@ -46,6 +46,19 @@ def build(
     if begun:
         weights.begin(net, config)
     return net
+
+
+def _normalization(config: Build, channels: int) -> tuple[tuple[float, ...], ...]:
+    """The mean and deviation per channel that a configuration names; nothing where it names none."""
+    given = (config.input_mean, config.input_std)
+    if not any(given):
+        return ()
+    for name, numbers in zip(("input_mean", "input_std"), given, strict=True):
+        if len(numbers) not in (1, channels):
+            raise UsageError(
+                f"{name}: one number or {channels}, one per channel of these images, are accepted, got {len(numbers)}"
+            )
+    return tuple(numbers if len(numbers) == channels else numbers * channels for numbers in given)
 
 
 Body = tuple[nn.Module, list[str]]  # and the names of its hidden layers

@@ -51,7 +51,8 @@ class Build:
     `width_multiplier` multiplies every channel count of a convolutional net, `stem` small is 3 x 3 without stride or
     pooling, `patch_size` a vit's: study.spec.models says which model takes which. `weights` are published ones by their
     library's name, or file:DIGEST of a file, which lies at `weights_file`; "" draws them from the seed. `on` names the
-    data that it is built for (Load.name), by default the trial's own.
+    data that it is built for (Load.name), by default the trial's own. `input_mean` and `input_std` are what images are
+    normalised by, per channel or one number for all, where that is not the data set's own.
     """
 
     model: str = "fcn"
@@ -64,6 +65,8 @@ class Build:
     weights: str = ""
     weights_file: str = field(default="", metadata={"identity": False})
     on: str = ""
+    input_mean: tuple[float, ...] = ()
+    input_std: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

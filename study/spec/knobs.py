@@ -82,6 +82,11 @@ KNOBS: dict[str, Knob] = {
     "patch_size": Knob(int, 4, low=1, high=1000, families=NETS, help="vit: pixels a side of a patch"),
     "weights": Knob(str, "", choices=WEIGHTS, words={"none": ""}, files=True, families=NETS,
                     help="what the net begins with: none, its library's name of published weights, file:PATH"),
+    "input_mean": Knob(float, (), several=True, families=NETS,
+                       help="what images are normalised by first, one number or one per channel; none given: the data "
+                       "set's own (0 and input_std 1 for a net that normalises by itself)"),
+    "input_std": Knob(float, (), several=True, low=0, open_low=True, families=NETS,
+                      help="and divided by; goes with input_mean"),
     "train_size": Knob(int, 0, low=0, high=MOST, families=NETS, help="training images; 0 = all"),
     "test_size": Knob(int, 0, low=0, high=MOST, families=NETS, help="test images; 0 = all"),
     "validation": Knob(float, 0.0, low=0, high=0.5, families=NETS,
@@ -93,7 +98,8 @@ KNOBS: dict[str, Knob] = {
     # Training.
     "recipe": Knob(str, "", choices=tuple(RECIPES), families=NETS, words={"none": ""},
                    help="a published training recipe by name; what is set beside it overrides its parts"),
-    "epochs": Knob(int, 40, low=1, high=MOST, families=NETS, help="passes over the training images, at most"),
+    "epochs": Knob(int, 40, low=0, high=MOST, families=NETS,
+                   help="passes over the training images, at most; 0 = a net as its weights are"),
     "penalty_refresh": Knob(int, 10, low=0, high=MOST, families=NETS, only_with=("alpha", "alignment_penalty"),
                             help="steps between polar factors of the nuclear norm (0 = plain SVD), and between "
                             "gradients of alignment_penalty (0 = each step)"),

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 from cyclopts import CycloptsError
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from study.spec.errors import UsageError, closest, without_secrets
 from study.spec.knobs import KNOBS
+from study.spec.models import FILE, NAMES
 from study.store.manifest import Manifest
 from study.sweep.plan.catalogue import find_study, study_names
 
@@ -23,7 +25,7 @@ OPTIONS = {
     "data_dir": "--data-dir", "model": "--model", "net": "--model", "preset": "--preset", "output": "--output",
     "time_budget": "--time-budget", "cpus_per_trial": "--cpus-per-trial", "gpus_per_trial": "--gpus-per-trial",
     "max_concurrent": "--max-concurrent", "address": "--address", "warm_start": "--warm-start",
-    "search_storage": "--search-storage", "tracking_uri": "--tracking-uri",
+    "normalization": "--normalization", "checkpoint": "--weights", "search_storage": "--search-storage", "tracking_uri": "--tracking-uri",
 }  # fmt: skip
 MOST_SEEDS, LARGEST_SEED = 1000, 2**31 - 1
 
@@ -89,6 +91,26 @@ def overrides(items: tuple[str, ...]) -> dict[str, str]:
                 log.warning("--set %s is given twice, %s and %s: the last one holds", name, parts[name], text)
         parts[name] = text
     return parts
+
+
+def net(weights: str, normalization: str) -> dict[str, str]:
+    """The knobs that --weights and --normalization stand for: a file, or a library's name; dataset, none, or MEAN/STD,
+    each one number or one per channel with commas between. UsageError for a file that is not there, and other words."""
+    out = {}
+    if weights:
+        out["weights"] = weights if weights in NAMES or weights.startswith(FILE) else f"{FILE}{weights}"
+        path = Path(out["weights"].removeprefix(FILE))
+        if out["weights"].startswith(FILE) and not path.is_file():
+            raise UsageError(f"--weights {weights}: there is no such file, and no library calls weights so")
+    if normalization not in ("", "dataset"):
+        mean, slash, std = ("0", "/", "1") if normalization == "none" else normalization.partition("/")
+        if not slash or not mean.strip() or not std.strip():
+            raise UsageError(
+                f"--normalization {normalization!r} is not accepted; give dataset, none, or MEAN/STD, as "
+                "0.485,0.456,0.406/0.229,0.224,0.225"
+            )
+        out |= {"input_mean": mean, "input_std": std}
+    return out
 
 
 def seeds(text: str) -> tuple[int, ...]:

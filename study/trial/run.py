@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from study.spec.config import Train, Trial
+from study.spec.config import Decompose, Prune, Quantize, Remove, Stage, Train, Trial
 from study.spec.errors import of_a_function, told
 from study.spec.rows import Row, row
 from study.trial.measures import MEASURES
@@ -50,7 +50,7 @@ def _run(trial: Trial, resume: dict[str, Any] | None, device: str) -> Iterator[O
     for state.stage, stage in enumerate(trial.stages):
         stages = STAGES[type(stage)](state, stage)
         kinds = [f"{type(stage).__name__.lower()}_seconds"]
-        if isinstance(stage, Train) and any(isinstance(before, Train) for before in trial.stages[: state.stage]):
+        if isinstance(stage, Train) and any(map(_done_to_a_net, trial.stages[: state.stage])):
             kinds.append("finetune_seconds")  # what a net costs after its first training stands beside the whole
         while not state.diverged:
             with state.timed(*kinds):
@@ -68,3 +68,8 @@ def _run(trial: Trial, resume: dict[str, Any] | None, device: str) -> Iterator[O
     outcome.rows += [row(kind, value, deterministic=False) for kind, value in state.seconds.items()]
     outcome.done = True
     yield outcome
+
+
+def _done_to_a_net(stage: Stage) -> bool:
+    """Whether a training after this stage is fine-tuning."""
+    return isinstance(stage, Train | Remove | Prune | Decompose) or (isinstance(stage, Quantize) and not stage.aware)

@@ -40,7 +40,7 @@ def test_every_study_of_the_project_is_sound(name):
         (study({"depth": (2.5,)}), "depth 2.5 is not accepted; give whole numbers from 1"),
         (study({"eps_linf": (0.1, 0.2)}), "eps_linf is of the whole study and no axis"),
         (study(settings={"epocs": 3}), "preset laptop: no knob 'epocs'; did you mean epochs"),
-        (study(settings={"epochs": 0}), "epochs 0 is not accepted; give whole numbers from 1"),
+        (study(settings={"epochs": -1}), "epochs -1 is not accepted; give whole numbers from 0"),
         (study(settings={"epochs": (1, 2)}), "epochs takes one value, got"),
         (study(settings={"eps_linf": 0.1}), "eps_linf takes a tuple, got 0.1"),
         (study(settings={"alpha": 0.1}), "alpha is a column of the table; give it to the arms as an axis"),

@@ -27,6 +27,7 @@ from study.spec.errors import UsageError
 from study.spec.families.common import accuracy, again, attacks, curves, load_and_build, mechanisms, own, train
 from study.spec.knobs import AXES, off
 
+OF_TRAINING = ("alpha", "rank", "adversarial_ratio", "l1", "spread_control", "alignment_penalty")
 FCN_ALONE = ("lam",)  # what this family does to fully connected nets, and to no other
 CONVOLUTIONAL = ("cnn", "cnn8", "resnet18", "wrn50_2", "wrn101_2", "vgg16")  # whose hidden layers are convolutions
 REMOVABLE = ("fcn", "cnn", "cnn8", "resnet18", "vgg16", "vit", "vit_b8")  # whose rows, filters, heads can really go
@@ -38,7 +39,8 @@ def trial(point: Mapping[str, Any]) -> Trial:
     check(point)
     factorize = (Factorize(rank=point["rank"]),) if point["rank"] else ()
     aware = quantization(point) if point["qat"] else ()
-    first = (*load_and_build(point), *factorize, *aware, train(point, point["penalty"]))
+    base = (train(point, point["penalty"]),) if point["epochs"] else ()  # none: a net as its weights are
+    first = (*load_and_build(point), *factorize, *aware, *base)
     teacher = (Teacher(),) if point["distillation"] > 0 else ()
     stages = (*first, *teacher, *compression(point), *finetune(point))
     asked = (*curves(point), *mechanisms(point), *own(point))
@@ -68,6 +70,12 @@ def check(point: Mapping[str, Any]) -> None:
         "certify=1 does not go with bits: certificates do not cover quantized activations": bool(point["certify"])
         and point["bits"] > 0,
         "pruning does not go with bits: weights on levels are not pruned": bool(point["pruning"]) and point["bits"] > 0,
+        **{
+            f"{name} acts in the first training, and epochs is 0": point[name] > 0 and not point["epochs"]
+            for name in OF_TRAINING
+        },
+        "qat=1 needs a first training, got epochs 0: set bits alone, and finetune": bool(point["qat"])
+        and not point["epochs"],
         "qat=1 needs bits: set bits to 16, 8, 4, 2 or 1": bool(point["qat"]) and not point["bits"],
         "qat=1 does not go with prune_ratio, keep_prob, lam or factorize_ratio, which act on nets not yet on "
         "levels": bool(point["qat"]) and (masked or point["prune_ratio"] > 0 or point["factorize_ratio"] > 0),

@@ -30,6 +30,8 @@ def check_point(data: str, model: str, values: Mapping[str, Any]) -> None:
             raise UsageError(
                 f"--set {prefix}schedule: multistep needs {prefix}milestones, the epochs after which the rate falls"
             )
+    if bool(values["input_mean"]) != bool(values["input_std"]):
+        raise UsageError("--set input_mean and input_std go together: give both, or neither")
     if values["validation_rows"] and not values["validation"]:
         raise UsageError("--set validation_rows: there are no validation images; add --set validation=0.05")
     if values["alignment_penalty"] and model == "fcn" and values["depth"] < 2:
