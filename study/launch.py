@@ -72,11 +72,9 @@ def sweep(
     download: Annotated[bool, Parameter(help="Fetch the data set into --data-dir first.")] = False,
     model: Annotated[str, Parameter(help=f"Model: {', '.join(datasets.MODELS)} or package:function.")] = "",
     weights: Annotated[
-        str, Parameter(help="What the net begins with: a file (.pt, .safetensors), or its library's name of weights.")
+        str, Parameter(help="Weights to begin with: a file (.pt, .safetensors), or a library's name.")
     ] = "",
-    normalization: Annotated[
-        str, Parameter(help="What it expects of images: dataset (normalised here; default), none, or MEAN/STD.")
-    ] = "",
+    normalization: Annotated[str, Parameter(help="What images are normalised by: dataset, none, or MEAN/STD.")] = "",
     output: Annotated[
         str,
         Parameter(help="Folder or s3://BUCKET/PREFIX; default STUDY_OUTPUT (or results)/STUDY-PRESET."),
@@ -93,17 +91,12 @@ def sweep(
     retry_failed: Annotated[bool, Parameter(help="Run the failed trials again.")] = False,
     in_process: Annotated[bool, Parameter(help="Run in this process, without Ray.")] = False,
     address: Annotated[str, Parameter(help="Ray cluster; default RAY_ADDRESS, else a local Ray.")] = "",
-    cluster: Annotated[
-        str,
-        Parameter(help="Run as a job on this cluster (file, or http://HOST:PORT); fetch the results."),
-    ] = "",
+    cluster: Annotated[str, Parameter(help="Run as a job on this cluster (file, or http://HOST:PORT).")] = "",
     cpus_per_trial: Annotated[float, Parameter(help="CPUs of a trial; fractions are fine.")] = 1.0,
     gpus_per_trial: Annotated[float | None, Parameter(help="GPUs of a trial; default by preset.")] = None,
     max_concurrent: Annotated[int, Parameter(help="Most trials at once; 0 = as many as fit.")] = 0,
     time_budget: Annotated[str, Parameter(help="Stop cleanly after 90s, 10m or 2h.")] = "",
-    warm_start: Annotated[
-        str, Parameter(help="Earlier results (folders, s3://) that a search learns from: DIR1,DIR2.")
-    ] = "",
+    warm_start: Annotated[str, Parameter(help="Earlier results (folders, s3://) that a search learns from.")] = "",
     search_storage: Annotated[str, Parameter(help="Database URL of a search's Optuna study; default a journal.")] = "",
     keep_weights: Annotated[bool, Parameter(help="Keep every trial's net, for `export` and `evaluate`.")] = False,
     tracking_uri: Annotated[str, Parameter(help="MLflow store; default sqlite:///mlflow.db here.")] = "",

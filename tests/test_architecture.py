@@ -20,7 +20,7 @@ LIBRARIES = {
     "optuna": {"study.sweep.search.view"},
     "moocore": {"analysis.pareto"},
     "safetensors": {
-        "study.nets.weights",
+        "study.nets.checkpoints",
         "study.sweep.export.files",
         "study.sweep.worker.weights",
         "study.tracking.models",

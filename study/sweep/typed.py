@@ -25,7 +25,8 @@ OPTIONS = {
     "data_dir": "--data-dir", "model": "--model", "net": "--model", "preset": "--preset", "output": "--output",
     "time_budget": "--time-budget", "cpus_per_trial": "--cpus-per-trial", "gpus_per_trial": "--gpus-per-trial",
     "max_concurrent": "--max-concurrent", "address": "--address", "warm_start": "--warm-start",
-    "normalization": "--normalization", "checkpoint": "--weights", "search_storage": "--search-storage", "tracking_uri": "--tracking-uri",
+    "normalization": "--normalization", "checkpoint": "--weights", "search_storage": "--search-storage",
+    "tracking_uri": "--tracking-uri",
 }  # fmt: skip
 MOST_SEEDS, LARGEST_SEED = 1000, 2**31 - 1
 

@@ -125,7 +125,7 @@ SGD = {
     "pretrain_optimizer": "sgd",
     "pretrain_patience": 3,
 }
-OTHERS = ({"keep_prob": 1.0, "lam": 0.5}, {"factorize_ratio": 0.5}, {"bits": 1}, {"bits": 0}, SGD)
+OTHERS = ({"keep_prob": 1.0, "lam": 0.5}, {"factorize_ratio": 0.5}, {"bits": 1}, {"bits": 0, "audit_queries": 5}, SGD)
 CONTEXTS = ({"validation": 0.2}, ACTIVE, *(ACTIVE | other for other in OTHERS))
 BEFORE = {"recipe", "finetune_recipe", "pretrain_recipe"}  # resolved before a family sees the point
 
