@@ -12,7 +12,7 @@ import jinja2
 import pandas as pd
 
 from analysis import figures as pictures
-from analysis import finalists, levels, optimism, origin, sections, trust
+from analysis import finalists, ladder, levels, optimism, origin, sections, trust
 from analysis import summary as numbers
 from analysis.attempt import attempt
 from analysis.claims import CLAIMS, WITHDRAWN, Claim, find, foresight
@@ -58,12 +58,13 @@ class Summary:
     withdrawn: list[str] = field(default_factory=list)
     unjudged: dict[str, list[str]] = field(default_factory=dict)
     no_front: str = ""
+    given: list[str] = field(default_factory=list)
     levels: list[dict[str, str]] = field(default_factory=list)
     published: list[dict[str, Any]] = field(default_factory=list)
 
     def text(self) -> str:
         """The verdicts as lines."""
-        lines = [self.title]
+        lines = [self.title, *(f"  {drawing.norms(sentence)}" for sentence in self.given)]
         for c in self.claims:
             at = f"at {c['at']}: " if c["at"] else ""
             lines.append(f"  {c['verdict'].upper():18} {at}{c['statement']}")
@@ -179,6 +180,7 @@ def write(
         chosen=optimism.sentences(whole, study) if study.search else [],
         unjudged=foresight.unjudged(study, chosen) if judgements else {},
         no_front=f"{finalists.why_none(whole, study)}." if study.search and not front else "",
+        given=ladder.sentences(frame, study),
         levels=levels.levels(frame, study) if not chosen and (frame["status"] == "ok").any() else [],
         published=[] if study.search else beside.tables(frame, study),
     )

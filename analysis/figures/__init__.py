@@ -12,7 +12,19 @@ from matplotlib.figure import Figure
 
 from analysis.claims.judge import Judgement
 from analysis.claims.needs import MIN_SEEDS, many
-from analysis.figures import ascent, bounds, costs, pareto, plain, pruning, representations, sweep, tuned, universal
+from analysis.figures import (
+    ascent,
+    bounds,
+    costs,
+    ladder,
+    pareto,
+    plain,
+    pruning,
+    representations,
+    sweep,
+    tuned,
+    universal,
+)
 from study.spec.errors import UsageError, closest
 from study.store.manifest import Manifest
 
@@ -35,6 +47,7 @@ FIGURES: dict[str, tuple[str, Drawing]] = {
     "parallel": ("What the front is made of", pareto.parallel),
     "bytes": ("Accuracy against stored bytes", costs.stored_bytes),
     "tuned": ("What fine-tuning gives to compressed nets", tuned.tuned),
+    "ladder": ("The net along each way of compression", ladder.figure),
     "ascent": ("Both norms while one of them is pushed", ascent.ascent),
     "plain": ("Accuracy and robustness along what the study moves", plain.plain),
 }

@@ -1,5 +1,6 @@
 """Files of weights as people have them: safetensors, or what torch.save wrote, read without running what they hold."""
 
+import functools
 import logging
 import re
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ def read(path: Path) -> dict[str, Tensor]:
     while isinstance(found, Mapping) and not _tensors(found) and (inside := _inside(found)):
         name = inside[0]
         if len(inside) > 1:
-            log.warning("weights: %s holds %s; those under %s are taken", path, " and ".join(inside), name)
+            _say(f"weights: {path} holds {' and '.join(inside)}; those under {name} are taken")
         found = found[name]
     if not isinstance(found, Mapping) or not _tensors(found):
         raise UsageError(f"weights: {path} holds no state dict: found {_told(found)}, expected {WANTED}")
@@ -82,6 +83,12 @@ def _told(found: Any) -> str:
     return f"one {type(found).__name__}"
 
 
+@functools.cache
+def _say(words: str) -> None:
+    """Once per process: every trial of a sweep reads the same file."""
+    log.warning(words)
+
+
 def few(names: list[str]) -> str:
     """The first three names, and dots where there are more."""
     return f"{', '.join(names[:3])}{', ...' * (len(names) > 3)}"
@@ -98,5 +105,5 @@ def bare(found: dict[str, Tensor], own: Mapping[str, Tensor], what: str) -> dict
         found = {name.removeprefix(prefix): W for name, W in found.items() if name.startswith(prefix)}
         taken.append(prefix)
     if others := [p for p in taken if p not in ("net.", "body.")]:  # our own files have these
-        log.warning("weights: %r was taken off the names in %s", "".join(others), what)
+        _say(f"weights: {''.join(others)!r} was taken off the names in {what}")
     return found

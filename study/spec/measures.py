@@ -21,8 +21,9 @@ class Robustness:
     encoder's output moves at the worst points (paper A, B.4). `splits` among test and validation; `on` names the data
     where they are not the trial's own. Without `checks` the rows of the checks for gradient masking are left out: of
     two attacks in one norm one has them. A net whose output depends on chance is attacked as its mean over `eot` draws
-    (0: refused). `queries` are those of Square within native AutoAttack (0: its default). The revisions are those of
-    the attacks used (spec.attack_names.KEPT): part of what a trial is, while its rows name what really made them.
+    (0: refused). `queries` are those of Square within native AutoAttack (0: its default), `images` how many of each
+    split are attacked, the first ones (0: all). The revisions are those of the attacks used
+    (spec.attack_names.KEPT): part of what a trial is, while its rows name what really made them.
     """
 
     norm: str
@@ -45,6 +46,7 @@ class Robustness:
     checks: bool = True
     eot: int = 0
     queries: int = 0
+    images: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

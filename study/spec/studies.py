@@ -13,13 +13,15 @@ class Arm:
     """One family's grid: the product of its axes' values.
 
     What an arm is about follows from its axes: those that compress by degrees, and those that tell arms apart; the
-    others are held, and claims are judged at each of their values. `about` says it where that is not meant.
+    others are held, and claims are judged at each of their values. `about` says it where that is not meant. An arm that
+    is `optional` is left out, which is said, where the model cannot be given it; another makes the study refused.
     """
 
     name: str
     family: str
     axes: Mapping[str, tuple[Value, ...]]
     about: tuple[str, ...] = ()
+    optional: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,6 +85,7 @@ def finish(
             "front": summary.front,
             "no_front": summary.no_front,
             "chosen": summary.chosen,
+            "given": summary.given,
             "levels": summary.levels,
             "published": summary.published,
             "tracking_uri": without_secrets(uri),

@@ -118,8 +118,8 @@ def plants(point: Mapping[str, Any]) -> tuple[Stage, ...]:
 
 
 def attacks(point: Mapping[str, Any]) -> tuple[Measure, ...]:
-    """The attacks of a point, one measure per norm that has a budget."""
-    return tuple(
+    """The attacks of a point, one measure per norm that has a budget, and a second one where it is asked for."""
+    own = tuple(
         Robustness(
             norm=norm,
             eps=tuple(point[f"eps_{norm}"]),
@@ -138,6 +138,24 @@ def attacks(point: Mapping[str, Any]) -> tuple[Measure, ...]:
         )
         for norm in ("linf", "l2")
         if point[f"eps_{norm}"]
+    )
+    return (*own, *(_second(measure, point) for measure in own if point["second_attack"] != "none"))
+
+
+def _second(own: Robustness, point: Mapping[str, Any]) -> Robustness:
+    """The native attack beside the study's own, on fewer images, at the judged budget alone."""
+    asked = {"attack_backend": "native", "attack": point["second_attack"], "audit_queries": 0}
+    return Robustness(
+        norm=own.norm,
+        eps=own.gap_eps,
+        iterations=own.iterations,
+        restarts=own.restarts,
+        backend="native",
+        attack=point["second_attack"],
+        images=point["second_images"],
+        eot=own.eot,
+        checks=False,
+        **revisions(asked, point.get("revisions")),
     )
 
 

@@ -57,8 +57,11 @@ def check(point: Mapping[str, Any]) -> None:
     refused = {
         "lam sets keep_prob of each layer itself; leave keep_prob at 1": point["lam"] > 0 and point["keep_prob"] < 1,
         **{f"{name} goes with model fcn, got {point['model']}": point[name] > 0 and not fcn for name in FCN_ALONE},
-        f"prune_ratio goes with model {', '.join(REMOVABLE)}, got {point['model']}": point["prune_ratio"] > 0
-        and point["model"] not in REMOVABLE,
+        f"prune_ratio goes with model {', '.join(REMOVABLE)} or package:function, got {point['model']}": point[
+            "prune_ratio"
+        ]
+        > 0
+        and not removable(point["model"]),
         "penalty nuclear_norm_prox goes with dense layers; leave rank at 0": proximal and point["rank"] > 0,
         **(_without_factors(point) if point["factorize_ratio"] > 0 else {}),
         "finetune_epochs needs finetune=standard or adversarial": point["finetune_epochs"] > 0
@@ -84,6 +87,11 @@ def check(point: Mapping[str, Any]) -> None:
     for reason, wrong in refused.items():
         if wrong:
             raise UsageError(f"compressed: {reason}")
+
+
+def removable(model: str) -> bool:
+    """Whether rows, filters or heads of a model can be removed; of a user's own net it shows when it is tried out."""
+    return model in REMOVABLE or is_user_function(model)
 
 
 def _without_factors(point: Mapping[str, Any]) -> dict[str, bool]:

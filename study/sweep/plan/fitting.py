@@ -12,7 +12,7 @@ from study.spec import datasets
 from study.spec.domains import Choice, Domain, Value, asked
 from study.spec.errors import UsageError
 from study.spec.expand import at_data
-from study.spec.families.compressed import FCN_ALONE, REMOVABLE
+from study.spec.families.compressed import FCN_ALONE, REMOVABLE, removable
 from study.spec.knobs import KNOBS, named
 from study.spec.studies import Preset, Search, Study
 from study.spec.values import shown
@@ -23,7 +23,9 @@ def to_model(search: Search, model: str, typed: Iterable[str]) -> tuple[Search, 
     """The search without the knobs that its family cannot give to this model; UsageError where one of them was typed,
     or a switch has nothing left to choose."""
     takers = {**dict.fromkeys(FCN_ALONE, ("fcn",)), "prune_ratio": REMOVABLE} if search.family == "compressed" else {}
-    gone = [name for name, models in takers.items() if name in search.knobs and model not in models]
+    lacking = [name for name, models in takers.items() if model not in models]
+    lacking = [name for name in lacking if not (name == "prune_ratio" and removable(model))]
+    gone = [name for name in lacking if name in search.knobs]
     if not gone:
         return search, []
     if asked := [name for name in gone if name in set(typed)]:

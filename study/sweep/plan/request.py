@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from study.spec.errors import UsageError, closest
-from study.spec.expand import axes_of, settled, with_overrides
+from study.spec.expand import axes_of, expand, settled, with_overrides
 from study.spec.studies import Point, Preset, Search
 from study.spec.values import shown
 from study.store import mirror, places
@@ -85,7 +85,11 @@ def make_plan(request: Request, *, need_data: bool = True, need_warm_start: bool
         keep_weights=request.keep_weights,
         notes=tuple(notes),
     )
-    plan = with_jobs(plan)
+    plan = with_jobs(_without_refused(plan))
+    if need_data and any(arm.optional for arm in plan.preset.arms):
+        from study.sweep.plan.given import looked_at
+
+        plan = with_jobs(looked_at(plan))
     if preset.search:
         _try_ends(plan, preset.search)
     return plan
@@ -101,6 +105,20 @@ def _fitted(
         preset = dataclasses.replace(preset, search=search)
     preset, more = fitting.to_width(preset, model, data, settings)
     return preset, said + more
+
+
+def _without_refused(plan: Plan) -> Plan:
+    """The plan without the optional arms that its model is refused, which its notes say."""
+    kept, notes = [], list(plan.notes)
+    for arm in plan.preset.arms:
+        try:
+            if arm.optional:
+                for point in expand(dataclasses.replace(plan.preset, arms=(arm,)), plan.settings, plan.seeds[:1]):
+                    job_of(plan, point)
+            kept.append(arm)
+        except UsageError as error:
+            notes.append(f"{arm.name} is left out: {error}")
+    return dataclasses.replace(plan, preset=dataclasses.replace(plan.preset, arms=tuple(kept)), notes=tuple(notes))
 
 
 def _try_ends(plan: Plan, search: Search) -> None:

@@ -5,12 +5,13 @@ import torch
 from study.nets import heads, steady
 from study.nets.build import build
 from study.nets.compression.decompose import refusal
+from study.nets.compression.remove import remove_rows
 from study.nets.data import load
-from study.nets.net import layers
+from study.nets.net import Net, layers
 from study.nets.pairs import UNPAIRED, pairs
 from study.nets.splits import Dataset
 from study.spec import datasets
-from study.spec.config import Build, Decompose, Head, Load, Robustness, Trial, aligned
+from study.spec.config import Build, Decompose, Head, Load, Remove, Robustness, Trial, aligned
 from study.spec.errors import UsageError, of_a_function, told
 
 
@@ -41,6 +42,9 @@ def check_data_and_model(trial: Trial) -> tuple[int, ...]:
         raise UsageError(f"--model {model.model} cannot be used: {told(error)}") from None
     if aligned(trial) and not pairs(net):
         raise UsageError(f"--model {model.model}: {UNPAIRED}")
+    for stage in trial.stages:
+        if isinstance(stage, Remove):
+            check_removal(net, stage.ratio, own.shape, model.model)
     if any(isinstance(stage, Decompose) for stage in trial.stages):
         for why in filter(None, (refusal(name, layer) for name, layer in layers(net).items())):
             raise UsageError(f"--model {model.model}: {why}")
@@ -54,6 +58,14 @@ def check_data_and_model(trial: Trial) -> tuple[int, ...]:
     if draws and (why := steady.reason(what, min(draws))):
         raise UsageError(f"--model {model.model} cannot be attacked: {why}")
     return own.shape
+
+
+def check_removal(net: Net, ratio: float, shape: tuple[int, int, int], model: str) -> None:
+    """UsageError where rows or filters of a net cannot be removed."""
+    try:
+        remove_rows(net.eval(), ratio, shape)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UsageError(f"--model {model} cannot be given prune_ratio: {told(error)}") from None
 
 
 def _loaded(stage: Load, seed: int) -> Dataset:

@@ -61,7 +61,7 @@ def robustness(state: State, config: Robustness) -> list[Row]:
 def _on_split(state: State, config: Robustness, split: str) -> list[Row]:
     """The rows of one split; each split, each named data set and each attack has random streams of its own."""
     assert state.net is not None
-    x, y = (part.to(state.device) for part in state.on(config.on).split(split)[:])
+    x, y = (part.to(state.device) for part in state.on(config.on).split(split)[: config.images or None])
     plain = folded(state.net.eval(), x[:8])
     at: dict[str, Any] = {"norm": config.norm, "split": split, "n": len(y)} | ({"on": config.on} if config.on else {})
     stream = config.norm + (f" on {config.on}" if config.on else "") + ("" if split == "test" else f" {split}")

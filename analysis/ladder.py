@@ -1,0 +1,203 @@
+"""A net that was given, rung by rung: how far each way of compression goes before accuracy or robustness breaks."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.arms import baseline
+from analysis.figures import drawing
+from analysis.figures.labels import said
+from analysis.tables import arm_trials, attack_of, per_trial
+from study.spec.attack_names import current
+from study.spec.domains import Value
+from study.spec.knobs import by_strength
+from study.store.manifest import ArmRecord, Manifest
+
+# Rules that stood before any net was looked at, in points of accuracy lost: what costs nothing, what may be paid.
+FREE, PAID_CLEAN, PAID_ROBUST = 0.01, 0.02, 0.05
+DOUBTFUL = 0.05  # of the images have no gradient at all: an attack by gradients says nothing of them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """One net of the ladder: its level in words, test accuracies on n images, what it costs, and why its robust
+    accuracy is not to be believed (nothing where it is). `second` is the robust accuracy under the attacks beside the
+    study's own, by their names, each on its own number of images."""
+
+    axis: str
+    value: Value
+    words: str
+    trial: str
+    clean: float
+    robust: float
+    n: int
+    second: dict[str, tuple[float, int]]
+    stored_bytes: float
+    macs: float
+    doubt: str
+
+
+def is_given(study: Manifest) -> bool:
+    """Whether a folder is of one net that was given, trained by nobody here, and compressed along single axes."""
+    return study.settings.get("epochs") == 0 and not study.search and len(study.seeds) == 1
+
+
+def ladder(frame: pd.DataFrame, study: Manifest) -> tuple[Rung | None, dict[str, list[Rung]]]:
+    """The net as it is, and the rungs of each arm by strength; None where the former is not finished."""
+    base = next((rung for arm in study.arms for rung in _rungs(frame, study, arm, "")), None)
+    out: dict[str, list[Rung]] = {}
+    for arm in study.arms:
+        axis = _axis(study, arm)
+        if axis and (rungs := _rungs(frame, study, arm, axis)):
+            out[axis] = rungs
+    return base, out
+
+
+def _axis(study: Manifest, arm: ArmRecord) -> str:
+    return next((a for a, values in arm.axes.items() if set(values) != {baseline(study, a)} and a != "frobenius"), "")
+
+
+def _rungs(frame: pd.DataFrame, study: Manifest, arm: ArmRecord, axis: str) -> list[Rung]:
+    """The finished nets of an arm along an axis; without one that of the arm that has none."""
+    if bool(axis) != bool(_axis(study, arm)):
+        return []
+    table = arm_trials(frame, arm, study.axes_off)
+    table = table[table["status"] == "ok"]
+    eps = float(study.settings["judged_linf"])
+    at = {"norm": "linf", "eps": eps, "split": "test"}
+    own = attack_of(study, "configured")
+    numbers = {
+        "clean": per_trial(frame, "clean_accuracy", split="test"),
+        "robust": per_trial(frame, "robust_accuracy", attack=own, **at),
+        "bytes": per_trial(frame, "stored_bytes"),
+        "macs": per_trial(frame, "macs"),
+        "zero": per_trial(frame, "zero_gradient_share", norm="linf", split="test"),
+        "flag": per_trial(frame, "audit_flag", attack=current("native", "square"), **at),
+    }
+    rows = frame[(frame["measure"] == "robust_accuracy") & (frame["norm"] == "linf") & (frame["split"] == "test")]
+    rows = rows[(rows["eps"] - eps).abs() < 1e-9]
+    out = []
+    for value in by_strength(axis, table[axis]) if axis else [""]:
+        for name in table.index[table[axis] == value] if axis else table.index[:1]:
+            mine = rows[rows["trial"] == name]
+            if name not in numbers["clean"] or mine[mine["attack"] == own].empty:
+                continue
+            others = {str(r.attack): (float(r.value), int(r.n)) for r in mine[mine["attack"] != own].itertuples()}
+            out.append(
+                Rung(
+                    axis=axis, value=value, words=said(axis, value) if axis else "as it is", trial=str(name),
+                    clean=float(numbers["clean"][name]), robust=float(numbers["robust"][name]),
+                    n=int(mine[mine["attack"] == own]["n"].iloc[0]), second=others,
+                    stored_bytes=float(numbers["bytes"].get(name, math.nan)),
+                    macs=float(numbers["macs"].get(name, math.nan)),
+                    doubt=_doubt(float(numbers["zero"].get(name, 0.0)), float(numbers["flag"].get(name, 0.0))),
+                )
+            )  # fmt: skip
+    return out
+
+
+def _doubt(zero: float, flag: float) -> str:
+    if flag:
+        return "Square, which needs no gradients, fools images that the attack with them had left"
+    return f"{100 * zero:.0f} % of the images have no gradient" if zero > DOUBTFUL else ""
+
+
+def sentences(frame: pd.DataFrame, study: Manifest) -> list[str]:
+    """The verdict in plain words: the net itself, how far each way goes, whose numbers are not to be believed, and by
+    what rule. Nothing for a folder of another kind, or before the net itself is finished."""
+    if not is_given(study):
+        return []
+    base, arms = ladder(frame, study)
+    if base is None:
+        return []
+    eps = drawing.budget(float(study.settings["judged_linf"]), "linf")
+    out = [
+        f"As it is: clean accuracy {_share(base.clean)}, robust accuracy {_share(base.robust)} at l_inf {eps} "
+        f"({base.n} test images: other images would move either by {100 * _reach(base.clean, base.n):.0f} and "
+        f"{100 * _reach(base.robust, base.n):.0f} points){_second(base)}."
+    ]
+    out += [_arm(base, rungs) for rungs in arms.values()]
+    if doubtful := [r for r in (base, *(r for rungs in arms.values() for r in rungs)) if r.doubt]:
+        out += [f"Do not trust the robust accuracy of {r.words}: {r.doubt}." for r in doubtful[:6]]
+    out.append(
+        f"Free is a level that loses at most {100 * FREE:g} point of either accuracy; what is named after it loses at "
+        f"most {100 * PAID_CLEAN:g} of clean and {100 * PAID_ROBUST:g} of robust accuracy, as do all weaker levels before "
+        "it. All levels see the same images."
+    )
+    return out
+
+
+def _arm(base: Rung, rungs: Sequence[Rung]) -> str:
+    """How far one way of compression goes."""
+    free = _last(rungs, lambda r: _lost(base, r)[0] <= FREE and _lost(base, r)[1] <= FREE)
+    paid = _last(rungs, lambda r: _lost(base, r)[0] <= PAID_CLEAN and _lost(base, r)[1] <= PAID_ROBUST)
+    if paid is None:
+        clean, robust = _lost(base, rungs[0])
+        return (
+            f"{_head(rungs[0].words)} already costs {_points(clean)} of clean and {_points(robust)} of robust accuracy."
+        )
+    told = []
+    if free is not None:
+        told.append(f"{free.words} is free{_size(base, free)}")
+    if free is None or paid.trial != free.trial:
+        clean, robust = _lost(base, paid)
+        told.append(
+            f"{paid.words} costs {_points(clean)} of clean and {_points(robust)} of robust accuracy{_size(base, paid)}"
+        )
+    after = rungs[list(rungs).index(paid) + 1 :]
+    if after:
+        clean, robust = _lost(base, after[0])
+        told.append(f"{after[0].words} costs {_points(clean)} and {_points(robust)}")
+    return f"{_head('; '.join(told))}."
+
+
+def _last(rungs: Sequence[Rung], holds: Callable[[Rung], bool]) -> Rung | None:
+    """The last of the rungs up to which all hold, those that are not to be believed not among them."""
+    found = None
+    for rung in rungs:
+        if rung.doubt or not holds(rung):
+            break
+        found = rung
+    return found
+
+
+def _lost(base: Rung, rung: Rung) -> tuple[float, float]:
+    return base.clean - rung.clean, base.robust - rung.robust
+
+
+def _points(lost: float) -> str:
+    points = max(0.0, round(100 * lost, 1))  # what is won is not told as a cost below zero
+    return f"{points:.1f} point{'' if points == 1 else 's'}"
+
+
+def _size(base: Rung, rung: Rung) -> str:
+    """What a rung saves, in brackets."""
+    told = []
+    if rung.stored_bytes < base.stored_bytes:
+        told.append(f"{rung.stored_bytes:,.0f} bytes in place of {base.stored_bytes:,.0f}")
+    if rung.macs < base.macs:
+        told.append(f"{100 * (1 - rung.macs / base.macs):.0f} % of the multiply-adds saved")
+    return f" ({', '.join(told)})" if told else ""
+
+
+def _second(rung: Rung) -> str:
+    """What the other attacks left, in a subordinate clause."""
+    told = [f"{attack.partition('@')[0].removeprefix('native/')} leaves {_share(v)} of {n}" for attack, (v, n) in
+            rung.second.items()]  # fmt: skip
+    return f"; {', '.join(told)}" if told else ""
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _head(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _reach(share: float, n: int) -> float:
+    """Half the width of Wilson's 95 % interval of a share of n. Source: Wilson 1927."""
+    z = 1.959964
+    return z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))

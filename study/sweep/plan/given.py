@@ -1,0 +1,126 @@
+"""A net that somebody already has, looked at before it is audited: does it know these images, what can it be given?"""
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from study.nets.build import build
+from study.nets.compression import decompose, quantize, remove
+from study.nets.data import load
+from study.nets.net import Net
+from study.spec.config import Build, Decompose, Load, Quantize, Remove, Trial
+from study.spec.datasets import is_user_function
+from study.spec.errors import UsageError, of_a_function, told
+from study.sweep.plan.plan import Plan
+
+log = logging.getLogger(__name__)
+IMAGES = 500  # test images that a net is asked of
+KNOWS = 2.0  # times chance, from which on a net is taken to know its images
+BETTER = 1.5  # times as accurate, from which on another way to give it images is told
+
+
+def looked_at(plan: Plan) -> Plan:
+    """The plan without the optional arms that the net itself cannot be given, which its notes say.
+
+    UsageError where the net is at the level of chance on test images, with what may be wrong; nothing is asked of a net
+    that was given no weights (a smoke preset's).
+    """
+    first = next(iter(plan.jobs.values())).trial
+    stage = next(s for s in first.stages if isinstance(s, Load))
+    config = next(s for s in first.stages if isinstance(s, Build))
+    data = load(stage, first.seed)
+    try:
+        net = build(config, data.shape, data.classes, (data.mean, data.std), first.seed).eval()
+    except UsageError:
+        raise
+    except BaseException as error:  # a user's model may raise anything; the message is what helps
+        if not of_a_function(error):
+            raise
+        raise UsageError(f"--model {plan.model} cannot be used: {told(error)}") from None
+    if config.weights or is_user_function(plan.model):
+        x, y = data.test[:IMAGES]
+        check(net, x, y, data.classes)
+    arms, notes = [], list(plan.notes)
+    for arm in plan.preset.arms:
+        trials = [job.trial for job in plan.jobs.values() if arm.optional and _of(job.axes, arm.axes, plan.axes_off)]
+        if why := next((w for trial in trials if (w := _refused(net, trial, data.shape))), ""):
+            notes.append(f"{arm.name} is left out: {why}")
+        else:
+            arms.append(arm)
+    return dataclasses.replace(plan, preset=dataclasses.replace(plan.preset, arms=tuple(arms)), notes=tuple(notes))
+
+
+def _of(axes: object, arm: object, off: object) -> bool:
+    assert isinstance(axes, dict)
+    assert isinstance(arm, dict)
+    assert isinstance(off, dict)
+    return all(value in arm.get(name, (off.get(name),)) for name, value in axes.items())
+
+
+def _refused(net: Net, trial: Trial, shape: tuple[int, int, int]) -> str:
+    """Why a trial's compression cannot be had of this net; nothing where it can."""
+    try:
+        for stage in trial.stages:
+            if isinstance(stage, Remove):
+                remove.remove_rows(net, stage.ratio, shape)
+            elif isinstance(stage, Decompose):
+                decompose.decompose(net, stage.ratio, stage.method, 0)
+            elif isinstance(stage, Quantize):
+                quantize.quantize(net, stage.bits, iter([torch.rand(2, *shape)]), stage.granularity, stage.one_bit)
+    except (ValueError, TypeError, RuntimeError) as error:
+        return told(error)
+    return ""
+
+
+@torch.no_grad()
+def check(net: Net, x: Tensor, y: Tensor, classes: int) -> None:
+    """UsageError where a net's accuracy on images x (N, C, H, W), y (N,) is near chance, with the ways to give it the
+    same images (and to read its classes) that make it better."""
+    accuracy, chance = _accuracy(net, x, y), float(torch.bincount(y, minlength=classes).max()) / len(y)
+    if accuracy >= KNOWS * chance:
+        return
+    found = {what: share for what, share in _others(net, x, y, classes) if share > BETTER * max(accuracy, chance)}
+    causes = "; ".join(f"{what} it is {share:.2f}" for what, share in found.items()) or (
+        "neither another normalisation, nor channels the other way round, nor classes in another order mends it: are "
+        "these its weights, and its images?"
+    )
+    raise UsageError(
+        f"the net's clean accuracy on {len(y)} test images is {accuracy:.2f}, where always the same class gives "
+        f"{chance:.2f}; {causes}"
+    )
+
+
+def _accuracy(net: Net, x: Tensor, y: Tensor) -> float:
+    return float((net(x).argmax(dim=1) == y).double().mean())
+
+
+def _others(net: Net, x: Tensor, y: Tensor, classes: int) -> Iterator[tuple[str, float]]:
+    """What may be wrong, in words, and the net's accuracy if it is."""
+    mean, std = net.mean.clone(), net.std.clone()
+    try:
+        net.mean.zero_()
+        net.std.fill_(1.0)
+        yield "with --normalization none (it normalises by itself)", _accuracy(net, x, y)
+        net.mean.fill_(0.5)
+        net.std.fill_(0.5)
+        yield "with --normalization 0.5/0.5", _accuracy(net, x, y)
+        net.mean.zero_()
+        net.std.fill_(1 / 255)
+        yield "with --normalization 0/0.00392157 (pixels from 0 to 255)", _accuracy(net, x, y)
+    finally:
+        net.mean.copy_(mean)
+        net.std.copy_(std)
+    if x.shape[1] == 3:
+        yield "with the channels in the order blue, green, red", _accuracy(net, x.flip(1), y)
+    logits = net(x)
+    if logits.shape[1] == classes:
+        table = np.zeros((classes, classes))
+        np.add.at(table, (logits.argmax(dim=1).numpy(), y.numpy()), 1)
+        rows, columns = linear_sum_assignment(-table)
+        order = ", ".join(str(c) for c in columns)
+        yield f"with its classes in the order {order}", float(table[rows, columns].sum() / len(y))
