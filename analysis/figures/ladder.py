@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from analysis.claims.judge import Judgement
 from analysis.figures.drawing import BLUE, GREY, NORM, ORANGE, budget, subplots
-from analysis.figures.labels import axis_words, short
+from analysis.figures.labels import ARMS, axis_words, short
 from analysis.ladder import Rung, ladder
 from study.store.manifest import Manifest
 
@@ -41,7 +41,7 @@ def figure(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]
             ax.plot(at, [every[i].second[name][0] for i in at], marker, color=ORANGE, ms=6, label=_words(name))
         ax.set_xticks(list(places), ["as it is" if not r.axis else short(axis, r.value) for r in every], rotation=35,
                       ha="right", rotation_mode="anchor", fontsize=8)  # fmt: skip
-        ax.set_title(axis_words(axis))
+        ax.set_title(ARMS.get(axis, axis_words(axis)))
         ax.set_ylim(0, 1.02)
     handles = {label: h for ax in grid.flat for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     fig.legend(handles.values(), handles.keys(), fontsize=8, loc="lower center", ncols=3)
