@@ -122,7 +122,7 @@ def sentences(frame: pd.DataFrame, study: Manifest) -> list[str]:
     if doubtful := [r for r in (base, *(r for rungs in arms.values() for r in rungs)) if r.doubt]:
         out += [f"Do not trust the robust accuracy of {r.words}: {r.doubt}." for r in doubtful[:6]]
     out.append(
-        f"Free is a level that loses at most {100 * FREE:g} point of either accuracy; the level named after it loses at "
+        f"Free is a level that loses at most {100 * FREE:g} point of either accuracy; the level named next loses at "
         f"most {100 * PAID_CLEAN:g} of clean and {100 * PAID_ROBUST:g} of robust accuracy, as do all weaker ones. All "
         "levels see the same images."
     )
