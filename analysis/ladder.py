@@ -133,6 +133,8 @@ def _arm(base: Rung, rungs: Sequence[Rung]) -> str:
     """How far one way of compression goes."""
     free = _last(rungs, lambda r: _lost(base, r)[0] <= FREE and _lost(base, r)[1] <= FREE)
     paid = _last(rungs, lambda r: _lost(base, r)[0] <= PAID_CLEAN and _lost(base, r)[1] <= PAID_ROBUST)
+    if paid is None and rungs[0].doubt and _lost(base, rungs[0])[0] <= PAID_CLEAN:
+        return f"Of {rungs[0].words} no robust accuracy can be believed."
     if paid is None:
         clean, robust = _lost(base, rungs[0])
         return (

@@ -16,7 +16,7 @@ SEEDS, THREE_SEEDS, TWO_SEEDS = (0, 1, 2, 3, 4), (0, 1, 2), (0, 1)
 HELD: Axes = {"frobenius": (0.0,)}
 STANDARD, ROBUST = 0.0, 1.0  # the share of each batch that the adversary replaces in the training of a base
 ABOUT = ("adversarial_ratio",)  # claims compare standard with robust nets
-BOTH: Axes = HELD | {"adversarial_ratio": (STANDARD, ROBUST)}
+BOTH: Axes = {**HELD, "adversarial_ratio": (STANDARD, ROBUST)}
 
 # The recipes leave to us: PGD of 10 steps at laptop scale (20 published), the gradient-free queries beside bits.
 RECIPE = {"recipe": "paper_c", "finetune_recipe": "paper_c_finetune", "finetune_ratio": 1.0}
@@ -59,7 +59,7 @@ def tuned_arms(name: str, axes: Axes, suffixes: tuple[str, ...] = tuple(TUNED), 
 
     Nets with bits are fine-tuned by a recipe of their own, as published.
     """
-    more: Axes = {"finetune_epochs": (epochs,)} | (QUANTIZED_RECIPE if "bits" in axes else {})
+    more: Axes = {"finetune_epochs": (epochs,), **(QUANTIZED_RECIPE if "bits" in axes else {})}
     kinds = {suffix: {**TUNED[suffix], **(more if suffix else {})} for suffix in suffixes}
     return tuple(
         Arm(name=f"{name}{suffix}", family="compressed", axes={**BOTH, **axes, **kind}, about=ABOUT)

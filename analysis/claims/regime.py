@@ -62,9 +62,9 @@ def conditions(table: pd.DataFrame, base: pd.DataFrame, claim: Claim, data: str)
     low = MIN_CLEAN.get(data, OTHER_MIN_CLEAN)
     if claim.regime.clean and base["clean"].mean() < low:
         reasons.append(f"the baseline's clean accuracy is {base['clean'].mean():.2f}, below {low:g}")
-    least, most = claim.regime.robust_within
-    if claim.regime.robust and not least <= base["robust"].mean() <= most:
-        reasons.append(f"the baseline's robust accuracy is {base['robust'].mean():.2f}, outside {least:g} to {most:g}")
+    lowest, highest = claim.regime.robust_within
+    if claim.regime.robust and not lowest <= (robust := base["robust"].mean()) <= highest:
+        reasons.append(f"the baseline's robust accuracy is {robust:.2f}, outside {lowest:g} to {highest:g}")
     if not claim.regime.structure:
         return reasons
     means = table.groupby(claim.rows.axis)["eps"].mean()

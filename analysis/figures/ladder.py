@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis import ladder  # which asks this package for words: no name of it is there yet
 from analysis.claims.judge import Judgement
 from analysis.figures.drawing import BLUE, GREY, NORM, ORANGE, budget, subplots
 from analysis.figures.labels import ARMS, axis_words, short
-from analysis.ladder import Rung, ladder
 from study.store.manifest import Manifest
 
 WIDE = 4  # panels side by side
@@ -17,7 +17,7 @@ WIDE = 4  # panels side by side
 def figure(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """Clean and robust accuracy (judged l_inf budget) on the same test images along each axis, from the net as it is;
     crosses are the second attack's, on fewer images; hollow: a robust accuracy that is not to be believed."""
-    base, arms = ladder(frame, study)
+    base, arms = ladder.ladder(frame, study)
     count = max(1, len(arms))
     rows = -(-count // WIDE)
     fig, grid = subplots(rows, min(count, WIDE), 3.4, bottom=1.0)
@@ -25,7 +25,7 @@ def figure(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]
         ax.set_visible(False)
     eps = budget(float(study.settings["judged_linf"]), "linf")
     for ax, (axis, rungs) in zip(grid.flat, arms.items(), strict=False):
-        every: list[Rung] = [*([base] if base else []), *rungs]
+        every: list[ladder.Rung] = [*([base] if base else []), *rungs]
         places = range(len(every))
         ax.plot(places, [r.clean for r in every], "-o", color=GREY, ms=4, lw=1.2, label="clean accuracy")
         ax.plot(places, [r.robust for r in every], "-", color=BLUE, lw=1.2)

@@ -73,7 +73,7 @@ def _refused(net: Net, trial: Trial, shape: tuple[int, int, int]) -> str:
             elif isinstance(stage, Quantize):
                 quantize.quantize(net, stage.bits, iter([torch.rand(2, *shape)]), stage.granularity, stage.one_bit)
     except (ValueError, TypeError, RuntimeError) as error:
-        return told(error)
+        return str(error) if isinstance(error, ValueError) else told(error)  # the former are sentences of ours
     return ""
 
 

@@ -65,7 +65,8 @@ def check_removal(net: Net, ratio: float, shape: tuple[int, int, int], model: st
     try:
         remove_rows(net.eval(), ratio, shape)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise UsageError(f"--model {model} cannot be given prune_ratio: {told(error)}") from None
+        why = str(error) if isinstance(error, ValueError) else told(error)
+        raise UsageError(f"--model {model} cannot be given prune_ratio: {why}") from None
 
 
 def _loaded(stage: Load, seed: int) -> Dataset:
