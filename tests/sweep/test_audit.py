@@ -90,6 +90,11 @@ def test_what_a_net_cannot_be_given_is_left_out_and_said(mine, monkeypatch):
     assert "prune_ratio is left out: filters can be removed from plain convolutions" in told
 
 
+def test_without_weights_there_is_no_net_to_audit(tmp_path):
+    with pytest.raises(UsageError, match=r"audit: which net\? Give --weights FILE for --model fcn"):
+        make_plan(Request(study="audit", output=str(tmp_path / "o")))
+
+
 def rows_of(trial):
     *_, outcome = run(trial)
     kept = [r for r in outcome.rows if r["deterministic"] and r.get("step") is None]

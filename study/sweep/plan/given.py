@@ -45,6 +45,11 @@ def looked_at(plan: Plan) -> Plan:
     if config.weights or is_user_function(plan.model):
         x, y = data.test[:IMAGES]
         check(net, x, y, data.classes)
+    elif plan.preset_name != "smoke":
+        raise UsageError(
+            f"{plan.study.name}: which net? Give --weights FILE for --model {plan.model}, or a --model package:function "
+            "that returns a trained net"
+        )
     arms, notes = [], list(plan.notes)
     for arm in plan.preset.arms:
         trials = [job.trial for job in plan.jobs.values() if arm.optional and _of(job.axes, arm.axes, plan.axes_off)]
