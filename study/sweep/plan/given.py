@@ -47,8 +47,8 @@ def looked_at(plan: Plan) -> Plan:
         check(net, x, y, data.classes)
     elif plan.preset_name != "smoke":
         raise UsageError(
-            f"{plan.study.name}: which net? Give --weights FILE for --model {plan.model}, or a --model package:function "
-            "that returns a trained net"
+            f"{plan.study.name}: which net? Give --weights FILE for --model {plan.model}, or --model package:function "
+            "of a function that returns a trained net"
         )
     arms, notes = [], list(plan.notes)
     for arm in plan.preset.arms:
