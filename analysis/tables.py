@@ -8,6 +8,7 @@ import pandas as pd
 from analysis.arms import slices as slices
 from study.spec.attack_names import attack_name, configured, gap
 from study.spec.domains import Value
+from study.spec.knobs import KNOBS
 from study.store.manifest import ArmRecord, Manifest
 
 COORDINATES = ("attack", "layer", "norm", "eps", "kept", "pruning", "k", "draw", "on", "split")
@@ -52,14 +53,24 @@ def per_trial(frame: pd.DataFrame, measure: str, **where: Any) -> pd.Series:
 def arm_trials(frame: pd.DataFrame, arm: ArmRecord, defaults: Mapping[str, Value]) -> pd.DataFrame:
     """The trials of an arm: every axis at one of the arm's values, every other axis at its default.
 
-    One row per trial (index: fingerprint) with family, seed, status and the axes.
+    A net to which an axis does nothing (a penalty that weighs nothing, the radius of an adversary that never was)
+    belongs to the arm at any of its values. One row per trial (index: fingerprint) with family, seed, status and the
+    axes.
     """
     chosen = pd.Series(True, index=frame.index)
     for axis, default in defaults.items():
-        wanted = frame[axis].isin(arm.axes.get(axis, (default,)))
-        chosen &= wanted | (frame["alpha"] == 0) if axis == "penalty" else wanted  # nothing weighed, no penalty
+        chosen &= frame[axis].isin(arm.axes.get(axis, (default,))) | _idle(frame, arm, axis)
     columns = ["trial", "family", "seed", "status", *defaults]
     return frame.loc[chosen, columns].drop_duplicates("trial").set_index("trial")
+
+
+def _idle(frame: pd.DataFrame, arm: ArmRecord, axis: str) -> pd.Series:
+    """Where all is off that an axis goes with; nowhere, if a knob among that is no column and yet the family's."""
+    goes_with = KNOBS[axis].only_with if axis in KNOBS else ()
+    needs = [name for name in goes_with if name in frame or arm.family in KNOBS[name].families]
+    if not needs or any(name not in frame for name in needs):
+        return pd.Series(False, index=frame.index)
+    return (frame[needs] == [KNOBS[name].default for name in needs]).all(axis=1)
 
 
 def paths(frame: pd.DataFrame, measure: str, trials: Sequence[str], norm: str | None = None) -> pd.DataFrame:
