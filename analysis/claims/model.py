@@ -75,12 +75,14 @@ class Regime:
     `clean`: the baseline's clean accuracy is high enough for its data. `robust`: a norm; the baseline's robust accuracy
     under it, at the judged budget, lies `robust_within`: neither near 0 nor near 1. `structure`: the compressibility
     that the arm moves.
+    `every_level`: levels at which little clean accuracy is left count too, for that it goes is the claim.
     """
 
     clean: bool = True
     robust: str = ""
     robust_within: tuple[float, float] = (0.3, 0.9)
     structure: str = ""
+    every_level: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,10 @@ def control_sides(frame: pd.DataFrame, study: Manifest, claim: Claim) -> Sides |
 
 
 def _sides(frame: pd.DataFrame, study: Manifest, claim: Claim, rows: Rows, base: Value | None) -> Sides:
-    table, past = judged(pairs(frame, study, claim, rows), rows.axis, base)
+    whole = pairs(frame, study, claim, rows)
+    seen = whole.drop(columns="clean", errors="ignore") if claim.regime.every_level else whole
+    found, past = judged(seen, rows.axis, base)
+    table = whole.loc[found.index]
     tables = [at_levels(table, rows.at)] if len(table) else [table]
     first = at_levels(table, {rows.axis: base}) if rows.axis and len(table) else table
     if claim.against:
