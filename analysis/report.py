@@ -12,7 +12,7 @@ import jinja2
 import pandas as pd
 
 from analysis import figures as pictures
-from analysis import finalists, ladder, levels, optimism, origin, sections, trust
+from analysis import finalists, ladder, levels, matched, optimism, origin, sections, trust
 from analysis import summary as numbers
 from analysis.attempt import attempt
 from analysis.claims import CLAIMS, WITHDRAWN, Claim, find, foresight
@@ -61,6 +61,7 @@ class Summary:
     given: list[str] = field(default_factory=list)
     levels: list[dict[str, str]] = field(default_factory=list)
     published: list[dict[str, Any]] = field(default_factory=list)
+    matched: list[dict[str, Any]] = field(default_factory=list)
 
     def text(self) -> str:
         """The verdicts as lines."""
@@ -76,6 +77,7 @@ class Summary:
             lines += ["; ".join([f"    {p['trial']}  {p['text']}", p["knobs"], *p["marks"]]) for p in self.front]
         few = len(self.levels) <= MOST_LINES
         lines += [f"  {line}" for line in levels.text(self.levels)] if few else [f"  {LONG.format(len(self.levels))}"]
+        lines += [f"  {sentence}" for sentence in matched.lines(self.matched)]
         lines += [f"  {sentence}" for sentence in beside.lines(self.published)]
         lines += [f"  {sentence}" for sentence in [*filter(None, [self.no_front]), *self.chosen]]
         return "\n".join(lines)
@@ -183,6 +185,7 @@ def write(
         given=ladder.sentences(frame, study),
         levels=levels.levels(frame, study) if not chosen and (frame["status"] == "ok").any() else [],
         published=[] if study.search else beside.tables(frame, study),
+        matched=matched.of(frame, study),
     )
     environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", ""), autoescape=True)
     environment.filters |= {"norms": drawing.norms, "gathered": gathered}

@@ -17,6 +17,7 @@ from analysis.figures import (
     bounds,
     costs,
     ladder,
+    levels,
     pareto,
     plain,
     pruning,
@@ -48,6 +49,7 @@ FIGURES: dict[str, tuple[str, Drawing]] = {
     "bytes": ("Accuracy against stored bytes", costs.stored_bytes),
     "tuned": ("What fine-tuning gives to compressed nets", tuned.tuned),
     "ladder": ("The net along each way of compression", ladder.figure),
+    "levels": ("Accuracy against the level of pruning and of quantization", levels.levels),
     "ascent": ("Both norms while one of them is pushed", ascent.ascent),
     "plain": ("Accuracy and robustness along what the study moves", plain.plain),
 }
@@ -62,6 +64,8 @@ CAPTIONS: dict[str, str] = {
     "pruning_curves": MEANS + " No intervals are drawn where there are more than five curves.",
     "plain": MEANS + " Where an arm moves several axes, a point is also the mean over the others.",
     "tuned": MEANS + " The band reaches 5 points below the robust accuracy of the uncompressed robust net.",
+    "levels": MEANS + " Gray: 8 bit, and the sparsity that validation images match to it, nearest of those tried. Nets "
+    "that nothing compressed are fine-tuned as pruned ones are.",
     "universal": MEANS
     + " The perturbation is made on training images and judged on test images; random: the mean over "
     "random perturbations of equal norm.",

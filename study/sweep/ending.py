@@ -88,6 +88,7 @@ def finish(
             "given": summary.given,
             "levels": summary.levels,
             "published": summary.published,
+            "matched": summary.matched,
             "tracking_uri": without_secrets(uri),
         }
         print(json.dumps(record, indent=1))
