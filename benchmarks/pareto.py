@@ -9,8 +9,8 @@ The table holds every point of a grid over the knobs of the compressed family on
 hypervolume of robust accuracy against the logarithm of stored bytes over the points with clean accuracy of FLOOR or
 more, as a share of what the whole grid reaches. Samplers are compared seed by seed: at the end, at a third of the
 evaluations, and in the mean over all of them (what is there whenever one stops). Warm searches know an earlier sweep,
-which counts neither to their evaluations nor to their score: 60 points drawn at random over the same knobs, or what the
-study compression_levels has of the grid (one compression at a time on nets of standard training: 31 points).
+which counts neither to their evaluations nor to their score: 60 points drawn at random over the same knobs, or what a
+sweep of one compression at a time on nets of standard training has of the grid (31 points).
 """
 
 import csv
@@ -186,9 +186,9 @@ def search(
     return tried
 
 
-def in_compression_levels(chosen: Mapping[str, Value]) -> bool:
-    """Whether a point belongs to the study compression_levels: one compression at a time, standard training at a fixed
-    Frobenius norm, every kind of fine-tuning."""
+def one_at_a_time(chosen: Mapping[str, Value]) -> bool:
+    """Whether a point has one compression at most, standard training at a fixed Frobenius norm, whatever its
+    fine-tuning."""
     standard = (chosen["penalised"], chosen["frobenius"], chosen["adversarial_ratio"]) == ("no", 1.0, 0.0)
     compressions = (chosen["compression"] != "none") + (chosen["bits"] != 0)
     return standard and compressions <= 1 and chosen["compression"] in ("none", "mask", "removal")
@@ -221,7 +221,7 @@ def main(
     seeds, evaluations = (range(5), 30) if quick else (range(20), 60)
     at = pareto.reference(np.array([v[:2] for v in found.values()]), (True, False))
     whole = volume(found, list(found), at)
-    levels = [point for point in found if in_compression_levels(dict(point))]
+    levels = [point for point in found if one_at_a_time(dict(point))]
     runs: dict[tuple[str, str], list[float]] = {}
     moments: dict[str, Sequence[int]] = {
         f"after {evaluations // 3}": [evaluations // 3],
@@ -231,7 +231,7 @@ def main(
     earlier: dict[str, Callable[[int], Sequence[Key]]] = {
         "warm by an earlier search": lambda seed: search(found, "tpe", 10_000 + seed, evaluations),
         "warm by 60 random points": lambda seed: random.Random(10_000 + seed).sample(list(found), 60),
-        "warm by compression_levels": lambda seed: levels,
+        "warm by one compression at a time": lambda seed: levels,
     }
     for name, sampler, known in (
         *((s, s, lambda seed: ()) for s in ("random", "tpe", "nsga2", "qmc")),

@@ -227,15 +227,15 @@ def test_the_notebook_of_the_docs_draws(tmp_path, monkeypatch):
     text = (ROOT / "docs/operations.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     (block,) = (block for block in blocks if "analysis.notebook" in block)
-    written(tmp_path / "compression_levels-laptop", replace(LEVELS, figures=("bytes",)), measured())
+    written(tmp_path / "finetuning_sweep-laptop", replace(LEVELS, figures=("bytes",)), measured())
     (tmp_path / "results").mkdir()
-    (tmp_path / "compression_levels-laptop").rename(tmp_path / "results/compression_levels-laptop")
+    (tmp_path / "finetuning_sweep-laptop").rename(tmp_path / "results/finetuning_sweep-laptop")
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(block.replace("%matplotlib inline\n", ""), names)
     assert (tmp_path / "levels.pdf").read_bytes().startswith(b"%PDF")
     assert [ax.get_xlabel() for ax in names["figure"].axes] == ["stored bytes", "stored bytes"]
     with pytest.raises(UsageError, match="did you mean bytes"):
-        names["draw"]("results/compression_levels-laptop", "byte")
+        names["draw"]("results/finetuning_sweep-laptop", "byte")
     with pytest.raises(UsageError, match="has no figures at 'frobenius 2'"):
-        names["draw"]("results/compression_levels-laptop", "bytes", at="frobenius 2")
+        names["draw"]("results/finetuning_sweep-laptop", "bytes", at="frobenius 2")

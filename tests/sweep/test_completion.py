@@ -23,7 +23,7 @@ def test_studies_and_their_presets(capsys):
     assert {"compressibility_sweep", "pareto_search"} <= set(offered(capsys, ""))
     assert offered(capsys, "compressib") == ["compressibility_sweep"]
     assert offered(capsys, "compressibility_sweep", "--preset", "") == ["smoke", "laptop", "paper"]
-    assert "paper" not in offered(capsys, "compression_levels", "--preset", "")
+    assert offered(capsys, "compression_level_sweep", "--preset", "paper_") == ["paper_cifar"]
 
 
 def test_the_axes_of_the_study_come_first_then_its_settings(capsys):
@@ -62,4 +62,5 @@ def test_bash_offers_it(tmp_path):
         env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    assert {word.strip() for word in done.stdout.splitlines()} == {"compressibility_sweep", "compression_levels"}, done
+    found = {word.strip() for word in done.stdout.splitlines()}
+    assert found == {"compressibility_sweep", "compression_level_sweep"}, done

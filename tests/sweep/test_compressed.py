@@ -198,11 +198,13 @@ def test_distillation_keeps_a_teacher_and_fine_tuning_alone_learns_from_it():
 
 
 def test_the_levels_study_shares_one_base_per_seed(tmp_path):
-    plan = make_plan(Request(study="compression_levels", output=str(tmp_path / "out")))
-    assert len(plan.jobs) == 5 * (1 + 3 * 4 * 3)
-    assert len({job.base for job in plan.jobs.values()}) == 5
+    """A standard and a robust one, each left as it is and at five shares and five precisions, fine-tuned or not; beside
+    them the robust one with its rows concentrated by hand, at four strengths."""
+    plan = make_plan(Request(study="compression_level_sweep", output=str(tmp_path / "out")))
+    assert len(plan.jobs) == 5 * (2 * (1 + 5 + 5) * 2 + 4)
+    assert len({job.base for job in plan.jobs.values()}) == 5 * 2
     with pytest.raises(UsageError, match=r"prune_ratio goes with model fcn, cnn, cnn8, .*, got swin_t"):
-        make_plan(Request(study="compression_levels", model="swin_t"))
+        make_plan(Request(study="compression_level_sweep", model="swin_t"))
 
 
 def test_the_penalty_of_a_sweep_is_an_axis_and_one_baseline_serves_all_of_its_values(tmp_path):
@@ -219,23 +221,23 @@ def test_the_penalty_of_a_sweep_is_an_axis_and_one_baseline_serves_all_of_its_va
 
 
 def test_the_command_line_runs_the_family_and_reports_it(tmp_path, here):
-    words = ("--preset", "smoke", "--seeds", "1", "--set", "audit_queries=20")
-    done = here("compression_levels", *words, "--in-process", "--output", "out", cwd=tmp_path)
+    words = ("--preset", "smoke", "--seeds", "1", "--set", "prune_ratio=0,0.5", "--set", "adversarial_ratio=0")
+    done = here("compression_level_sweep", *words, "--in-process", "--output", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "MLflow did not take everything" not in done.stderr
-    assert (tmp_path / "out/figures/bytes.png").stat().st_size > 10_000
+    assert (tmp_path / "out/figures/levels.png").stat().st_size > 10_000
     assert not (tmp_path / "out/bases").exists(), "bases have served when all trials are done"
     frame = results.read(tmp_path / "out")
     assert (frame["status"] == "ok").all()
-    size = frame[frame["measure"] == "stored_bytes"].set_index(["prune_ratio", "keep_prob", "bits", "finetune"])
-    assert len(size) == 10
+    size = frame[frame["measure"] == "stored_bytes"].set_index(["prune_ratio", "bits", "finetune"])
+    assert len(size) == 6
     found = size["value"].to_dict()
-    whole = found[0.0, 1.0, 0, "none"]
-    assert whole == 4 * (64 * 32 + 32 * 32 + 320)
-    assert found[0.5, 1.0, 0, "none"] == 4 * (64 * 16 + 16 * 16 + 160)
-    assert found[0.0, 1.0, 4, "none"] == whole / 8 + 3 * 4 + 2 * 8
-    assert found[0.0, 1.0, 4, "adversarial"] == found[0.0, 1.0, 4, "none"]
-    rounded = frame[(frame["bits"] == 4) & (frame["finetune"] == "none")]
+    weights, biases = 9 * (8 + 64 + 128 + 256 + 512 + 1024) + 32 * 32 + 320, 2 * (8 + 16 + 32) + 32 + 10
+    assert found[0.0, 0, "none"] == 4 * (weights + biases)
+    assert found[0.5, 0, "none"] == 4 * (9 * (4 + 16 + 32 + 64 + 128 + 256) + 16 * 16 + 160 + biases / 2 + 5)
+    assert found[0.0, 8, "none"] == weights + 4 * biases + 8 * 4 + 7 * 8, "scales of weights, ranges of activations"
+    assert found[0.0, 8, "adversarial"] == found[0.0, 8, "none"]
+    rounded = frame[(frame["bits"] == 8) & (frame["finetune"] == "none")]
     for measure in ("zero_gradient_share", "audit_flag"):
         assert len(rounded[rounded["measure"] == measure]) == 2
     agrees = frame.loc[frame["measure"] == "zero_eps_agrees", "value"]

@@ -34,13 +34,21 @@ def plan(study, preset, data="", **overrides):
     return make_plan(Request(study=study, preset=preset, data=data, overrides=overrides), need_data=False)
 
 
+def of_paper_c(study):
+    return any(source.startswith("C.") for source in find_study(study).reproduces)
+
+
 def docstring(study):
     return importlib.import_module(f"search_spaces.{study}").__doc__
 
 
 @pytest.mark.parametrize(("study", "preset", "data"), CASES)
 def test_every_claim_of_a_preset_can_be_judged(study, preset, data):
-    assert listing.foreseen(plan(study, preset, data)) == {}
+    found = listing.foreseen(plan(study, preset, data))
+    if find_study(study).presets[preset].seeds == (0, 1, 2):  # as published, and too few: nothing else may be amiss
+        assert {why for reasons in found.values() for why in reasons} <= {"3 seeds, 5 are needed (--seeds 5)"}
+        return
+    assert found == {}
 
 
 @pytest.mark.parametrize(("study", "preset", "data"), CASES)
@@ -85,7 +93,18 @@ def test_smoke_says_that_it_judges_nothing(study):
     assert "judges nothing" in " ".join(docstring(study).split())
 
 
-PAPER = [(s, p) for s, p in SCALES if p.startswith("paper") and find_study(s).presets[p].data]
+PAPER = [
+    (s, p) for s, p in SCALES
+    if p.startswith("paper") and find_study(s).presets[p].data and not of_paper_c(s)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("study", "preset"), [(s, p) for s, p in SCALES if p.startswith("paper") and of_paper_c(s)])
+def test_paper_c_is_attacked_at_its_printed_budget_and_at_that_of_its_code(study, preset):
+    settings = plan(study, preset).settings
+    printed = 8 / 255 if settings["judged_linf"] == 8 / 255 else 0.1
+    assert settings["eps_linf"] == (printed / 2, printed)
+    assert (settings["judged_linf"], settings["train_eps"], settings["eps_l2"]) == (printed, printed, ())
 
 
 def adversarial(preset):
@@ -97,7 +116,7 @@ def adversarial(preset):
 
 @pytest.mark.parametrize(("study", "preset"), PAPER)
 def test_budgets_of_the_published_protocol_are_as_published_or_said(study, preset):
-    """Nets without adversarial training are judged at a quarter of the budgets of those with it."""
+    """Nets without adversarial training are judged at a quarter of the budgets of those with it (paper A)."""
     settings = plan(study, preset).settings
     published = ADVERSARIAL if adversarial(find_study(study).presets[preset]) else PUBLISHED
     for norm, budget in published.items():
@@ -132,7 +151,7 @@ def test_a_dry_run_says_what_cannot_be_judged_last_and_json_has_it(here, tmp_pat
     assert here(*fixed[:-1], cwd=tmp_path).stdout.endswith(
         "All claims can be judged by these seeds, levels and controls.\n"
     )
-    assert "judged by" not in here("compression_levels", "--dry-run", cwd=tmp_path).stdout, "it has no claims"
+    assert "judged by" not in here("pareto_search", "--dry-run", cwd=tmp_path).stdout, "it has no claims"
 
 
 def test_the_data_bring_their_own_levels_and_what_is_typed_goes_before(tmp_path):

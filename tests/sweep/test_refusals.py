@@ -49,12 +49,12 @@ def test_settings_that_an_attack_takes_are_accepted(attack, tmp_path):
     [
         ({"finetune_patience": "2"}, "--set finetune_patience: early stopping needs"),
         ({"finetune_recipe": "paper_a"}, "--set finetune_patience: early stopping needs"),
-        ({"finetune_schedule": "multistep"}, "multistep needs finetune_milestones"),
+        ({"finetune_schedule": "multistep", "recipe": "none"}, "multistep needs finetune_milestones"),
     ],
 )
 def test_fine_tuning_is_asked_the_same(overrides, words, tmp_path):
     with pytest.raises(UsageError, match=words):
-        plan(tmp_path, "compression_levels", **overrides)
+        plan(tmp_path, "finetuning_sweep", **overrides)
 
 
 def trained(tmp_path, **overrides):

@@ -319,9 +319,11 @@ def test_of_a_transformer_v_is_what_passes_on():
     assert not any(name.endswith((".q", ".k")) for pair in found for name in pair)
 
 
-@pytest.mark.parametrize("study", ["compressibility_sweep", "compression_levels"])
-def test_families_hand_the_knobs_to_their_training_and_not_to_fine_tuning(study):
-    plan = planned(study=study, l1="0.01", l1_on="all", spread_control="0.2", alignment_penalty="0.3")
+@pytest.mark.parametrize(
+    ("study", "preset"), [("compressibility_sweep", "smoke"), ("compression_level_sweep", "laptop")]
+)
+def test_families_hand_the_knobs_to_their_training_and_not_to_fine_tuning(study, preset):
+    plan = planned(preset, study, "fcn", l1="0.01", l1_on="all", spread_control="0.2", alignment_penalty="0.3")
     stages_ = [[s for s in job.trial.stages if isinstance(s, Train)] for job in plan.jobs.values()]
     assert len(stages_) > 3
     for first, *later in stages_:
