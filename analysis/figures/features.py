@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.claims.judge import Judgement
-from analysis.figures.drawing import BLUE, NORM, ORANGE, budget, subplots
+from analysis.figures.drawing import BLUE, NORM, ORANGE, WIDTH, budget, subplots
 from analysis.figures.labels import said
 from analysis.tables import arm_trials
 from study.spec.attack_names import RANDOM
@@ -16,6 +16,7 @@ from study.store.manifest import ArmRecord, Manifest
 
 COUNTED = {"cnn8": 8}  # models whose layers are known by number
 MOST = 12  # nets in one figure
+HEIGHT, MARGIN = 1.9, 0.45  # of a row, and above and below all of them, in inches
 UNSAID = ("finetune_epochs", "finetune_recipe")  # axes that the name of a net does without
 
 
@@ -25,10 +26,12 @@ def feature_maps(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judg
     rows = frame[frame["measure"].str.startswith("feature_")]
     nets = _nets(rows, study)[:MOST]
     layers = sorted(rows["layer"].dropna().unique(), key=_from_the_end)
-    fig, grid = subplots(max(1, len(nets)), max(1, len(layers)), 2.15)
     if not nets:
-        return fig
-    fig.subplots_adjust(left=0.04, wspace=0.06, hspace=0.22)
+        return subplots(1, 1, HEIGHT)[0]
+    whole = HEIGHT * len(nets) + 2 * MARGIN
+    fig = Figure(figsize=(WIDTH, whole))
+    place = {"left": 0.07, "right": 0.99, "bottom": MARGIN / whole, "top": 1 - MARGIN / whole}
+    grid = fig.subplots(len(nets), len(layers), squeeze=False, gridspec_kw=place | {"wspace": 0.04, "hspace": 0.15})
     for line, (trial, words) in zip(grid, nets, strict=True):
         own = rows[rows["trial"] == trial]
         line[0].set_ylabel(words, fontsize=8)
@@ -85,6 +88,7 @@ def _panel(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set_xticks([])
     ax.set_yticks([])
     ax.grid(visible=False)
+    ax.spines[:].set(visible=True, color="#cccccc")
     points = rows[rows["measure"] == "feature_point"]
     if points.empty:
         return

@@ -33,7 +33,7 @@ def test_they_are_off_by_default_and_their_knobs_are_then_idle():
 
 
 def test_the_attack_is_pgd_where_the_study_s_own_is_else_autopgd_on_the_loss():
-    ((_, gap),) = asked(feature_maps="1", gap_iterations="9", judged_linf="0.1", feature_class="3")
+    ((_, gap),) = asked(feature_maps="1", gap_iterations="9", eps_linf="0.1", judged_linf="0.1", feature_class="3")
     assert gap == FeatureMaps(norm="linf", eps=0.1, attack="apgd", iterations=9, label=3, layers=3)
     ((_, pgd),) = asked(feature_maps="1", attack="pgd", attack_iterations="7", feature_layers="4", feature_class="all")
     assert pgd == FeatureMaps(norm="linf", eps=16 / 255, attack="pgd", iterations=7, label=-1, layers=4)
