@@ -23,7 +23,9 @@ judges nothing.
 from search_spaces._paper_c import (
     BOTH,
     COMMON,
+    DIGITS,
     FASHION,
+    OTHERS,
     PUBLISHED_ATTACK,
     SEEDS,
     SMOKE,
@@ -67,25 +69,15 @@ STUDY = Study(
             arms=_arms(),
             seeds=SEEDS,
             model="cnn8",
-            settings=COMMON
-            | MAPS
-            | {"train_eps": 16 / 255, "eps_linf": (8 / 255, 16 / 255), "judged_linf": 16 / 255, "gap_iterations": 10},
-            by_data={
-                "*": {
-                    "train_size": 4000,
-                    "test_size": 1000,
-                    "train_eps": 0.1,
-                    "eps_linf": (0.05, 0.1),
-                    "judged_linf": 0.1,
-                }
-            },
+            settings=COMMON | MAPS | DIGITS,
+            by_data={"*": OTHERS},
         ),
         "paper": Preset(
             arms=_arms(),
             seeds=THREE_SEEDS,
             data="fashion_mnist",
             model="cnn8",
-            settings=COMMON | MAPS | PUBLISHED_ATTACK | FASHION | {"train_eps": 0.1},
+            settings=COMMON | MAPS | PUBLISHED_ATTACK | FASHION,
             gpus_per_trial=0.25,
             instance="g5.xlarge",
         ),
