@@ -16,6 +16,7 @@ from analysis.figures import (
     ascent,
     bounds,
     costs,
+    features,
     ladder,
     levels,
     pareto,
@@ -43,6 +44,7 @@ FIGURES: dict[str, tuple[str, Drawing]] = {
     "universal": ("One perturbation for all images: against compressibility and against scale", universal.universal),
     "representations": ("What an attack does inside the net", representations.representations),
     "boundaries": ("Decision boundaries in input and representation space", representations.boundaries),
+    "feature_maps": ("Features of clean and attacked images on t-SNE planes", features.feature_maps),
     "fronts": ("The front: robustness against cost", pareto.fronts),
     "progress": ("Hypervolume against evaluations, attainment over seeds", pareto.progress),
     "parallel": ("What the front is made of", pareto.parallel),
@@ -75,6 +77,10 @@ CAPTIONS: dict[str, str] = {
     "features, one seed; the numbers are the classes predicted on the plane. A dot is a clean image, its line leads to "
     "its worst point under the attack named above; red: misclassified there. A plane is a slice: an image's class need "
     "not be that of the cell that it is projected to.",
+    "feature_maps": "Test images of one class and their worst points under the attack named below, one seed; each "
+    "panel is a t-SNE plane of its own, whose distances and axes have no unit: the numbers are taken of the features "
+    "themselves. Shift: how far the attack moves them, as a share of the mean distance of two clean images (noise: "
+    "under random perturbations of equal norm). Overlap: 1 where both kinds mix, 0 where they are two clusters.",
 }
 
 

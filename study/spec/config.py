@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from study.spec.measures import Accuracy as Accuracy
 from study.spec.measures import Boundaries as Boundaries
 from study.spec.measures import Cost as Cost
+from study.spec.measures import FeatureMaps as FeatureMaps
 from study.spec.measures import Measure as Measure
 from study.spec.measures import Own as Own
 from study.spec.measures import Prunability as Prunability

@@ -134,6 +134,22 @@ class Boundaries:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FeatureMaps:
+    """Measure: how far an attack moves what the last `layers` layers pass on, how far clean and attacked images mix
+    there, and a t-SNE plane of both (paper C, Figure 2). Of the first `images` test images of class `label` (-1: of all
+    classes); `attack` is pgd or apgd (on the loss), of so many `iterations`; neighbours are the `nearest` ones."""
+
+    norm: str
+    eps: float
+    attack: str = "apgd"
+    iterations: int = 50
+    label: int = -1
+    layers: int = 3
+    images: int = 100
+    nearest: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
 class Own:
     """Measure: a function of the user's, package:function; `source` is the digest of its module's source."""
 
@@ -151,5 +167,6 @@ Measure = (
     | Universal
     | Representations
     | Boundaries
+    | FeatureMaps
     | Own
 )

@@ -114,6 +114,14 @@ MEANINGS: dict[str, tuple[str, str]] = {
                        "units of the plane"),
     "boundary_label": ("the true class of an image on that plane (attack absent) or the class predicted there",
                        "number of the class"),
+    "feature_shift": ("mean of ||h(x_adv) - h(x)|| over the mean distance of two different clean images' features, at "
+                      "the worst points found of the test images of a class (random: at random perturbations of equal "
+                      "norm); layer: input, or a layer from the end, last being the head", "from 0"),
+    "feature_overlap": ("of a point's nearest neighbours among the features of clean and attacked images, its own "
+                        "partner left out, the share of the other kind over that of a random mixing", "0 to 2"),
+    "feature_point": ("an image's place on the t-SNE plane of a layer, with attack its worst point's; draw: its "
+                      "number; k 0, 1: across, up", "units of the plane"),
+    "feature_perplexity": ("perplexity of the t-SNE planes: 30, of few images less", "from 1"),
     "pruned_accuracy": ("clean accuracy after keeping a share of the rows of every hidden layer, or of what "
                         "the named way of pruning keeps", "0 to 1"),
     "relative_pruned_accuracy": ("the same over the accuracy of the net that is not pruned", "from 0"),

@@ -16,9 +16,11 @@ AT_MOST: dict[str, int] = {
     "samples": 2, "side": 4, "grid": 4, "resolution": 4,
 }  # fmt: skip
 # Fields whose default stands for something long (AutoAttack's own number of queries), or for files that a rehearsal
-# does without: the data's and the functions' digests, published weights (the architecture is the same at random).
+# does without: the data's and the functions' digests, published weights (the architecture is the same at random). The
+# class whose images are looked at: two made-up images are of any.
 ALWAYS: dict[str, Any] = {
     "queries": 1, "digest": "", "source": "", "penalty_source": "", "weights": "", "weights_file": "",
+    "label": -1,
 }  # fmt: skip
 # Sizes: numbers that make another architecture or another batch, and so another kind. Words always do, and whether a
 # number that is off at 0 is on; how large it is does not.

@@ -115,7 +115,7 @@ ACTIVE = {
     "adversarial", "finetune_epochs": 1, "adversarial_ratio": 0.5, "schedule": "multistep", "finetune_momentum": 0.1,
     "finetune_milestones": (1,), "plant_rows": 0.5, "ascended_norm": "l2", "pretrain_data": "other_images",
     "pretrain_momentum": 0.1, "pretrain_milestones": (1,), "l1": 0.1, "alignment_penalty": 0.1, "universal": 1,
-    "pruning": ("rows",), "distillation": 0.5, "second_attack": "pgd",
+    "pruning": ("rows",), "distillation": 0.5, "second_attack": "pgd", "feature_maps": 1,
 }  # fmt: skip
 SGD = {
     "optimizer": "sgd",

@@ -9,6 +9,7 @@ from study.spec.config import (
     Accuracy,
     Boundaries,
     Build,
+    FeatureMaps,
     Load,
     Measure,
     Own,
@@ -22,6 +23,8 @@ from study.spec.config import (
     Train,
     Universal,
 )
+from study.spec.datasets import DATASETS
+from study.spec.errors import UsageError
 from study.spec.knobs import TRAINING
 from study.spec.models import FILE
 
@@ -171,7 +174,8 @@ def measures(point: Mapping[str, Any]) -> tuple[Measure, ...]:
 
 
 def mechanisms(point: Mapping[str, Any]) -> tuple[Measure, ...]:
-    """What is asked of a point about why it is vulnerable: universal perturbations, representations, boundaries."""
+    """What is asked of a point about why it is vulnerable: universal perturbations, representations, boundaries,
+    feature maps."""
     judged = {norm: float(point[f"judged_{norm}"]) for norm in ("linf", "l2")}
     out: list[Measure] = []
     if point["universal"]:
@@ -190,7 +194,26 @@ def mechanisms(point: Mapping[str, Any]) -> tuple[Measure, ...]:
         out += [Representations(norm=norm, eps=(eps,), iterations=steps) for norm, eps in judged.items()]
     if point["boundaries"]:
         out.append(Boundaries(budgets=tuple(judged.items()), iterations=point["gap_iterations"]))
+    if point["feature_maps"]:
+        out.append(_feature_maps(point))
     return tuple(out)
+
+
+def _feature_maps(point: Mapping[str, Any]) -> FeatureMaps:
+    """PGD where the study's own attack is PGD, else AutoPGD on the loss; UsageError for a class that the data lack."""
+    data, label = point["data"], point["feature_class"]
+    classes = (2 if point["binary"] else DATASETS[data].classes) if data in DATASETS else label + 1
+    if label >= classes:
+        raise UsageError(f"feature_class={label}: {data} has classes 0 to {classes - 1} here; -1 takes all of them")
+    pgd = point["attack"] == "pgd"
+    return FeatureMaps(
+        norm="linf",
+        eps=float(point["judged_linf"]),
+        attack="pgd" if pgd else "apgd",
+        iterations=point["attack_iterations"] if pgd else point["gap_iterations"],
+        label=label,
+        layers=point["feature_layers"],
+    )
 
 
 def curves(point: Mapping[str, Any]) -> tuple[Measure, ...]:

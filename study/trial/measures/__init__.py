@@ -4,6 +4,7 @@ from study.spec.config import (
     Accuracy,
     Boundaries,
     Cost,
+    FeatureMaps,
     Own,
     Prunability,
     PruningCurve,
@@ -15,6 +16,7 @@ from study.spec.config import (
 from study.trial.measures.accuracy import accuracy, prunability
 from study.trial.measures.boundaries import boundaries
 from study.trial.measures.cost import cost
+from study.trial.measures.features import feature_maps
 from study.trial.measures.own import own
 from study.trial.measures.pruning import pruning_curve
 from study.trial.measures.representations import representations
@@ -33,5 +35,6 @@ MEASURES: dict[type, MeasureFunction] = {
     Universal: universal,
     Representations: representations,
     Boundaries: boundaries,
+    FeatureMaps: feature_maps,
     Own: own,
 }
