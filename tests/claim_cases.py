@@ -24,7 +24,7 @@ def study(*named, **more):
     return Manifest(**(given | more), arms=arms, axes_off=OFF, seeds=tuple(range(6)), trials=())
 
 
-MINE = study(("bits", {"bits": BITS}), ("tuned", {"bits": BITS, "finetune": ("standard",)}))
+MINE = study(("bits", {"bits": BITS}), ("tuned", {"bits": BITS, "finetune": ("standard",), "finetune_epochs": (3,)}))
 
 
 def table(value, asked=MINE, seeds=6, noise=0.01):

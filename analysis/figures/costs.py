@@ -14,7 +14,7 @@ from analysis.intervals import mean_t
 from analysis.tables import arm_trials, per_trial
 from study.store.manifest import Manifest
 
-COLORS = {"prune_ratio": BLUE, "keep_prob": ORANGE, "bits": GREEN}
+COLORS = {"prune_ratio": BLUE, "keep_prob": ORANGE, "bits": GREEN, "factorize_ratio": "#7a4f9a"}
 STYLES = {"none": ("o", "-"), "standard": ("s", "--"), "adversarial": ("^", ":")}
 
 
