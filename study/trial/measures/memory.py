@@ -14,30 +14,36 @@ from torch.utils._pytree import tree_leaves
 class _Live(TorchDispatchMode):
     """Adds up the bytes of the storages that operations make, until nobody holds them any more."""
 
-    def __init__(self, known: Sequence[Tensor]) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.peak = self.now = 0
-        self.known = {weakref.ref(t.untyped_storage()) for t in known}
         self.sizes: dict[weakref.ref[Any], int] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        given = {storage._cdata for storage in _storages((args, kwargs))}
         out = func(*args, **(kwargs or {}))
-        for made in tree_leaves(out):
-            if isinstance(made, Tensor) and made.layout == torch.strided:
-                self._add(made.untyped_storage())
+        for storage in _storages(out):
+            if storage._cdata not in given:  # no view, and not changed in place
+                self._add(storage)
         self.peak = max(self.peak, self.now)
         return out
 
     def _add(self, storage: Any) -> None:
         ref = weakref.ref(storage, self._gone)
-        if ref not in self.known and ref not in self.sizes:
+        if ref not in self.sizes:
             self.sizes[ref] = storage.nbytes()
             self.now += storage.nbytes()
 
     def _gone(self, ref: "weakref.ref[Any]") -> None:
         self.now -= self.sizes.pop(ref, 0)
+
+
+def _storages(tree: Any) -> list[Any]:
+    """The memory behind every dense tensor in it; weights laid out for a kernel have none to show."""
+    tensors = [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+    return [t.untyped_storage() for t in tensors if t.layout == torch.strided]
 
 
 @torch.no_grad()
@@ -52,7 +58,7 @@ def inference_bytes(net: nn.Module, image: Tensor) -> int:
     net.eval()
     with parametrize.cached():
         net(image)  # quantized weights, and what is laid out at the first pass
-        with _Live([image, *net.parameters(), *net.buffers()]) as live:
+        with _Live() as live:
             out = net(image)
         del out
     return live.peak
