@@ -1,5 +1,7 @@
 """Nets of 8 bits on integer kernels, beside a naive twin and beside the simulation."""
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -58,7 +60,6 @@ def drawn(layer, low, high, kind, seed=0):
     if isinstance(layer, nn.Linear):
         body = nn.Sequential(nn.Flatten(), nn.Linear(768, 12), layer)
     net = quantized(of(body), kind=kind)
-    body[-1].to(torch.float32)
     net.body[-1].input_quantizer = InputQuantizer(8, low, high)
     return layers(integer(net))[0]
 
@@ -138,7 +139,7 @@ def test_between_layers_of_a_chain_there_are_levels_alone():
     found = layers(integer(quantized(built("cnn8"))))
     assert [layer.out is not None for layer in found] == [True] * 6 + [False], "the head gives logits"
     assert [layer.relu for layer in found] == [True] * 6 + [False]
-    assert all(a.out is b.input for a, b in zip(found, found[1:], strict=False))
+    assert all(a.out is b.input for a, b in itertools.pairwise(found))
 
 
 def test_norms_go_into_the_scales_unless_a_gain_is_negative():

@@ -1,6 +1,7 @@
 """What a net costs, on numbers done by hand."""
 
 import math
+import sys
 
 import pytest
 import torch
@@ -122,7 +123,7 @@ def test_a_net_of_8_bits_is_timed_on_integer_kernels_where_these_predict_the_sam
     rows = {r["measure"]: r for r in cost(state, Cost(repeats=3))}
     assert [(rows[name]["deterministic"], rows[name].get("n")) for name in names] == [(False, 3), (False, None)]
     assert 0 < rows[names[0]]["value"] < math.inf
-    monkeypatch.setattr("study.trial.measures.cost.integer", lambda net: lambda x: -net(x))
+    monkeypatch.setattr(sys.modules[cost.__module__], "integer", lambda net: lambda x: -net(x))
     rows = {r["measure"]: r for r in cost(state, Cost(repeats=3))}
     assert not rows.keys() & set(names), "kernels that give another net are not this net's cost"
 
@@ -130,7 +131,7 @@ def test_a_net_of_8_bits_is_timed_on_integer_kernels_where_these_predict_the_sam
 def test_energy_stands_in_the_table_where_the_machine_counts_it(monkeypatch):
     state = State(seed=0, data=DATA, net=quantized(small_net(), 8))
     counts = iter(range(10**9))
-    monkeypatch.setattr("study.trial.measures.cost.meter", lambda device: lambda: float(next(counts)))
+    monkeypatch.setattr(sys.modules[cost.__module__], "meter", lambda device: lambda: float(next(counts)))
     monkeypatch.setattr("study.trial.measures.energy.SECONDS", 0.0)
     rows = {r["measure"]: r for r in cost(state, Cost(repeats=4))}
     for name in ("inference_joules", "integer_inference_joules"):

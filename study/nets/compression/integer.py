@@ -46,7 +46,7 @@ class IntegerLayer(nn.Module):
         self.packed: Tensor | None = None
 
     def fold(self, norm: nn.BatchNorm2d) -> bool:
-        """Take up the BatchNorm that reads this layer alone, in eval mode; whether its gains, all positive, allow it."""
+        """Take up the BatchNorm that reads this layer alone, in eval mode, if its gains are positive; whether they are."""
         assert norm.running_mean is not None
         assert norm.running_var is not None
         gains = (norm.running_var.double() + norm.eps).rsqrt()
@@ -67,7 +67,7 @@ class IntegerLayer(nn.Module):
 
     def levels(self, x: Tensor) -> Tensor:
         """x as the numbers of its levels, uint8: InputQuantizer's arithmetic."""
-        made = torch.round(x * self.input.inverse).add_(self.input.zero).clamp_(0, self.input.top)
+        made = (x * self.input.inverse).round_().add_(self.input.zero).clamp_(0, self.input.top)
         return made.to(torch.uint8)
 
     def forward(self, x: Tensor) -> Tensor:
