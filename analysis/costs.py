@@ -1,4 +1,4 @@
-"""What the nets of a study cost to ship, to run and to train, level by level (docs/compression.md has the definitions)."""
+"""What the nets of a study cost, level by level; docs/compression.md has the definitions."""
 
 from dataclasses import dataclass
 

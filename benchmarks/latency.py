@@ -1,15 +1,17 @@
-"""What 8 bits save in a forward pass: on integer kernels, in the simulation, and in float32; interleaved, one thread.
+"""What 8 bits save in a forward pass: integer kernels, the simulation and float32, in processor seconds of one thread.
 
     python -m benchmarks.latency            # cnn8 at 28 x 28, a quarter of ResNet18 at 32 x 32; a minute or two
     python -m benchmarks.latency --quick    # cnn8 alone, few rounds
 
-Untrained nets on random pixels, quantized per tensor: the time depends on neither. A round times each of the three once
-(a pass of one image five times, the median), in an order that turns. Ratios are taken within a round; low and high are
-quartiles over the rounds. Memory is what study.trial.measures.memory counts.
+Untrained nets on random pixels, quantized per tensor: the time depends on neither. A round times each of the three,
+one pass of 64 images or ten of one, in an order that turns; on an idle machine one thread's processor time is wall
+time. Ratios are taken within a round; low and high are quartiles over the rounds. Memory is what
+study.trial.measures.memory counts.
 """
 
 import statistics
 import sys
+import time
 from typing import Annotated
 
 import cyclopts
@@ -23,7 +25,6 @@ from study.nets.build import build
 from study.nets.compression.integer import integer
 from study.nets.compression.quantize import quantize
 from study.spec.config import Build
-from study.trial.measures.cost import latencies
 from study.trial.measures.memory import inference_bytes
 
 NETS: dict[str, tuple[Build, tuple[int, int, int]]] = {
@@ -48,6 +49,17 @@ def made(config: Build, shape: tuple[int, int, int]) -> dict[str, nn.Module]:
     return {"float32": net, "simulated": simulated, "integer": twin}
 
 
+@torch.no_grad()
+def seconds(net: nn.Module, images: Tensor) -> float:
+    """Processor seconds of a pass, after one that does not count."""
+    passes = 10 if len(images) == 1 else 1
+    net(images)
+    begun = time.process_time()
+    for _ in range(passes):
+        net(images)
+    return (time.process_time() - begun) / passes
+
+
 def rounds(nets: dict[str, nn.Module], images: Tensor, count: int) -> dict[str, list[float]]:
     """Seconds of a pass of each net in `count` rounds."""
     times: dict[str, list[float]] = {name: [] for name in nets}
@@ -55,8 +67,7 @@ def rounds(nets: dict[str, nn.Module], images: Tensor, count: int) -> dict[str, 
     with parametrize.cached():
         for i in range(count):
             for name in names[i % len(names) :] + names[: i % len(names)]:
-                repeats = 5 if len(images) == 1 else 1
-                times[name].append(statistics.median(latencies(nets[name], images, repeats, warm=1)))
+                times[name].append(seconds(nets[name], images))
     return times
 
 

@@ -42,7 +42,9 @@ TUNED: Mapping[str, Axes] = {
 }
 
 
-def tuned_arms(name: str, axes: Axes, suffixes: tuple[str, ...] = tuple(TUNED), epochs: int = 3) -> tuple[Arm, ...]:
+def tuned_arms(
+    name: str, axes: Axes, suffixes: tuple[str, ...] = tuple(TUNED), epochs: int = 3
+) -> tuple[Arm, ...]:
     """One arm per kind of fine-tuning of nets that are compressed alike: NAME, NAME_standard, NAME_adversarial.
 
     Nets with bits are fine-tuned by a recipe of their own, as published.

@@ -19,11 +19,16 @@ two cores. With another data set 4000 training and 1000 test images and three se
 """
 
 from search_spaces._paper_c import (
+    AUDITED,
+    CIFAR,
     COMMON,
+    FASHION,
     HELD,
+    PUBLISHED_ATTACK,
     ROBUST,
     SEEDS,
     SMOKE,
+    THREE_SEEDS,
     TWO_SEEDS,
     Axes,
     tuned_arms,

@@ -46,7 +46,7 @@ class IntegerLayer(nn.Module):
         self.packed: Tensor | None = None
 
     def fold(self, norm: nn.BatchNorm2d) -> bool:
-        """Take up the BatchNorm that reads this layer alone, in eval mode, if its gains are positive; whether they are."""
+        """Take up the BatchNorm that reads this layer alone, if its gains are positive; whether they are."""
         assert norm.running_mean is not None
         assert norm.running_var is not None
         gains = (norm.running_var.double() + norm.eps).rsqrt()
@@ -75,7 +75,7 @@ class IntegerLayer(nn.Module):
         if self.packed is None:
             self.pack(tuple(q.shape))
         given = (q, self.input.scale, self.input.zero, self.packed, self.scales, self.zeros, self.bias)
-        then = (*self._out(), "relu" if self.relu else "none", [], "")
+        then: tuple[Any, ...] = (*self._out(), "relu" if self.relu else "none", [], "")
         if self.how:
             return torch.ops.onednn.qconv2d_pointwise(*given, *self.how, *then)
         return torch.ops.onednn.qlinear_pointwise(*given, *then)

@@ -93,20 +93,20 @@ def macs(net: Net, image: Tensor) -> int:
 
 
 @torch.no_grad()
-def latencies(net: nn.Module, image: Tensor, repeats: int, warm: int = 5) -> list[float]:
-    """Wall seconds of `repeats` forward passes of `image` (N, C, H, W), after `warm` that are not timed.
+def latencies(net: nn.Module, image: Tensor, repeats: int) -> list[float]:
+    """Wall seconds of `repeats` forward passes of one image, after five that are not timed.
 
     Quantized weights are computed once before; the arithmetic stays floating point, so bits make nothing faster here.
     """
     net.eval()
     out = []
     with parametrize.cached():
-        for i in range(repeats + warm):
+        for i in range(repeats + 5):
             begun = perf_counter()
             net(image)
             if image.is_cuda:
                 torch.cuda.synchronize()
-            if i >= warm:
+            if i >= 5:
                 out.append(perf_counter() - begun)
     return out
 
