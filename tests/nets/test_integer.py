@@ -21,6 +21,7 @@ MODELS = {
     "cnn": Build(model="cnn", width_multiplier=0.25),
     "cnn8": Build(model="cnn8", width_multiplier=0.25),
     "resnet18": Build(model="resnet18", width_multiplier=0.125, stem="small"),
+    "vgg16": Build(model="vgg16", width_multiplier=0.125),
 }
 pytestmark = pytest.mark.skipif(
     not hasattr(torch.ops.onednn, "qconv2d_pointwise"), reason="this torch has no integer kernels"
