@@ -21,6 +21,7 @@ MODELS = {
     "cnn": Build(model="cnn", width_multiplier=0.25),
     "cnn8": Build(model="cnn8", width_multiplier=0.25),
     "resnet18": Build(model="resnet18", width_multiplier=0.125, stem="small"),
+    "vit": Build(model="vit", width=32, depth=2),
     "vgg16": Build(model="vgg16", width_multiplier=0.125),
 }
 pytestmark = pytest.mark.skipif(
