@@ -1,5 +1,7 @@
 """Level by level: what a study without claims found, beside its nets that are not compressed."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -25,17 +27,39 @@ def levels(frame: pd.DataFrame, study: Manifest) -> list[dict[str, str]]:
         return []
     found, size = measures(frame, study), per_trial(frame, "stored_bytes")
     out = []
-    for at, part in slices(study):
+    for net in nets(frame, study):
+        base = net.whole[(net.whole[list(net.point)] == [baseline(study, axis) for axis in net.point]).all(axis=1)]
+        out.append(_row(net, base, found, size))
+    return sorted(out, key=lambda row: row[AT] != UNCOMPRESSED)
+
+
+@dataclass(frozen=True)
+class Nets:
+    """The finished nets of one point of a grid: the level in words, its axes, their trials, and all those of the slice
+    of the study that it is in (index: fingerprint); `compressed`: an axis is not at its baseline."""
+
+    level: str
+    point: dict[str, Value]
+    rows: pd.DataFrame
+    whole: pd.DataFrame
+    compressed: bool
+
+
+def nets(frame: pd.DataFrame, study: Manifest) -> Iterator[Nets]:
+    """Point by point of a grid, arm by arm towards the compressed end; none of a search, and where no axis moves."""
+    for at, part in [] if study.search else slices(study):
         if not (axes := differing(part)):
             continue
         tables = [arm_trials(frame, arm, study.axes_off) for arm in part.arms]
         whole = pd.concat([t[t["status"] == "ok"] for t in tables]).groupby(level=0).first()
-        base = whole[(whole[axes] == [baseline(study, axis) for axis in axes]).all(axis=1)]
-        for point in _points([whole.loc[t.index.intersection(whole.index)] for t in tables], axes):
-            rows = whole[(whole[axes] == list(point)).all(axis=1)]
+        for values in _points([whole.loc[t.index.intersection(whole.index)] for t in tables], axes):
+            point = dict(zip(axes, values, strict=True))
+            there = [axis for axis, value in point.items() if value != baseline(study, axis)]
+            there.sort(key=lambda axis: axis.startswith("finetune"))
+            level = ", ".join(said(axis, point[axis]) for axis in there) or UNCOMPRESSED
+            rows = whole[(whole[axes] == list(values)).all(axis=1)]
             if len(rows):
-                out.append(_row(rows, base, dict(zip(axes, point, strict=True)), at, found, size, study))
-    return sorted(out, key=lambda row: row[AT] != UNCOMPRESSED)
+                yield Nets(f"{level} ({at})" if at else level, point, rows, whole, bool(there))
 
 
 def _points(tables: list[pd.DataFrame], axes: list[str]) -> list[tuple[Value, ...]]:
@@ -48,22 +72,18 @@ def _points(tables: list[pd.DataFrame], axes: list[str]) -> list[tuple[Value, ..
     return list(dict.fromkeys(out))
 
 
-def _row(
-    rows: pd.DataFrame, base: pd.DataFrame, point: dict[str, Value], at: str, found: dict[str, pd.Series],
-    size: pd.Series, study: Manifest,
-) -> dict[str, str]:  # fmt: skip
+def _row(net: Nets, base: pd.DataFrame, found: dict[str, pd.Series], size: pd.Series) -> dict[str, str]:
     """One point in words."""
-    there = sorted((a for a, v in point.items() if v != baseline(study, a)), key=lambda a: a.startswith("finetune"))
-    level = ", ".join(said(axis, point[axis]) for axis in there) or UNCOMPRESSED
+    rows = net.rows
     bytes_ = size.reindex(rows.index).dropna()
-    out: dict[str, Any] = {AT: f"{level} ({at})" if at else level, SEEDS: str(rows["seed"].nunique())}
+    out: dict[str, Any] = {AT: net.level, SEEDS: str(rows["seed"].nunique())}
     out |= {BYTES: f"{bytes_.mean():,.0f}"} if len(size) else {}
     for title, values in found.items():
         each, beside = _by_seed(values, rows), _by_seed(values, base)
         out[title] = mean_t(each.to_numpy()).numbers()
         if len(base):
             change = (each - beside.reindex(each.index)).dropna()
-            out[f"{title}{CHANGE}"] = "" if level == UNCOMPRESSED else signed(mean_t(change.to_numpy()))
+            out[f"{title}{CHANGE}"] = signed(mean_t(change.to_numpy())) if net.compressed else ""
     return out
 
 

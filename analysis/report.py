@@ -11,8 +11,8 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from analysis import costs, finalists, ladder, levels, matched, optimism, origin, sections, trust
 from analysis import figures as pictures
-from analysis import finalists, ladder, levels, matched, optimism, origin, sections, trust
 from analysis import summary as numbers
 from analysis.attempt import attempt
 from analysis.claims import CLAIMS, WITHDRAWN, Claim, find, foresight
@@ -202,6 +202,7 @@ def write(
         pictures=[p | {"png": base64.b64encode(p["files"].get("png", b"")).decode()} for p in shown],
         origin=origin.sentences(folder, study),
         checks=trust.checks(frame, study.settings),
+        costs=costs.costs(whole, study),
         where=sections.where(frame, study, taken),
         settings=study.settings,
     )

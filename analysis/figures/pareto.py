@@ -21,7 +21,9 @@ from study.store.manifest import Manifest
 KINDS = {"dense": GREY, "low rank": BLUE, "mask": ORANGE, "trade-off": "#8d4fa8", "removal": GREEN}
 BITS = {0: "o", 8: "s", 4: "D", 2: "^", 1: "v"}
 APART = 0.045  # of the height, at least, between two values that are written at one axis
-LOGARITHMIC = ("stored_bytes", "parameters", "macs", "latency_seconds", "training_seconds", "training_passes")
+LOGARITHMIC = (
+    "stored_bytes", "inference_bytes", "parameters", "macs", "latency_seconds", "training_seconds", "training_passes",
+)  # fmt: skip
 
 
 def label(objective: Mapping[str, Any]) -> str:

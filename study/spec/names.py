@@ -133,6 +133,14 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "kept_share": ("share of a layer's weights that its mask or its factors keep", "0 to 1"),
     "training_passes": ("forward and backward passes over single images in all trainings", "count"),
     "latency_seconds": ("wall time of one forward pass", "seconds"),
+    "integer_latency_seconds": ("the same on kernels of 8-bit integers, of a net quantized to 8 bits", "seconds"),
+    "inference_bytes": ("largest sum of bytes of the tensors that live at once in a forward pass of one image, weights "
+                        "left out", "bytes"),
+    "integer_inference_bytes": ("the same on kernels of 8-bit integers", "bytes"),
+    "inference_allocated_bytes": ("the same as a GPU's allocator sees it, scratch of operations included", "bytes"),
+    "inference_joules": ("energy of the whole processor, or GPU, in a forward pass of 64 images (fewer where there are "
+                         "fewer test images)", "joules"),
+    "integer_inference_joules": ("the same on kernels of 8-bit integers", "joules"),
     "train_loss": ("mean training loss of an epoch, penalty included; step = epoch", "nats, from 0"),
     "validation_loss": ("mean cross-entropy on the validation split; step = epoch", "nats, from 0"),
     "validation_accuracy": ("accuracy on the validation split; step = epoch", "0 to 1"),

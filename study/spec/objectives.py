@@ -28,6 +28,7 @@ OBJECTIVES: dict[str, Objective] = {
     "parameters": Objective(maximise=False),
     "macs": Objective(maximise=False),
     "stored_bytes": Objective(maximise=False),
+    "inference_bytes": Objective(maximise=False),
     "training_passes": Objective(maximise=False),
     "latency_seconds": Objective(maximise=False),
     "training_seconds": Objective(maximise=False),

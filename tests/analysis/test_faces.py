@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import finalists, levels, origin, report, sections
+from analysis import costs, finalists, levels, origin, report, sections
 from analysis.figures import FIGURES, drawing, labels, pareto, plain
 from analysis.intervals import Interval
 from study.spec.errors import UsageError
@@ -54,6 +54,29 @@ def test_a_study_without_claims_ends_with_a_table_of_its_levels():
     assert lines[0].split("  ")[0] == "level"
     assert len({line.index("0.") for line in lines[1:]}) == 1, "the columns stand below each other"
     assert levels.levels(measured(), study(("one", {}))) == []
+
+
+def test_what_nets_cost_stands_level_by_level_with_what_older_tables_lack_left_empty(tmp_path):
+    frame = measured()
+    size = frame[frame["measure"] == "stored_bytes"]
+    timed = size.assign(measure="latency_seconds", value=[0.001 * (2 + s) for s in size.seed], deterministic=False)
+    eight = timed[timed["bits"] == 8].assign(measure="integer_latency_seconds", value=0.0005)
+    frame = pd.concat([frame, timed, eight], ignore_index=True)
+    found = costs.costs(frame, LEVELS)
+    middle = f"{2 + size.seed.drop_duplicates().median():.3g}"
+    ms, whole = "ms per image", "ms per image, integer kernels"
+    assert [(row["level"], row["stored bytes"], row[ms], row[whole]) for row in found] == [
+        ("as trained", "32,000", middle, ""),
+        ("8 bit", "8,000", middle, "0.5"),
+        ("4 bit", "4,000", middle, ""),
+        ("8 bit, fine-tuned, 3 epochs", "8,000", middle, "0.5"),
+        ("4 bit, fine-tuned, 3 epochs", "4,000", middle, ""),
+    ]
+    assert costs.costs(frame[frame["measure"] != "stored_bytes"], LEVELS) == []
+    report.write(written(tmp_path / "out", replace(LEVELS, figures=("bytes",)), frame), claims=("A-i-neuron",))
+    page = (tmp_path / "out/report.html").read_text()
+    assert "<h2>What the nets cost</h2>" in page
+    assert f"<th>{whole}</th>" in page
 
 
 def test_the_levels_stand_in_the_summary_and_the_report(tmp_path):

@@ -137,6 +137,20 @@ def test_onnxruntime_predicts_the_same_of_convolutions(model):
         assert go.agreeing(there, here) / len(x) >= (1 if bits == 32 else 0.95), (kind, bits)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["tucker", "tt", "cp"])
+def test_onnxruntime_predicts_the_same_of_factors(method):
+    for name in to_onnx.NEEDED:
+        pytest.importorskip(name, reason="the extra `export` brings it")
+    from study.nets.compression.decompose import decompose
+    from tests.nets.test_shipped import SHAPE, built, images
+
+    x, net = images(40, 2), decompose(built("cnn"), 0.5, method, 0)[0].eval()
+    here, there = to_onnx.logits(to_onnx.program(net, SHAPE), x), logits(net, x)
+    assert go.agreeing(there, here) == len(x)
+    torch.testing.assert_close(here, there, rtol=1e-5, atol=1e-6)
+
+
 def test_of_classes_that_tie_either_is_the_prediction():
     there = torch.tensor([[1.0, 2.0, 2.0], [1.0, 2.0, 1.9], [3.0, 0.0, 0.0]])
     here = torch.tensor([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0], [3.0, 0.0, 0.0]])

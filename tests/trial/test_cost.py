@@ -1,6 +1,7 @@
 """What a net costs, on numbers done by hand."""
 
 import math
+import sys
 
 import pytest
 import torch
@@ -108,10 +109,33 @@ def test_training_passes_are_those_that_the_net_really_makes(how, count):
 def test_the_measure_names_what_can_be_repeated_and_what_cannot():
     state = State(seed=0, data=DATA, net=quantized(masked(0.5), 4), seconds={"train_seconds": 2.5})
     rows = {r["measure"]: r for r in cost(state, Cost(repeats=7))}
-    assert {name for name, r in rows.items() if r["deterministic"]} == {"stored_bytes", "macs", "training_passes"}
+    repeatable = {name for name, r in rows.items() if r["deterministic"]}
+    assert repeatable == {"stored_bytes", "macs", "inference_bytes", "training_passes"}
+    assert not [name for name in rows if name.startswith("integer_")], "4 bits have no kernels here"
     assert rows["training_seconds"]["value"] == 2.5
     assert rows["latency_seconds"]["n"] == 7
     assert 0 < rows["latency_seconds"]["value"] < math.inf
+
+
+def test_a_net_of_8_bits_is_timed_on_integer_kernels_where_these_predict_the_same(monkeypatch):
+    state = State(seed=0, data=DATA, net=quantized(small_net(), 8))
+    names = ("integer_latency_seconds", "integer_inference_bytes")
+    rows = {r["measure"]: r for r in cost(state, Cost(repeats=3))}
+    assert [(rows[name]["deterministic"], rows[name].get("n")) for name in names] == [(False, 3), (False, None)]
+    assert 0 < rows[names[0]]["value"] < math.inf
+    monkeypatch.setattr(sys.modules[cost.__module__], "integer", lambda net: lambda x: -net(x))
+    rows = {r["measure"]: r for r in cost(state, Cost(repeats=3))}
+    assert not rows.keys() & set(names), "kernels that give another net are not this net's cost"
+
+
+def test_energy_stands_in_the_table_where_the_machine_counts_it(monkeypatch):
+    state = State(seed=0, data=DATA, net=quantized(small_net(), 8))
+    counts = iter(range(10**9))
+    monkeypatch.setattr(sys.modules[cost.__module__], "meter", lambda device: lambda: float(next(counts)))
+    monkeypatch.setattr("study.trial.measures.energy.SECONDS", 0.0)
+    rows = {r["measure"]: r for r in cost(state, Cost(repeats=4))}
+    for name in ("inference_joules", "integer_inference_joules"):
+        assert (rows[name]["n"], rows[name]["value"], rows[name]["deterministic"]) == (4, 1 / 4, False)
 
 
 def test_timing_does_not_change_the_net():

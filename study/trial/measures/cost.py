@@ -10,14 +10,19 @@ from torch.nn.utils import parametrize
 
 from study.nets import masks
 from study.nets import net as nets
+from study.nets.compression.integer import integer
 from study.nets.compression.quantize import InputQuantizer, bits_of, scales_of
 from study.nets.factored import FactoredConv2d
 from study.nets.net import Net
 from study.spec.config import Cost
 from study.spec.rows import Row, row
+from study.trial.measures.energy import inference_joules, meter
+from study.trial.measures.memory import allocated_bytes, inference_bytes
 from study.trial.state import State
 
 FLOAT = 4  # bytes
+BATCH = 64  # images of a pass whose energy is measured, fewer where there are fewer test images
+AGREE = 0.95  # of the predictions, beside the simulation: a value between two levels may fall to either
 
 
 def parameters(net: Net) -> int:
@@ -88,7 +93,7 @@ def macs(net: Net, image: Tensor) -> int:
 
 
 @torch.no_grad()
-def latencies(net: Net, image: Tensor, repeats: int) -> list[float]:
+def latencies(net: nn.Module, image: Tensor, repeats: int) -> list[float]:
     """Wall seconds of `repeats` forward passes of one image, after five that are not timed.
 
     Quantized weights are computed once before; the arithmetic stays floating point, so bits make nothing faster here.
@@ -107,17 +112,51 @@ def latencies(net: Net, image: Tensor, repeats: int) -> list[float]:
 
 
 def cost(state: State, config: Cost) -> list[Row]:
-    """stored_bytes, macs, training_passes; not deterministic: latency_seconds (median, batch of one, n passes) and
-    training_seconds (all trainings, those of a shared base included). `parameters` stands with the accuracies."""
+    """What stands in docs/compression.md, "What a net costs"; `parameters` stands with the accuracies.
+
+    Deterministic: stored_bytes, macs, inference_bytes, training_passes. Not: latency_seconds (median, batch of one, n
+    passes), training_seconds (all trainings, those of a shared base included). Where the net has them,
+    integer_latency_seconds and integer_inference_bytes on kernels of 8-bit integers; on a GPU
+    inference_allocated_bytes; where the machine counts energy, inference_joules of a pass of BATCH images.
+    """
     assert state.net is not None
     assert state.data is not None
-    image = state.data.test[:1][0].to(state.device)
+    images = state.data.test[:BATCH][0].to(state.device)
     passes = sum(progress.passes for progress in state.trainings.values())
-    times = latencies(state.net, image, config.repeats)
-    return [
+    rows = [
         row("stored_bytes", stored_bytes(state.net)),
-        row("macs", macs(state.net, image)),
+        row("macs", macs(state.net, images[:1])),
+        row("inference_bytes", inference_bytes(state.net, images[:1])),
         row("training_passes", passes),
-        row("latency_seconds", statistics.median(times), n=len(times), deterministic=False),
+        _latency("latency_seconds", state.net, images[:1], config),
         row("training_seconds", state.seconds.get("train_seconds", 0.0), deterministic=False),
     ]
+    if images.is_cuda:
+        allocated = allocated_bytes(state.net, images[:1])
+        rows.append(row("inference_allocated_bytes", allocated, deterministic=False))
+    twin = agreeing(state.net, images)
+    if twin is not None:
+        rows.append(_latency("integer_latency_seconds", twin, images[:1], config))
+        rows.append(row("integer_inference_bytes", inference_bytes(twin, images[:1]), deterministic=False))
+    if joules := meter(state.device):
+        nets_ = {"inference_joules": state.net} | ({} if twin is None else {"integer_inference_joules": twin})
+        for name, net in nets_.items():
+            value, n = inference_joules(net, images, config.repeats, joules)
+            rows.append(row(name, value, n=n, deterministic=False))
+    return rows
+
+
+def _latency(name: str, net: Net, image: Tensor, config: Cost) -> Row:
+    times = latencies(net, image, config.repeats)
+    return row(name, statistics.median(times), n=len(times), deterministic=False)
+
+
+@torch.no_grad()
+def agreeing(net: Net, images: Tensor) -> Net | None:
+    """The net on integer kernels, where it has them and predicts for AGREE of the images (N, C, H, W) what the
+    simulation does: of some older processors the kernels add up in 16 bits and overflow. None else."""
+    twin = integer(net)
+    if twin is None:
+        return None
+    same = net.eval()(images).argmax(1) == twin(images).argmax(1)
+    return twin if float(same.float().mean()) >= AGREE else None
