@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from study.spec import budgets
-from study.spec.config import Build, Decompose, Load, Trial, aligned
+from study.spec.config import ON_LAYERS, Build, Decompose, Load, Trial, aligned
 from study.spec.datasets import is_user_function
 from study.spec.errors import UsageError
 from study.spec.expand import knob_values
@@ -107,14 +107,15 @@ def weighted(trial: Trial) -> bool:
 
 def to_try(plan: Plan) -> list[Trial]:
     """The trials of a plan to try out: the first one, and the first with each other choice of data or of halves, of
-    weights, of patches, and of whether layers are to be aligned or a net of one's own
-    is factorized: what the table of knobs cannot judge."""
+    weights, of patches, and of whether layers are to be aligned or those of a net of one's own factorized, or
+    compressed at all: what the table of knobs cannot judge."""
     found: dict[tuple[Any, ...], Trial] = {}
     for job in plan.jobs.values():
         data = tuple((s.name, s.data, s.classes, s.part) for s in loads(job.trial))
         nets = tuple((s.weights, s.patch_size) for s in job.trial.stages if isinstance(s, Build))
-        factors = is_user_function(plan.model) and any(isinstance(s, Decompose) for s in job.trial.stages)
-        found.setdefault((data, nets, aligned(job.trial), factors), job.trial)
+        of_ones_own = job.trial.stages if is_user_function(plan.model) else ()
+        on_layers = tuple(any(isinstance(s, kind) for s in of_ones_own) for kind in (Decompose, ON_LAYERS))
+        found.setdefault((data, nets, aligned(job.trial), on_layers), job.trial)
     return list(found.values()) or [first(plan).trial]
 
 

@@ -1,16 +1,17 @@
 """The checks of a plan that need torch: the data can be read, the model can be built."""
 
 import torch
+from torch import nn
 
 from study.nets import heads, steady
 from study.nets.build import build
 from study.nets.compression.decompose import refusal
 from study.nets.data import load
-from study.nets.net import layers
+from study.nets.net import Net, layers
 from study.nets.pairs import UNPAIRED, pairs
 from study.nets.splits import Dataset
 from study.spec import datasets
-from study.spec.config import Build, Decompose, Head, Load, Robustness, Trial, aligned
+from study.spec.config import ON_LAYERS, Build, Decompose, Head, Load, Robustness, Trial, aligned
 from study.spec.errors import UsageError, of_a_function, told
 
 
@@ -41,6 +42,11 @@ def check_data_and_model(trial: Trial) -> tuple[int, ...]:
         raise UsageError(f"--model {model.model} cannot be used: {told(error)}") from None
     if aligned(trial) and not pairs(net):
         raise UsageError(f"--model {model.model}: {UNPAIRED}")
+    if any(isinstance(stage, ON_LAYERS) for stage in trial.stages) and (name := _read_attention(net)):
+        raise UsageError(
+            f"--model {model.model} cannot be compressed: {name} is a torch.nn.MultiheadAttention, whose q, k and v "
+            "are no layers and would stay as they are; make them nn.Linear layers, and call these"
+        )
     if any(isinstance(stage, Decompose) for stage in trial.stages):
         for why in filter(None, (refusal(name, layer) for name, layer in layers(net).items())):
             raise UsageError(f"--model {model.model}: {why}")
@@ -54,6 +60,11 @@ def check_data_and_model(trial: Trial) -> tuple[int, ...]:
     if draws and (why := steady.reason(what, min(draws))):
         raise UsageError(f"--model {model.model} cannot be attacked: {why}")
     return own.shape
+
+
+def _read_attention(net: Net) -> str:
+    """The name of the first module that reads its layers' weights and calls none of them; "" where there is none."""
+    return next((name for name, m in net.body.named_modules() if isinstance(m, nn.MultiheadAttention)), "")
 
 
 def _loaded(stage: Load, seed: int) -> Dataset:
