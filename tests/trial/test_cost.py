@@ -1,6 +1,8 @@
 """What a net costs, on numbers done by hand."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -165,6 +167,21 @@ def test_the_measure_names_what_can_be_repeated_and_what_cannot():
     assert rows["training_seconds"]["value"] == 2.5
     assert rows["latency_seconds"]["n"] == 7
     assert 0 < rows["latency_seconds"]["value"] < math.inf
+
+
+def test_what_the_first_optimiser_of_a_process_imports_is_no_training_time():
+    code = """
+import sys
+from study.spec.config import Build, Load, Train, Trial
+from study.trial.run import run
+next(run(Trial(seed=0, stages=(Load(train_size=60), Build(width=8), Train(epochs=1)), measures=())))
+before = set(sys.modules)
+for _ in run(Trial(seed=0, stages=(Load(train_size=60), Build(width=8), Train(epochs=1)), measures=())):
+    pass
+print(len([name for name in set(sys.modules) - before if name.startswith("torch.")]))
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(told.stdout) < 10, "torch._dynamo is hundreds of modules, and takes seconds"
 
 
 def test_timing_does_not_change_the_net():
