@@ -161,7 +161,8 @@ def how(study: Manifest, judgements: list[Judgement]) -> list[str]:
         out[-1] += f" (set on {', '.join(dates)})"
     arms = {arm.name for arm in study.arms}
     there = [j.claim for j in judgements if j.claim.control_rows and j.claim.control_rows.arm in arms]
-    controls = dict.fromkeys(f"the {c.control.name} ({c.control.words})" for c in there if c.control)
+    given = [k for c in there if c.control for k in (c.control, c.control.also) if k]
+    controls = dict.fromkeys(f"the {k.name} ({k.words})" for k in given)
     if not controls:
         return [f"{sentence}." for sentence in out] + ["No verdict is given, for the study has no control."]
     out.append(

@@ -63,14 +63,19 @@ def _control(frame: pd.DataFrame, study: Manifest, claim: Claim) -> tuple[Found,
     """What the control shows at the levels that pass the same filters, and whether that is the effect planted there.
 
     It is judged over seeds alone: that its levels differ is known, for they were made to; what is asked is whether the
-    same measures, filters and coefficient tell it from the seeds' noise.
+    same measures, filters and coefficient tell it from the seeds' noise. Of two controls the second one's numbers are
+    shown where it alone is not detected.
     """
-    parts = control_sides(frame, study, claim)
-    if parts is None:
+    parts, control = control_sides(frame, study, claim), claim.control
+    if parts is None or control is None:
         return NOTHING, False
     rows = claim.control_rows or claim.rows
     found = statistic_of(claim).take(parts.tables, rows.axis, MIN_SEEDS)
-    return found, sign(claim, found, p_of_seeds(claim, found)) == claim.expected
+    detected = sign(claim, found, p_of_seeds(claim, found)) == (control.expected or claim.expected)
+    if detected and control.also:
+        other, detected = _control(frame, study, replace(claim, control=control.also))
+        found = found if detected else other
+    return found, detected
 
 
 def _unsure(claim: Claim, control: Found, detected: bool, seeds: int) -> list[str]:

@@ -57,7 +57,9 @@ class Control:
     """An effect that is known to be there, which the same statistic must detect before any verdict may be said.
 
     What is given here replaces the claim's own rows: another arm and axis (a planted effect), or another term of the
-    same trials (what the experiment itself raises). `words` tell the reader what it is.
+    same trials (what the experiment itself raises). `words` tell the reader what it is. `expected` is the sign that it
+    must have, 0 that of the claim; `also` a second control, which must be detected too: where two numbers are to be
+    equal, one pair that is and one that is not, for a measure that tells nothing apart finds all nets equal.
     """
 
     words: str
@@ -66,6 +68,8 @@ class Control:
     axis: str = ""
     y: Term | None = None
     at: Mapping[str, Value] | None = None
+    expected: int = 0
+    also: "Control | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -241,6 +241,9 @@ class Trial:
     measures: tuple[Measure, ...]
 
 
+ON_LAYERS = (Factorize, Decompose, Prune, Quantize)  # stages that change layers, and no other parameter
+
+
 def aligned(trial: Trial) -> bool:
     """Whether any of its trainings penalises the alignment of layers."""
     return any(isinstance(stage, Train) and stage.alignment_penalty > 0 for stage in trial.stages)

@@ -1,5 +1,6 @@
 """The trial: stages folded over a state, then measures. No files, no clocks but its own; it can pause and go on."""
 
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +46,8 @@ def run(trial: Trial, *, resume: dict[str, Any] | None = None, device: str = "cp
 
 
 def _run(trial: Trial, resume: dict[str, Any] | None, device: str) -> Iterator[Outcome]:
+    if any(isinstance(stage, Train) for stage in trial.stages):
+        importlib.import_module("torch._dynamo")  # else the first optimiser of a process does, seconds of a training
     state = State(seed=trial.seed, device=torch.device(device), resume=resume)
     outcome = Outcome(state)
     for state.stage, stage in enumerate(trial.stages):

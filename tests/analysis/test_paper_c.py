@@ -101,6 +101,14 @@ def test_without_a_net_as_robust_as_the_robust_one_nothing_is_said_of_five_point
     assert verdicts(made(lambda arm, base, v: v - 0.4))["C-within-quantized"] == "regime not reached", "not robust"
 
 
+def test_an_attack_that_finds_nothing_makes_no_net_as_robust_as_the_robust_one():
+    """The other control: nets that were never trained to be robust must be found worse."""
+    found = verdicts(made(lambda arm, base, v: 0.9))
+    assert {found[f"C-within-{kind}"] for kind in ("none", "pruned", "quantized", "factorized")} == {
+        "regime not reached"
+    }
+
+
 def test_the_figure_has_a_panel_per_base_and_the_line_of_the_robust_net():
     figure = FIGURES["tuned"][1](made(), ASKED, [])
     left, right = figure.axes

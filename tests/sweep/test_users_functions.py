@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from study.spec.config import Accuracy, Build, Load, Train, Trial
+from study.spec.config import Accuracy, Build, Decompose, Factorize, Load, Prune, Quantize, Train, Trial
 from study.spec.errors import UsageError
 from study.store import results
 from study.sweep.plan import tryout
@@ -125,6 +125,42 @@ def test_a_model_that_cannot_be_used_is_refused_before_anything_starts(model, wo
         tryout.check_data_and_model(trial(model))
     assert f"--model odd_models:{model} " in str(said.value)
     assert words in str(said.value)
+
+
+ATTENTION = """
+from torch import nn
+
+
+class Attention(nn.Module):
+    def __init__(self, width, classes):
+        super().__init__()
+        self.embed, self.head = nn.Linear(width, 16), nn.Linear(16, classes)
+        self.block = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+
+    def forward(self, x):
+        return self.head(self.block(self.embed(x[:, 0])).mean(1))
+
+
+def make(shape, classes):
+    return Attention(shape[2], classes)
+"""
+
+
+STAGES = (
+    Quantize(bits=8), Prune(keep_prob=0.5, mask="magnitude"), Decompose(ratio=0.5, method="svd"), Factorize(rank=2),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_attention_whose_layers_are_read_and_not_called_is_not_compressed_in_part(stage, tmp_path, monkeypatch):
+    """q, k and v, three quarters of it, would stay as they are, and what the last quarter is given too."""
+    (tmp_path / "attention_models.py").write_text(ATTENTION)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    load, build, train = Load(test_size=60), Build(model="attention_models:make"), Train(epochs=1)
+    whole, part = (Trial(seed=0, stages=s, measures=()) for s in ((load, build, train), (load, build, train, stage)))
+    tryout.check_data_and_model(whole)
+    with pytest.raises(UsageError, match=r"make cannot be compressed: block\.self_attn is a torch\.nn"):
+        tryout.check_data_and_model(part)
 
 
 def test_sys_exit_in_a_trial_is_its_failure(models):

@@ -1,13 +1,16 @@
 """What a net costs, on numbers done by hand."""
 
 import math
+import subprocess
 import sys
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from study.nets.build import build
+from study.nets.compression import shipped
 from study.nets.compression.factorize import factorize
 from study.nets.compression.mask import mask_weights
 from study.nets.compression.quantize import quantize
@@ -66,6 +69,57 @@ def quantized(net, bits, kind="tensor", aware=False):
 def test_costs_by_hand(net, kept, bytes_, multiplications):
     found = net()
     assert (parameters(found), stored_bytes(found), macs(found, IMAGE)) == (kept, bytes_, multiplications)
+
+
+class Tied(nn.Module):
+    """Two layers of one tensor, or one layer in two places."""
+
+    def __init__(self, module=False):
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(64, 16), nn.Linear(16, 16, bias=False), nn.Linear(16, 10)
+        self.third = self.second if module else nn.Linear(16, 16, bias=False)
+        self.third.weight = self.second.weight
+
+    def forward(self, x):
+        x = x.flatten(1)
+        for layer in (self.first, self.second, self.third):
+            x = layer(x).relu()
+        return self.head(x)
+
+
+@pytest.mark.parametrize("module", [False, True])
+def test_tied_weights_are_one_tensor_to_every_count_and_in_the_file(module):
+    hidden = ("first", "second") if module else ("first", "second", "third")
+    net = Net(Tied(module), (0.0,), (1.0,), hidden).eval()
+    counts = 1024 + 256 + 160, 1024 + 2 * 256 + 160
+    assert (parameters(net), macs(net, IMAGE)) == (counts[0] + 26, counts[1])
+    pruned = mask_weights(net, 0.5, "bernoulli", 0)
+    assert parameters(pruned) == sum(int(p.count_nonzero()) for p in pruned.parameters())
+    inputs = 2 if module else 3
+    for bits in (8, 1):
+        assert stored_bytes(quantized(net, bits)) == counts[0] * bits // 8 + 4 * 26 + 4 * 3 + 8 * inputs
+    for made in (net, pruned, quantized(net, 8), quantized(net, 8, aware=True), quantized(pruned, 1)):
+        tensors, facts = shipped.pack(made.eval())
+        assert sum(W.numel() * W.element_size() for W in tensors.values()) - 8 == stored_bytes(made)
+        other = Net(Tied(module), (0.0,), (1.0,), hidden)
+        if facts["inputs"]:
+            other = quantized(other, facts["weights"]["body.first.weight"]["bits"])
+            for layer in (m for m in list(other.modules()) if parametrize.is_parametrized(m)):
+                parametrize.remove_parametrizations(layer, "weight")
+        shipped.fill(other, tensors, facts)
+        assert torch.allclose(other.eval()(IMAGE), made(IMAGE), atol=1e-6)
+
+
+def test_weights_that_are_zero_at_one_bit_take_a_bitmap_without_a_mask_too():
+    net = small_net()
+    with torch.no_grad():
+        net.body.layer1.weight[:4] = 0
+    made = quantized(net, 1)
+    tensors, _ = shipped.pack(made)
+    assert stored_bytes(made) == 64 + 32 + 10 + 16 == sum(W.numel() * W.element_size() for W in tensors.values()) - 8
+    silent = quantize(masked(0.9), 1, [DATA.train.x], one_bit="as_printed")
+    tensors, _ = shipped.pack(silent)
+    assert stored_bytes(silent) == 64 + 10 + 16 == sum(W.numel() * W.element_size() for W in tensors.values()) - 8
 
 
 def test_the_last_byte_of_a_tensor_is_filled_up():
@@ -136,6 +190,21 @@ def test_energy_stands_in_the_table_where_the_machine_counts_it(monkeypatch):
     rows = {r["measure"]: r for r in cost(state, Cost(repeats=4))}
     for name in ("inference_joules", "integer_inference_joules"):
         assert (rows[name]["n"], rows[name]["value"], rows[name]["deterministic"]) == (4, 1 / 4, False)
+
+
+def test_what_the_first_optimiser_of_a_process_imports_is_no_training_time():
+    code = """
+import sys
+from study.spec.config import Build, Load, Train, Trial
+from study.trial.run import run
+next(run(Trial(seed=0, stages=(Load(train_size=60), Build(width=8), Train(epochs=1)), measures=())))
+before = set(sys.modules)
+for _ in run(Trial(seed=0, stages=(Load(train_size=60), Build(width=8), Train(epochs=1)), measures=())):
+    pass
+print(len([name for name in set(sys.modules) - before if name.startswith("torch.")]))
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(told.stdout) < 10, "torch._dynamo is hundreds of modules, and takes seconds"
 
 
 def test_timing_does_not_change_the_net():

@@ -47,8 +47,9 @@ def mask_weights(net: Net, keep: float | Sequence[float], kind: str, seed: int) 
     if len(shares) != len(weights) or not all(0 < share <= 1 for share in shares):
         raise ValueError(f"keep must be in (0, 1], one for all or each of {len(weights)} weight tensors, got {keep}")
     generator = torch.Generator().manual_seed(seed)
+    drawn: dict[int, Tensor] = {}  # a tensor that layers share has one mask
     for (name, W), share in zip(weights.items(), shares, strict=True):
-        out.masks[name] = KINDS[kind](W, share, generator)
+        out.masks[name] = drawn[id(W)] = drawn[id(W)] if id(W) in drawn else KINDS[kind](W, share, generator)
     masks.apply(out)
     return out
 

@@ -26,22 +26,27 @@ def pack(net: Net) -> tuple[dict[str, Tensor], Facts]:
     and which layers' inputs are quantized.
 
     Their bytes are those of `stored_bytes` and the constants of the normalisation. Whole-number buffers are left out:
-    the architecture has them. ValueError for weights that lie on no levels of their bits.
+    the architecture has them, and knows which layers share a tensor, which stands here once. ValueError for weights
+    that lie on no levels of their bits.
     """
     out: dict[str, Tensor] = {}
     weights: dict[str, Facts] = {}
+    inputs = _inputs(net)
+    laid = {id(b) for m in inputs.values() for b in m.buffers()}
     for layer, module in nets.weighted(net).items():
         for part, behind in masks.stored(module).items():
+            if id(behind) in laid:
+                continue
+            laid.add(id(behind))
             name, mask = f"body.{layer}.{part}", net.masks.get(f"{layer}.{part}")
             try:
                 tensors, weights[name] = _packed(getattr(module, part), behind, bits_of(module), mask)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
             out |= {name + suffix: W for suffix, W in tensors.items()}
-    inputs = _inputs(net)
-    for name, W in net.state_dict().items():
-        ours = ".parametrizations." in name or name.rpartition(".")[0] in inputs
-        if W.is_floating_point() and not ours and name not in weights:
+    for name, W in net.state_dict(keep_vars=True).items():
+        if W.is_floating_point() and ".parametrizations." not in name and id(W) not in laid:
+            laid.add(id(W))
             out[name] = W
     if inputs:
         out["inputs.scale"] = torch.tensor([float(m.scale) for m in inputs.values()])
@@ -70,8 +75,9 @@ def fill(net: Net, tensors: Mapping[str, Tensor], facts: Facts) -> None:
     scales = rest.pop("inputs.scale").tolist() if inputs else []
     zeros = rest.pop("inputs.zero").tolist() if inputs else []
     missing, unknown = net.load_state_dict(state | rest, strict=False)
-    own = net.state_dict()
-    absent = [n for n in missing if own[n].is_floating_point() and n.rpartition(".")[0] not in inputs]
+    own = net.state_dict(keep_vars=True)
+    laid = {id(own[n]) for n in own if n not in missing} | {id(b) for m in inputs.values() for b in m.buffers()}
+    absent = [n for n in missing if own[n].is_floating_point() and id(own[n]) not in laid]
     if absent or unknown:
         raise ValueError(f"its tensors are those of another net: {', '.join([*absent, *unknown][:3])}")
     for quantizer, scale, zero in zip(inputs.values(), scales, zeros, strict=True):

@@ -13,10 +13,11 @@ from study.nets.build import build
 from study.nets.compression import decompose, quantize, remove
 from study.nets.data import load
 from study.nets.net import Net
-from study.spec.config import Build, Decompose, Load, Quantize, Remove, Trial
+from study.spec.config import ON_LAYERS, Build, Decompose, Load, Quantize, Remove, Trial
 from study.spec.datasets import is_user_function
 from study.spec.errors import UsageError, of_a_function, told
 from study.sweep.plan.plan import Plan
+from study.sweep.plan.tryout import attention
 
 log = logging.getLogger(__name__)
 IMAGES = 500  # test images that a net is asked of
@@ -69,6 +70,8 @@ def _of(axes: object, arm: object, off: object) -> bool:
 
 def _refused(net: Net, trial: Trial, shape: tuple[int, int, int]) -> str:
     """Why a trial's compression cannot be had of this net; nothing where it can."""
+    if any(isinstance(stage, ON_LAYERS) for stage in trial.stages) and (why := attention(net)):
+        return why
     try:
         for stage in trial.stages:
             if isinstance(stage, Remove):

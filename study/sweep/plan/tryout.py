@@ -1,6 +1,7 @@
 """The checks of a plan that need torch: the data can be read, the model can be built."""
 
 import torch
+from torch import nn
 
 from study.nets import heads, steady
 from study.nets.build import build
@@ -11,7 +12,7 @@ from study.nets.net import Net, layers
 from study.nets.pairs import UNPAIRED, pairs
 from study.nets.splits import Dataset
 from study.spec import datasets
-from study.spec.config import Build, Decompose, Head, Load, Remove, Robustness, Trial, aligned
+from study.spec.config import ON_LAYERS, Build, Decompose, Head, Load, Remove, Robustness, Trial, aligned
 from study.spec.errors import UsageError, of_a_function, told
 
 
@@ -42,6 +43,8 @@ def check_data_and_model(trial: Trial) -> tuple[int, ...]:
         raise UsageError(f"--model {model.model} cannot be used: {told(error)}") from None
     if aligned(trial) and not pairs(net):
         raise UsageError(f"--model {model.model}: {UNPAIRED}")
+    if any(isinstance(stage, ON_LAYERS) for stage in trial.stages) and (why := attention(net)):
+        raise UsageError(f"--model {model.model} cannot be compressed: {why}")
     for stage in trial.stages:
         if isinstance(stage, Remove):
             check_removal(net, stage.ratio, own.shape, model.model)
@@ -67,6 +70,14 @@ def check_removal(net: Net, ratio: float, shape: tuple[int, int, int], model: st
     except (ValueError, TypeError, RuntimeError) as error:
         why = str(error) if isinstance(error, ValueError) else told(error)
         raise UsageError(f"--model {model} cannot be given prune_ratio: {why}") from None
+
+
+def attention(net: Net) -> str:
+    """Why compression would leave a part of a net as it is: a module that reads its layers' weights and calls none of
+    them; nothing where there is none."""
+    name = next((name for name, m in net.body.named_modules() if isinstance(m, nn.MultiheadAttention)), "")
+    told = "is a torch.nn.MultiheadAttention, whose q, k and v are no layers and would stay as they are; make them"
+    return f"{name} {told} nn.Linear layers, and call these" if name else ""
 
 
 def _loaded(stage: Load, seed: int) -> Dataset:

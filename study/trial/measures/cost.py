@@ -27,7 +27,9 @@ AGREE = 0.95  # of the predictions, beside the simulation: a value between two l
 
 def parameters(net: Net) -> int:
     """Parameters that the shipped net keeps: all of them less the weights that a mask holds at zero."""
-    masked = sum(mask.numel() - int(mask.count_nonzero()) for mask in net.masks.values())
+    weights = masks.hidden_weights(net) if net.masks else {}
+    one_each = {id(weights[name]): mask for name, mask in net.masks.items()}
+    masked = sum(mask.numel() - int(mask.count_nonzero()) for mask in one_each.values())
     return sum(p.numel() for p in net.parameters()) - masked
 
 
@@ -49,23 +51,31 @@ def stored_bytes(net: Net) -> int:
 
     Weight tensors as in tensor_bytes; for each quantized one a float32 scale (channel: one of each of its rows), for
     each quantized input a float32 scale and zero point, which is all that a moving range comes to; every other
-    parameter (biases, norms) and statistic of the body in float32. The constants of the input normalisation and the
-    architecture are not counted.
+    parameter (biases, norms) and statistic of the body in float32. A tensor that layers share counts once. The
+    constants of the input normalisation and the architecture are not counted.
     """
-    total = weights = 0
+    total, counted = 0, set[int]()
     for name, layer in nets.weighted(net).items():
         bits = bits_of(layer)
-        for part, W in masks.stored(layer).items():
-            mask = net.masks.get(f"{name}.{part}")
-            total += tensor_bytes(W.numel(), None if mask is None else int(mask.count_nonzero()), bits)
-            weights += W.numel()
-        total += FLOAT * scales_of(layer)
-    others = sum(p.numel() for p in net.body.parameters()) - weights
+        own = {part: W for part, W in masks.stored(layer).items() if id(W) not in counted}
+        for part, W in own.items():
+            total += tensor_bytes(W.numel(), _kept(getattr(layer, part), net.masks.get(f"{name}.{part}"), bits), bits)
+            counted.add(id(W))
+        total += FLOAT * scales_of(layer) if own else 0
+    others = sum(p.numel() for p in net.body.parameters() if id(p) not in counted)
     quantizers = [m for m in net.body.modules() if isinstance(m, InputQuantizer)]
     ranges = {id(b) for m in quantizers for b in m.buffers()}
     others += sum(b.numel() for b in net.body.buffers() if b.is_floating_point() and id(b) not in ranges)
     others += 2 * len(quantizers)
     return total + FLOAT * others
+
+
+def _kept(V: Tensor, mask: Tensor | None, bits: int) -> int | None:
+    """How many weights a bitmap would be followed by, None where there is none: those of a mask, at one bit all that
+    are not zero, for which it has no level."""
+    if bits == 1 and (mask is not None or not bool(V.all())):
+        return int(V.count_nonzero())
+    return None if mask is None else int(mask.count_nonzero())
 
 
 @torch.no_grad()
