@@ -123,7 +123,7 @@ def test_knobs_that_do_something_stay(busy):
         ({"lam": 0.5, "keep_prob": 0.5}, "leave keep_prob at 1"),
         (
             {"prune_ratio": 0.5, "model": "mine:net"},
-            "prune_ratio goes with model fcn, cnn, resnet18, vgg16, vit, vit_b8, got mine:net",
+            "prune_ratio goes with model fcn, cnn, cnn8, resnet18, wrn50_2, wrn101_2, vgg16, vit, vit_b8, got mine:net",
         ),
         ({"lam": 0.5, "model": "vit"}, "lam goes with model fcn"),
         ({"finetune_epochs": 3, "bits": 4}, "finetune_epochs needs finetune"),
@@ -182,7 +182,7 @@ def test_the_levels_study_shares_one_base_per_seed(tmp_path):
     assert len(plan.jobs) == 5 * (1 + 3 * 4 * 3)
     assert len({job.base for job in plan.jobs.values()}) == 5
     with pytest.raises(
-        UsageError, match="prune_ratio goes with model fcn, cnn, resnet18, vgg16, vit, vit_b8, got swin_t"
+        UsageError, match="prune_ratio goes with model fcn, cnn, cnn8, resnet18, wrn50_2, wrn101_2, vgg16, vit, vit_b8, got swin_t"
     ):
         make_plan(Request(study="compression_levels", model="swin_t"))
 
