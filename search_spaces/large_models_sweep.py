@@ -93,7 +93,7 @@ STUDY = Study(
             settings=COMMON
             | PAIR
             | {"width_multiplier": 1 / 16, "test_size": 200, "gap_iterations": 10}
-            | {"train_eps": 8 / 255, "eps_linf": (8 / 255,), "judged_linf": 8 / 255},
+            | {"train_eps": 16 / 255, "eps_linf": (16 / 255,), "judged_linf": 16 / 255},
         ),
         "paper": _published("wrn50_2"),
         "paper_vit": _published("vit", width=384, depth=12),

@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 
 from analysis import report
-from analysis.claims import CLAIMS, WITHDRAWN, Control, Regime, Rows, Term, find, judge, paper_a, words
+from analysis.claims import CLAIMS, WITHDRAWN, Control, Regime, Rows, Term, find, judge, paper_a, paper_c, words
 from analysis.claims.evidence import STATISTICS
 from analysis.figures import FIGURES
 from analysis.tables import attack_of

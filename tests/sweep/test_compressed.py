@@ -181,9 +181,8 @@ def test_the_levels_study_shares_one_base_per_seed(tmp_path):
     plan = make_plan(Request(study="compression_levels", output=str(tmp_path / "out")))
     assert len(plan.jobs) == 5 * (1 + 3 * 4 * 3)
     assert len({job.base for job in plan.jobs.values()}) == 5
-    with pytest.raises(
-        UsageError, match="prune_ratio goes with model fcn, cnn, cnn8, resnet18, wrn50_2, wrn101_2, vgg16, vit, vit_b8, got swin_t"
-    ):
+    words = "prune_ratio goes with model fcn, cnn, cnn8, resnet18, wrn50_2, wrn101_2, vgg16, vit, vit_b8, got swin_t"
+    with pytest.raises(UsageError, match=words):
         make_plan(Request(study="compression_levels", model="swin_t"))
 
 
