@@ -158,7 +158,7 @@ def write(
     drawings = pictures.find((drawn if figures is None else figures) or PLAIN)
     whole = results.read(folder)
     frame = whole[whole["deterministic"] | (whole["status"] == "failed")]
-    judgements = judge_all(frame, study, chosen)
+    judgements = judge_all(whole, study, chosen)  # some are about times
     taken = [j for j in judgements if j.taken]
     shown = _pictures(whole if study.search else frame, study, taken, drawings)
     for picture in shown:

@@ -2,7 +2,8 @@
 
 Paper C trains with SGD (.1 for four epochs, then .01; 20 epochs), against PGD on whole batches where a net is to be
 robust, compresses what is trained, and fine-tunes for three epochs. Its code has the budget in images scaled to
-[-1, 1], which in pixels is half of what it prints: the paper presets train and attack at both.
+[-1, 1], which in pixels is half of what it prints: the paper presets attack at both. They train at what is printed;
+`--set train_eps=0.05 --set judged_linf=0.05` (4/255 on CIFAR-10) is the experiment of the code.
 """
 
 from collections.abc import Mapping
@@ -20,14 +21,25 @@ BOTH: Axes = HELD | {"adversarial_ratio": (STANDARD, ROBUST)}
 # The recipes leave to us: PGD of 10 steps at laptop scale (20 published), the gradient-free queries beside bits.
 RECIPE = {"recipe": "paper_c", "finetune_recipe": "paper_c_finetune", "finetune_ratio": 1.0}
 LINF_ALONE = {"eps_l2": ()}
-AUDITED = {"audit_queries": 200, "audit_on": "quantized"}
+AUDITED = {"audit_queries": 100, "audit_on": "quantized"}
 COMMON = RECIPE | LINF_ALONE | AUDITED
 QUANTIZED_RECIPE = {"finetune_recipe": ("paper_c_finetune_quantized",)}
 
 # Fashion-MNIST and CIFAR-10 at the printed budget and at that of the code.
 PUBLISHED_ATTACK = {"attack": "pgd", "attack_iterations": 20, "train_steps": 20, "gap_iterations": 20}
-FASHION = {"eps_linf": (0.05, 0.1), "judged_linf": 0.1}
-CIFAR = {"eps_linf": (4 / 255, 8 / 255), "judged_linf": 8 / 255}
+FASHION = {"train_eps": 0.1, "eps_linf": (0.05, 0.1), "judged_linf": 0.1}
+CIFAR = {"train_eps": 8 / 255, "eps_linf": (4 / 255, 8 / 255), "judged_linf": 8 / 255}
+
+# At laptop scale. A few thousand images are too few steps in batches of 64: a net trained against the adversary alone
+# stayed at chance on 4000 images of MNIST. On digits a net trained on clean images keeps three quarters of them at
+# 16/255, and there is little to be won.
+DIGITS = {
+    "batch_size": 16, "finetune_batch_size": 16, "train_eps": 24 / 255, "eps_linf": (24 / 255,),
+    "judged_linf": 24 / 255, "gap_iterations": 10,
+}  # fmt: skip
+OTHERS = FASHION | {
+    "eps_linf": (0.1,), "train_size": 4000, "test_size": 1000, "batch_size": 32, "finetune_batch_size": 32,
+}  # fmt: skip
 
 # Of presets that judge nothing: seconds.
 SMOKE = {
@@ -42,9 +54,7 @@ TUNED: Mapping[str, Axes] = {
 }
 
 
-def tuned_arms(
-    name: str, axes: Axes, suffixes: tuple[str, ...] = tuple(TUNED), epochs: int = 3
-) -> tuple[Arm, ...]:
+def tuned_arms(name: str, axes: Axes, suffixes: tuple[str, ...] = tuple(TUNED), epochs: int = 3) -> tuple[Arm, ...]:
     """One arm per kind of fine-tuning of nets that are compressed alike: NAME, NAME_standard, NAME_adversarial.
 
     Nets with bits are fine-tuned by a recipe of their own, as published.

@@ -1,11 +1,11 @@
 """Does adversarial fine-tuning of a compressed net give what adversarial training gives, and in which part of the time?
 
 Paper C, section 6, Tables 2, 3, 4 and 7, rows C1, C3 and C7 of the protocol: a net is trained on clean images
-(standard) or on adversarial ones alone (robust); then left as it is, pruned (filters of least l_1 norm, really removed),
-quantized after training (8 bits), or factorized (Tucker factors at half of the weights; dense layers by SVD); then left
-so, fine-tuned on clean images, or on adversarial ones, for three epochs against twenty. Expected by the paper:
-compressed standard nets come within 5 points of the robust accuracy of the robust net, in a small part of its training
-time; standard fine-tuning of robust nets destroys what they had; pruning needs fine-tuning, quantization hardly.
+(standard) or on adversarial ones alone (robust); then left as it is, pruned (filters of least l_1 norm, really
+removed), quantized after training (8 bits), or factorized (half of the weights; dense layers by SVD); then left so,
+fine-tuned on clean images, or on adversarial ones, for three epochs against twenty. Expected by the paper: compressed
+standard nets come within 5 points of the robust accuracy of the robust net, in a small part of its training time;
+standard fine-tuning of robust nets destroys what they had; pruning needs fine-tuning, quantization hardly.
 
     python -m study.launch finetuning_sweep
 
@@ -14,16 +14,17 @@ A base is trained once and shared; what it took counts in full in `training_seco
 steps from the image itself; laptop presets attack with AutoPGD, which is stronger.
 
 laptop: scikit-learn's digits, the CNN of 8 layers at its full width, five seeds, adversaries of 10 steps; minutes on
-two cores. With another data set 4000 training and 1000 test images and three seeds: `--data mnist --data-dir DIR
---seeds 0,1,2` takes an hour. paper: Fashion-MNIST; paper_cifar: ResNet18 on CIFAR-10. smoke: seconds; it judges nothing.
+two cores. With another data set 4000 training and 1000 test images: `--data mnist --data-dir DIR --seeds 0,1,2` takes
+an hour. paper: Fashion-MNIST; paper_cifar: ResNet18 on CIFAR-10. smoke: seconds; it judges nothing.
 """
 
 from search_spaces._paper_c import (
-    AUDITED,
     CIFAR,
     COMMON,
+    DIGITS,
     FASHION,
     HELD,
+    OTHERS,
     PUBLISHED_ATTACK,
     ROBUST,
     SEEDS,
@@ -45,10 +46,10 @@ LEVELS: dict[str, Axes] = {
 SAME = Arm(name="control_same", family="compressed", axes={**HELD, "adversarial_ratio": (ROBUST,), "bits": (16,)})
 
 
-def _arms(epochs: int = 3, held: Axes = NONE, **levels: Axes) -> tuple[Arm, ...]:
+def _arms(epochs: int = 3, **levels: Axes) -> tuple[Arm, ...]:
     """Uncompressed and compressed nets, each left as it is, and fine-tuned in both ways."""
     grid = {"none": NONE, **LEVELS, **levels}
-    return tuple(arm for name, axes in grid.items() for arm in tuned_arms(name, {**axes, **held}, epochs=epochs))
+    return tuple(arm for name, axes in grid.items() for arm in tuned_arms(name, axes, epochs=epochs))
 
 
 STUDY = Study(
@@ -57,7 +58,10 @@ STUDY = Study(
     reproduces=("C.tab2", "C.tab3", "C.tab4", "C.tab7"),
     covers=("C1", "C3", "C7"),
     figures=("bytes",),
-    claims=(),
+    claims=(
+        *(f"C-{what}-{kind}" for what in ("within", "raises", "destroys") for kind in ("none", *LEVELS)),
+        *("C-needs", "C-time", "C-time-pruned", "C-time-total"),
+    ),
     presets={
         "smoke": Preset(
             arms=_arms(epochs=1),
@@ -69,17 +73,26 @@ STUDY = Study(
             arms=(*_arms(), SAME),
             seeds=SEEDS,
             model="cnn8",
-            settings=COMMON
-            | {"train_eps": 16 / 255, "eps_linf": (8 / 255, 16 / 255), "judged_linf": 16 / 255, "gap_iterations": 10},
-            by_data={
-                "*": {
-                    "train_size": 4000,
-                    "test_size": 1000,
-                    "train_eps": 0.1,
-                    "eps_linf": (0.05, 0.1),
-                    "judged_linf": 0.1,
-                }
-            },
+            settings=COMMON | DIGITS,
+            by_data={"*": OTHERS},
+        ),
+        "paper": Preset(
+            arms=(*_arms(), SAME),
+            seeds=THREE_SEEDS,
+            data="fashion_mnist",
+            model="cnn8",
+            settings=COMMON | PUBLISHED_ATTACK | FASHION,
+            gpus_per_trial=0.25,
+            instance="g5.xlarge",
+        ),
+        "paper_cifar": Preset(
+            arms=(*_arms(pruned={"prune_ratio": (0.5,)}), SAME),
+            seeds=THREE_SEEDS,
+            data="cifar10",
+            model="resnet18",
+            settings=COMMON | PUBLISHED_ATTACK | CIFAR,
+            gpus_per_trial=0.5,
+            instance="g5.xlarge",
         ),
     },
 )

@@ -34,8 +34,8 @@ def _never(claim: Claim) -> str:
         return f"{name} is of two numbers of a net; its rows name no x"
     if claim.change is not None and not claim.change >= 0:
         return f"change must not be negative, got {claim.change!r}"
-    if name == "equivalence" and (threshold is None or not threshold > 0):
-        return f"equivalence needs a threshold above 0, within which numbers count as equal, got {threshold!r}"
+    if name in ("equivalence", "noninferiority") and (threshold is None or not threshold > 0):
+        return f"{name} needs a threshold above 0, within which numbers count as equal, got {threshold!r}"
     if threshold is None:
         return ""
     if name == "ratio" and not threshold > 1:

@@ -50,9 +50,14 @@ def _inside(found: Found, threshold: float | None) -> int:
     return 1 if abs(found.value) < _margin(threshold) else -1
 
 
+def _not_below(found: Found, threshold: float | None) -> int:
+    """1 where the mean difference lies above the negative margin, else -1."""
+    return 1 if found.value > -_margin(threshold) else -1
+
+
 def _margin(threshold: float | None) -> float:
     if threshold is None:
-        raise ValueError("an equivalence needs a threshold: the margin within which two numbers count as equal")
+        raise ValueError("the claim needs a threshold: the margin within which two numbers count as equal")
     return threshold
 
 
@@ -62,6 +67,10 @@ def _p(found: Found, threshold: float | None) -> float:
 
 def _p_inside(found: Found, threshold: float | None) -> float:
     return statistics.p_within(found, _margin(threshold))
+
+
+def _p_not_below(found: Found, threshold: float | None) -> float:
+    return statistics.p_above(found, _margin(threshold))
 
 
 def _pairs(take: Callable[..., Found]) -> Take:
@@ -153,6 +162,12 @@ STATISTICS: dict[str, Statistic] = {
         p=_p_inside, take=_seeds(statistics.equivalence, 2),
         explained="Two numbers are equivalent where the 90 % t interval of their mean difference over seeds lies "
         "within the claim's margin (two one-sided tests).",
+    ),
+    "noninferiority": Statistic(
+        words="mean difference (90 % interval)", kind="difference", tables=2, side=_not_below, large=lambda *_: True,
+        p=_p_not_below, take=_seeds(statistics.equivalence, 2),
+        explained="A number is not inferior to another where the 90 % t interval of their mean difference over seeds "
+        "lies above the negative of the claim's margin (a one-sided test of 5 %), however far above.",
     ),
     "ratio": Statistic(
         words="mean ratio", kind="ratio", tables=2, side=_more, large=_factor, take=_seeds(statistics.ratio, 2),

@@ -73,11 +73,13 @@ class Regime:
     """What must hold before a claim is judged, seeds and levels apart (analysis.claims.needs).
 
     `clean`: the baseline's clean accuracy is high enough for its data. `robust`: a norm; the baseline's robust accuracy
-    under it, at the judged budget, is neither near 0 nor near 1. `structure`: the compressibility that the arm moves.
+    under it, at the judged budget, lies `robust_within`: neither near 0 nor near 1. `structure`: the compressibility
+    that the arm moves.
     """
 
     clean: bool = True
     robust: str = ""
+    robust_within: tuple[float, float] = (0.3, 0.9)
     structure: str = ""
 
 
@@ -90,9 +92,9 @@ class Claim:
     `expected` is the sign that the paper expects. `threshold` is the smallest effect worth speaking of: a smaller one
     gives no support, whatever its p value. It is in the statistic's own unit: a coefficient between 0 and 1 (spearman,
     pearson, order), the unit of y (difference, interaction, peak), a logarithm (growth), a factor above 1 (ratio), the
-    margin of an equivalence, which needs one. `change` is the same in y's own unit for the first three: how far y must
-    change between the judged levels of the least and the largest x. None: any effect that is told from none. `dated` is
-    the day on which both were set: before the run that they judge.
+    margin of an equivalence or a noninferiority, which need one. `change` is the same in y's own unit for the first
+    three: how far y must change between the judged levels of the least and the largest x. None: any effect that is told
+    from none. `dated` is the day on which both were set: before the run that they judge.
 
     `baseline` is the value of the rows' axis that stands for no compression; none: the study's. `beside` are plainer
     explanations whose coefficient on the same nets stands next to that of x. `published` is the paper's own

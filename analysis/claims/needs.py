@@ -44,6 +44,7 @@ NEEDS: dict[str, Needs] = {
     "peak": Needs(MIN_SEEDS, 6, "of L! orders of the levels 2^(L - 1) - 2 rise and then fall", _humps),
     "difference": _PAIR,
     "equivalence": _PAIR,
+    "noninferiority": _PAIR,
     "ratio": _PAIR,
     "interaction": _PAIR,
     "growth": _PAIR,

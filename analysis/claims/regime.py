@@ -15,7 +15,6 @@ from study.store.manifest import Manifest
 
 MIN_CLEAN = {"digits": 0.9, "mnist": 0.9, "fashion_mnist": 0.8}
 OTHER_MIN_CLEAN = 0.45
-BASELINE_RA = (0.3, 0.9)
 KEEPS_CLEAN = 0.8
 MOVES_EPS = 0.3
 
@@ -63,11 +62,9 @@ def conditions(table: pd.DataFrame, base: pd.DataFrame, claim: Claim, data: str)
     low = MIN_CLEAN.get(data, OTHER_MIN_CLEAN)
     if claim.regime.clean and base["clean"].mean() < low:
         reasons.append(f"the baseline's clean accuracy is {base['clean'].mean():.2f}, below {low:g}")
-    if claim.regime.robust and not BASELINE_RA[0] <= base["robust"].mean() <= BASELINE_RA[1]:
-        reasons.append(
-            f"the baseline's robust accuracy is {base['robust'].mean():.2f}, "
-            f"outside {BASELINE_RA[0]:g} to {BASELINE_RA[1]:g}"
-        )
+    least, most = claim.regime.robust_within
+    if claim.regime.robust and not least <= base["robust"].mean() <= most:
+        reasons.append(f"the baseline's robust accuracy is {base['robust'].mean():.2f}, outside {least:g} to {most:g}")
     if not claim.regime.structure:
         return reasons
     means = table.groupby(claim.rows.axis)["eps"].mean()

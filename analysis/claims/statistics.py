@@ -5,10 +5,10 @@ averaged first, so that rows that stand twice change nothing. What is NaN is lef
 value is NaN, and below `least` seeds (five) there is no interval and no p value (NaN).
 
 Where a claim names the levels that it compares, seeds alone are the sample, and Student's t says how far others would
-lie: `difference`, `equivalence`, `ratio`, `interaction`, `growth`. Where it says that something follows the levels of a
-knob (`spearman`, `pearson`, `order`, `peak`), the levels are the sample too: five seeds that repeat what six levels
-happen to do are no thirty cases. Then p is the larger of two: that of the seeds, and the exact one of the levels
-(analysis.claims.levels). The interval stays one over seeds, at these levels.
+lie: `difference`, `equivalence` (and noninferiority, which has its numbers), `ratio`, `interaction`, `growth`. Where it
+says that something follows the levels of a knob (`spearman`, `pearson`, `order`, `peak`), the levels are the sample
+too: five seeds that repeat what six levels happen to do are no thirty cases. Then p is the larger of two: that of the
+seeds, and the exact one of the levels (analysis.claims.levels). The interval stays one over seeds, at these levels.
 """
 
 import math
@@ -131,7 +131,16 @@ def p_within(found: Interval, margin: float) -> float:
     inside (-margin, margin) where it does, else that it lies outside. NaN without an interval."""
     if math.isnan(found.low):
         return math.nan
-    room = margin - abs(found.value)
+    return _p_of_room(found, margin - abs(found.value))
+
+
+def p_above(found: Interval, margin: float) -> float:
+    """The p value that `noninferiority` is judged by, from its 90 % interval: of the one-sided test that the mean lies
+    above -margin where it does, else that it lies below. NaN without an interval. Source: Blackwelder 1982."""
+    return math.nan if math.isnan(found.low) else _p_of_room(found, found.value + margin)
+
+
+def _p_of_room(found: Interval, room: float) -> float:
     error = (found.high - found.low) / 2 / float(stats.t.ppf(0.95, found.n - 1))
     return float(stats.t.sf(abs(room) / error, found.n - 1)) if error > 0 else float(room == 0)
 

@@ -108,7 +108,7 @@ def _users(config: Build, shape: Shape, classes: int, size: int) -> Body:
     return body, hidden
 
 
-# What is built for images of `size` pixels a side is given them enlarged; an fcn, a cnn8 and a user's net as they are (0).
+# What is built for images of `size` pixels a side is given them enlarged; the others (0) take them as they come.
 BUILDERS: dict[str, Callable[[Build, Shape, int, int], Body]] = {
     "fcn": _fcn,
     "cnn": _cnn,

@@ -90,6 +90,18 @@ def test_equivalence_is_judged_by_its_margin():
         judged(table(falls(0.02)), replace(asked, threshold=None))
 
 
+def test_noninferiority_lets_a_better_number_pass_and_none_that_is_worse_by_the_margin():
+    asked = claim("noninferiority", at={"bits": 8}, threshold=0.1)
+
+    def verdict(step):
+        return judged(table(lambda arm, axes: falls({"bits": step, "tuned": 0.0}[arm])(arm, axes)), asked).verdict
+
+    assert (verdict(-0.3), verdict(0.02), verdict(0.3)) == ("supported", "supported", "opposite")
+    equal = replace(asked, statistic="equivalence")
+    better = table(lambda arm, axes: falls({"bits": -0.3, "tuned": 0.0}[arm])(arm, axes))
+    assert judged(better, equal).verdict == "opposite", "an equivalence does not let it pass"
+
+
 def test_an_effect_below_the_threshold_is_no_support():
     frame = table(falls(0.02), noise=0.001)
     asked = claim("difference", at={"bits": 8}, expected=-1)

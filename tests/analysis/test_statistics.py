@@ -38,6 +38,16 @@ def test_equivalence_by_hand():
     assert math.isnan(st.p_within(Interval(0.0, math.nan, math.nan, 3), 0.3))
 
 
+def test_noninferiority_is_the_one_sided_test_above_the_negative_margin():
+    random = np.random.default_rng(1)
+    for _ in range(200):
+        d = 1.5 * random.standard_normal() + random.standard_normal(8)
+        side = "greater" if d.mean() > -0.9 else "less"
+        found = st.equivalence(d, np.zeros(8), np.arange(8))
+        assert st.p_above(found, 0.9) == pytest.approx(stats.ttest_1samp(d, -0.9, alternative=side).pvalue)
+    assert math.isnan(st.p_above(Interval(0.0, math.nan, math.nan, 3), 0.3))
+
+
 def test_equivalence_agrees_with_two_one_sided_tests():
     random = np.random.default_rng(0)
     for _ in range(200):

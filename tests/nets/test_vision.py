@@ -24,6 +24,7 @@ from study.sweep.plan import costs
 STATS = ((0.5,) * 3, (0.25,) * 3)
 SMALL = {  # of each model a net of seconds
     "cnn": Build(model="cnn"),
+    "cnn8": Build(model="cnn8", width_multiplier=0.5),
     "resnet18": Build(model="resnet18", width_multiplier=0.25, stem="small"),
     "wrn50_2": Build(model="wrn50_2", width_multiplier=0.125),
     "vgg16": Build(model="vgg16", width_multiplier=0.25),
@@ -75,6 +76,19 @@ def test_all_layers_but_the_first_and_the_head_are_hidden(config, count):
         assert len(merging) == (3 if config.model == "swin_t" else 0)
         assert set(every) - set(net.hidden) == {every[0], every[-1], *merging}
         assert len(nets.weight_matrices(net)) == count, "q, k, v are three layers and three matrices"
+
+
+def test_the_net_of_paper_c_takes_images_as_they_come_and_hides_its_first_convolution_too():
+    """Six convolutions and a dense layer on 4 x 4 positions: 549,994 weights and biases on images of 28 pixels."""
+    net = build(Build(model="cnn8"), (1, 28, 28), 10, ((0.5,), (0.25,)), 0)
+    assert net.hidden == (*(f"conv{i}" for i in range(1, 7)), "dense")
+    assert channels(net) == [32, 32, 64, 64, 128, 128]
+    convolutions = sum(9 * i * o + o for i, o in [(1, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128)])
+    assert sum(p.numel() for p in net.parameters()) == convolutions + 2048 * 128 + 128 + 1280 + 10
+    given = []
+    net.body.conv1.register_forward_pre_hook(lambda m, x: given.append(tuple(x[0].shape)))
+    net(torch.rand(2, 1, 28, 28))
+    assert given == [(2, 1, 28, 28)], "neither enlarged nor given three channels"
 
 
 def channels(net):
@@ -186,7 +200,7 @@ def test_attacks_meet_the_same_net_with_its_norms_folded(model, rank):
     small, x = folded(net, images(4)), images(4)
     left = [m for m in small.modules() if isinstance(m, nn.BatchNorm2d)]
     assert left == []
-    assert (small is net) == (model in ("vgg16", "vit")), "those have no BatchNorm"
+    assert (small is net) == (model in ("cnn8", "vgg16", "vit")), "those have no BatchNorm"
     assert torch.allclose(small(x), net(x), atol=1e-4 * float(net(x).abs().max()))
 
 
@@ -228,7 +242,8 @@ def test_what_a_plan_believes_of_a_model_is_what_is_counted_on_it(model):
     net, madds = on_meta(config).eval(), []
     for layer in nets.weighted(net).values():
         layer.register_forward_hook(lambda m, given, out: madds.append(out.numel() // len(m.weight) * m.weight.numel()))
-    net.body(torch.zeros(1, 3, net.size, net.size, device="meta"))
+    side = net.size or 32
+    net.body(torch.zeros(1, 3, side, side, device="meta"))
     assert costs.multiplications(model, "cifar10", settings) == pytest.approx(sum(madds), rel=0.02)
     parameters = sum(p.numel() for p in net.parameters())
     assert costs.parameters(model, "cifar10", settings) == pytest.approx(parameters, rel=0.02)

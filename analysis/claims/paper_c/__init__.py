@@ -1,6 +1,6 @@
 """Paper C's claims: what each says, of which trials, the sign that it expects, the smallest effect of note."""
 
 from analysis.claims.model import Claim
-from analysis.claims.paper_c import large, qat
+from analysis.claims.paper_c import large, qat, tuned
 
-CLAIMS: tuple[Claim, ...] = (*qat.CLAIMS, *large.CLAIMS)
+CLAIMS: tuple[Claim, ...] = (*tuned.CLAIMS, *qat.CLAIMS, *large.CLAIMS)

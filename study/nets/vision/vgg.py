@@ -67,7 +67,7 @@ def cnn8(shape: tuple[int, int, int], classes: int, width: float) -> tuple[nn.Mo
     body, inputs, sides = nn.Sequential(), shape[0], list(shape[1:])
     for i, channels in enumerate(CHANNELS_8, start=1):
         outputs, stride = scaled(channels, width), 2 - i % 2
-        body.add_module(f"conv{i}", nn.Conv2d(inputs, outputs, 3, stride, padding=1))
+        body.add_module(f"conv{i}", drawn(nn.Conv2d(inputs, outputs, 3, stride, padding=1)))
         body.add_module(f"relu{i}", nn.ReLU())
         inputs, sides = outputs, [-(-side // stride) for side in sides]
     body.add_module("flatten", nn.Flatten())
