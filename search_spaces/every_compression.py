@@ -18,6 +18,7 @@ laptop: the CNN of 8 layers on scikit-learn's digits, five seeds. smoke: seconds
 from search_spaces._paper_c import (
     CIFAR,
     COMMON,
+    DIGITS,
     FASHION,
     HELD,
     PUBLISHED_ATTACK,
@@ -61,7 +62,7 @@ def _arms(methods: tuple[str, ...] = METHODS, bits: tuple[int, ...] = BITS, epoc
 
 
 def _published(model: str, methods: tuple[str, ...], gpus: float = 1.0, data: str = "cifar10", **more: int) -> Preset:
-    budgets = FASHION | {"train_eps": 0.1} if data == "fashion_mnist" else CIFAR | {"train_eps": 8 / 255}
+    budgets = FASHION if data == "fashion_mnist" else CIFAR
     return Preset(
         arms=_arms(methods),
         seeds=SEEDS,
@@ -88,8 +89,7 @@ STUDY = Study(
             arms=_arms(),
             seeds=SEEDS,
             model="cnn8",
-            settings=COMMON
-            | {"train_eps": 16 / 255, "eps_linf": (16 / 255,), "judged_linf": 16 / 255, "gap_iterations": 10},
+            settings=COMMON | DIGITS,
         ),
         "paper": _published("wrn50_2", ("svd", "tucker", "tt")),
         "paper_resnet18": _published("resnet18", METHODS, 0.5),

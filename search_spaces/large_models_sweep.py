@@ -43,7 +43,7 @@ BITS, RATIOS = (16, 8, 4), (0.2, 0.5, 0.8)
 PAIR = {"attack": "autoattack_pair"}
 SMOKE_OF_VIT = {k: v for k, v in SMOKE.items() if k != "width_multiplier"}
 SMOKE_OF_VIT |= {"width": 32, "depth": 1, "patch_size": 8}
-GREY = {name: FASHION | {"train_eps": 0.1} for name in ("mnist", "fashion_mnist")}
+GREY = {name: FASHION for name in ("mnist", "fashion_mnist")}
 
 
 def _arms(bits: tuple[int, ...] = BITS, ratios: tuple[float, ...] = RATIOS, epochs: int = 3) -> tuple[Arm, ...]:
@@ -65,7 +65,7 @@ def _published(model: str, **more: float) -> Preset:
         seeds=SEEDS,
         data="cifar10",
         model=model,
-        settings=COMMON | PUBLISHED_ATTACK | PAIR | CIFAR | {"train_eps": 8 / 255} | more,
+        settings=COMMON | PUBLISHED_ATTACK | PAIR | CIFAR | more,
         by_data=GREY,
         gpus_per_trial=1.0,
         instance="g5.xlarge",

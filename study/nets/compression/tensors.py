@@ -41,8 +41,8 @@ def cp(kernel: Tensor, rank: int, seed: int, sweeps: int = SWEEPS) -> list[Tenso
     (Lebedev et al. 2015, arXiv:1412.6553).
 
     It starts at the singular vectors of the kernel along each axis, where these are fewer than `rank` with columns
-    drawn from `seed`, and takes so many `sweeps`; the four parts of a component have one norm. The start decides what it
-    ends at.
+    drawn from `seed`, and takes so many `sweeps`; the four parts of a component have one norm. The start decides what
+    it ends at.
     """
     with tensorly.backend_context("numpy", local_threadsafe=True), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Trying to compute SVD", UserWarning)  # fewer singular vectors than `rank`
