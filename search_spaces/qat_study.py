@@ -9,9 +9,9 @@ are, quantization-aware ResNet18 is the better one, and the CNN of 8 layers does
     python -m study.launch qat_study
     python -m study.launch qat_study --preset paper_cifar --set weights=file:PATH
 
-No two quantization-aware nets share a base: every level and seed is a whole adversarial training. The paper says neither
-whether its fine-tuned QAT nets had more than their 20 epochs (here they have three more, as all others of these tables)
-nor, of ResNet18, how it was trained for the 300 epochs before: `paper_cifar` begins at random weights, and with
+No two quantization-aware nets share a base: every level and seed is a whole adversarial training. The paper says
+neither whether its fine-tuned QAT nets had more than their 20 epochs (here they have three more, as all others of these
+tables) nor, of ResNet18, how it was trained for the 300 epochs before: `paper_cifar` begins at random weights, and with
 `weights=file:PATH` every net begins at those of yours (docs/operations.md), the quantization-aware ones too. The pruned
 and the standard nets of Tables 8 and 9 stand in `finetuning_sweep`.
 
