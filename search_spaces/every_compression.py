@@ -80,7 +80,7 @@ STUDY = Study(
     figures=("bytes",),
     presets={
         "smoke": Preset(
-            arms=_arms(bits=(8, 1), epochs=1),
+            arms=_arms(("svd", "cp"), bits=(8,), epochs=1),
             seeds=TWO_SEEDS[:1],
             model="cnn8",
             settings=COMMON | SMOKE,

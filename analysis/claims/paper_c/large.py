@@ -6,8 +6,11 @@ of its sections 5 and 7 (on Tiny ImageNet its pruned nets are far above). The ta
 nothing is claimed of them.
 """
 
+from collections.abc import Mapping
+
 from analysis.claims.model import Claim, Control, Regime, Rows
 from analysis.claims.paper_c.terms import CLEAN, DATED, FIVE_POINTS, REFERENCE, ROBUST, ROBUST_ACCURACY, STANDARD, nets
+from study.spec.domains import Value
 
 SAME = "the whole net on 65536 levels, which must be found to have what the whole net has"
 TAKEN = {  # kind of fine-tuning: what of the net is compared with what of which whole net, and in which words
@@ -16,7 +19,7 @@ TAKEN = {  # kind of fine-tuning: what of the net is compared with what of which
 }
 
 
-def _comparable(name: str, table: str, arm: str, level: dict[str, float], what: str, kind: str) -> Claim:
+def _comparable(name: str, table: str, arm: str, level: Mapping[str, Value], what: str, kind: str) -> Claim:
     y, base, images, words = TAKEN[kind]
     return Claim(
         id=name, source=f"C, section 5 and Table {table}", statistic="noninferiority", threshold=FIVE_POINTS,
