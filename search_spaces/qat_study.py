@@ -49,12 +49,12 @@ WHOLE = {"width_multiplier": 1.0, "epochs": 20, "audit_queries": 200}
 ALL, FEW = (16, 8, 4, 2, 1), (8, 4)
 
 
-def _arms(aware: tuple[int, ...] = ALL, epochs: int = 3) -> tuple[Arm, ...]:
+def _arms(aware: tuple[int, ...] = ALL, after: tuple[int, ...] = ALL, epochs: int = 3) -> tuple[Arm, ...]:
     """The robust net; quantized after training and while it trains; each left as it is, and fine-tuned."""
     tuned: Axes = {"finetune": ("adversarial",), "finetune_epochs": (epochs,), **QUANTIZED_RECIPE}
     axes: dict[str, Axes] = {
         "robust": {},
-        "ptq": {"bits": ALL},
+        "ptq": {"bits": after},
         "ptq_adversarial": {"bits": FEW, **tuned},
         "qat": {"bits": aware, **AWARE},
         "qat_adversarial": {"bits": FEW, **AWARE, **tuned},
@@ -71,7 +71,7 @@ STUDY = Study(
     claims=("C-B3-ptq", "C-B3-int4", "C-B2-test"),
     presets={
         "smoke": Preset(
-            arms=_arms(aware=FEW, epochs=1),
+            arms=_arms(aware=FEW, after=FEW, epochs=1),
             seeds=TWO_SEEDS,
             model="cnn8",
             settings=COMMON | SMOKE,
