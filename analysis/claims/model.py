@@ -94,7 +94,9 @@ class Claim:
     """What a paper (or a user) says about the rows of a study, and how it is judged.
 
     `quote` is the paper's sentence or ours for it; `statistic` a name in analysis.claims.evidence.STATISTICS, taken
-    over `rows` and, where it compares, `against`; without `against` it compares with the baseline of the same arm.
+    over `rows` and, where it compares, `against`; without `against` it compares with the baseline of the same arm. Of
+    rows without an axis the last of `against` is the baseline that the regime looks at; what stands there beyond what
+    the statistic compares is there for that alone.
     `expected` is the sign that the paper expects. `threshold` is the smallest effect worth speaking of: a smaller one
     gives no support, whatever its p value. It is in the statistic's own unit: a coefficient between 0 and 1 (spearman,
     pearson, order), the unit of y (difference, interaction, peak), a logarithm (growth), a factor above 1 (ratio), the

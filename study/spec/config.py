@@ -169,10 +169,11 @@ class Prune:
 @dataclass(frozen=True, kw_only=True)
 class Decompose:
     """Stage: every hidden layer becomes factors of its weights, which are fewer by the share `ratio`. `method` is of
-    convolutions: svd, tucker, tt or cp; linear layers are svd."""
+    convolutions: svd, tucker, tt or cp; linear layers are svd. cp takes so many `sweeps`."""
 
     ratio: float
     method: str = "svd"
+    sweeps: int = 50
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,10 @@ RECIPES: dict[str, dict[str, Any]] = {
     "paper_c_finetune_quantized": PLAIN_SGD | {
         "learning_rate": 0.01, "momentum": 0.9, "schedule": "constant", "epochs": 3, "patience": 0,
     },
+    # C, A.1: quantization-aware training keeps one rate; 20 epochs as in its code.
+    "paper_c_qat": PLAIN_SGD | {
+        "learning_rate": 0.01, "momentum": 0.9, "schedule": "constant", "epochs": 20, "patience": 0,
+    },
 }  # fmt: skip
 PREFIXES = {"recipe": "", "finetune_recipe": "finetune_", "pretrain_recipe": "pretrain_"}
 OF_THE_DATA = ("validation",)  # shared by both trainings: only the recipe of the first splits the data

@@ -12,8 +12,8 @@ from study.spec.identity import digest_of, plain
 # Whole numbers of steps, passes, draws or points by the field that has them: at most so many in a rehearsal.
 AT_MOST: dict[str, int] = {
     "epochs": 1, "train_steps": 1, "iterations": 1, "restarts": 1, "gap_iterations": 1, "audit_queries": 1,
-    "repeats": 1, "passes": 1, "steps": 2, "draws": 2, "eot": 2, "images": 2, "toolbox_images": 2, "points": 2,
-    "samples": 2, "side": 4, "grid": 4, "resolution": 4,
+    "repeats": 1, "passes": 1, "sweeps": 1, "steps": 2, "draws": 2, "eot": 2, "images": 2, "toolbox_images": 2,
+    "points": 2, "samples": 2, "side": 4, "grid": 4, "resolution": 4,
 }  # fmt: skip
 # Fields whose default stands for something long (AutoAttack's own number of queries), or for files that a rehearsal
 # does without: the data's and the functions' digests, published weights (the architecture is the same at random). The
@@ -25,6 +25,7 @@ ALWAYS: dict[str, Any] = {
 # Sizes: numbers that make another architecture or another batch, and so another kind. Words always do, and whether a
 # number that is off at 0 is on; how large it is does not.
 SIZES = ("width", "depth", "width_multiplier", "patch_size", "batch_size", "rows", "columns")
+ONE = ("bits",)  # numbers whose one is another computation than any more of them
 OF_THE_SPLIT = ("train_size", "test_size", "validation_seed", "root")  # how many images there are: here always few
 
 
@@ -66,6 +67,8 @@ def _told(name: str, value: Any, default: Any) -> Any:
         return value if all(isinstance(v, str) for v in value) else "some"
     if name in SIZES or isinstance(value, str | bool):
         return value
+    if name in ONE and value == 1:
+        return "one"
     return "on" if default is MISSING or not default else None
 
 

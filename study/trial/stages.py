@@ -117,7 +117,8 @@ def _remove(state: State, config: Remove) -> Iterator[State]:
 
 def _decompose(state: State, config: Decompose) -> Iterator[State]:
     assert state.net is not None
-    net, kept = decompose.decompose(state.net, config.ratio, config.method, seed_for(state.seed, "factors"))
+    seed = seed_for(state.seed, "factors")
+    net, kept = decompose.decompose(state.net, config.ratio, config.method, seed, config.sweeps)
     state.net = _placed(net, state.device)
     state.history += [row("kept_share", share, layer=name) for name, share in kept.items()]
     yield state

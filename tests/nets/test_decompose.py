@@ -137,6 +137,8 @@ def test_cp_is_tensorlys_from_the_same_start():
     how = {"n_iter_max": tensors.SWEEPS, "l2_reg": tensors.RIDGE, "tol": 0, "random_state": 5}
     found = norm * numpy_factors(layer.weight.detach() / norm, lambda K: parafac(K, 9, **how))
     assert torch.allclose(new.product().view_as(found), found, atol=1e-4)
+    short, long = (relative(nets.matrix(factors(layer, "cp", 9, 5, n)), nets.matrix(layer)) for n in (1, 50))
+    assert long == relative(nets.matrix(new), nets.matrix(layer)) < short, "a rehearsal takes one sweep"
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -114,3 +114,43 @@ def test_resnet18_loses_half_of_every_layer():
     assert out.body.fc.out_features == 10
     x = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(out(x), silenced(net, gone)(x), atol=1e-4, rtol=1e-4)
+
+
+BLOCKS = {"wrn50_2": (3, 4, 6, 3), "wrn101_2": (3, 4, 23, 3)}
+
+
+def counted(model, stem, inner, outer):
+    """Parameters and multiply-adds of one image of 32 x 32 of a bottleneck net by hand: channels of the stem, and those
+    within and between the blocks of each stage."""
+    before, side, weights, adds = stem, 8, 3 * stem * 49 + 2 * stem, 3 * stem * 49 * 16**2
+    for stage, (blocks, mid, out) in enumerate(zip(BLOCKS[model], inner, outer, strict=True)):
+        for block in range(blocks):
+            at = side // 2 if stage and not block else side  # the 3 x 3 convolution strides
+            weights += before * mid + 9 * mid * mid + mid * out + 2 * (2 * mid + out)
+            adds += before * mid * side**2 + (9 * mid * mid + mid * out) * at**2
+            if not block:
+                weights, adds = weights + before * out + 2 * out, adds + before * out * at**2
+            before, side = out, at
+    return weights + 10 * before + 10, adds + 10 * before
+
+
+@pytest.mark.parametrize("model", BLOCKS)
+def test_bottleneck_nets_lose_half_of_every_layer_but_the_stem(model):
+    from study.nets.build import build
+    from study.spec.config import Build
+
+    shape = (3, 32, 32)
+    net = build(Build(model=model, width_multiplier=1 / 16), shape, 10, ((0.5,) * 3, (0.25,) * 3), 0)
+    x = torch.rand(4, *shape, generator=torch.Generator().manual_seed(0))
+    net(x)  # the norms get statistics
+    out, gone = remove_filters(net.eval(), 0.5, shape)
+    assert {name: nets.matrix(m).shape[0] * 2 for name, m in nets.layers(out).items()} == {
+        name: nets.matrix(m).shape[0] for name, m in nets.layers(net).items()
+    }
+    assert (parameters(net), macs(net, x[:1])) == counted(model, 4, (8, 16, 32, 64), (16, 32, 64, 128))
+    assert (parameters(out), macs(out, x[:1])) == counted(model, 4, (4, 8, 16, 32), (8, 16, 32, 64))
+    with torch.no_grad():
+        masked, whole = silenced(net, gone)(x), net(x)
+        torch.testing.assert_close(out(x), masked, atol=1e-5, rtol=1e-4)
+    assert (whole - masked).abs().max() > 0.01, "what went mattered"
+    assert gone["layer1.0.conv3"] == gone["layer1.0.downsample.0"] == gone["layer1.2.bn3"], "one path"

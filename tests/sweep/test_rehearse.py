@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from study.launch import main
-from study.spec.config import Accuracy, Load, Prunability, Robustness, Train, Trial
+from study.spec.config import Accuracy, Load, Prunability, Quantize, Robustness, Train, Trial
 from study.spec.rehearsal import kind, small
 from study.sweep import rehearse
 from study.sweep.plan import rehearsed
@@ -44,6 +44,11 @@ def test_a_kind_is_what_is_on_and_not_how_strong():
     assert of(penalty="l", alpha=0.1) != of(penalty="m", alpha=0.1)
     assert of(frobenius=1.0) != of()
     assert of(batch_size=50) != of()
+
+    def quantized(bits):
+        return kind(Trial(seed=0, stages=(Load(), Quantize(bits=bits)), measures=(Accuracy(),)))
+
+    assert quantized(16) == quantized(2) != quantized(1), "one bit is computed otherwise"
 
 
 def test_the_passes_of_an_attack_are_counted_by_hand():

@@ -18,7 +18,7 @@ Layer = nn.Linear | nn.Conv2d
 
 
 @torch.no_grad()
-def decompose(net: Net, ratio: float, method: str, seed: int) -> tuple[Net, dict[str, float]]:
+def decompose(net: Net, ratio: float, method: str, seed: int, sweeps: int = 50) -> tuple[Net, dict[str, float]]:
     """A copy of `net` whose hidden layers are factors of their weights, and the share of weights that each keeps.
 
     Every layer takes the largest rank whose weights are at most (1 - ratio) of its own; biases stay and do not count.
@@ -26,7 +26,7 @@ def decompose(net: Net, ratio: float, method: str, seed: int) -> tuple[Net, dict
     layers, 1 x 1 and grouped convolutions (group by group) are truncated singular value decompositions whatever the
     method, other convolutions what `method` names: svd (of the kernel as a matrix), tucker, tt, cp (study.nets.
     compression.tensors). Ranks: of tucker the same share of the channels on both sides, of tt one for all three, where
-    an unfolding has no lower one. `seed` is for the start of cp.
+    an unfolding has no lower one. `seed` is for the start of cp, and `sweeps` says how many it takes.
 
     ratio in (0, 1). ValueError outside, for an unknown method, a net with masks, factors or quantized weights, a hidden
     layer of another kind, and where no layer becomes smaller.
@@ -47,7 +47,7 @@ def decompose(net: Net, ratio: float, method: str, seed: int) -> tuple[Net, dict
         level = largest(layer, how, ratio)
         kept[name] = min(1.0, count(layer, how, level) / layer.weight.numel())
         if kept[name] < 1:
-            _replace(out.body, layer, factors(layer, how, level, seed))
+            _replace(out.body, layer, factors(layer, how, level, seed, sweeps))
     if min(kept.values(), default=1.0) == 1.0:
         raise ValueError("no hidden layer is large enough to become smaller: rank one has no fewer weights")
     return out, kept
@@ -112,7 +112,7 @@ SHAPES: dict[str, Callable[[Shape, int], list[Shape]]] = {"tucker": _tucker, "tt
 
 
 @torch.no_grad()
-def factors(layer: Layer, method: str, level: int, seed: int) -> nn.Module:
+def factors(layer: Layer, method: str, level: int, seed: int, sweeps: int = 50) -> nn.Module:
     """The layer as factors of its weights, which are left as they are; its bias goes with them."""
     if method == "svd":
         return _svd(layer, level)
@@ -120,20 +120,20 @@ def factors(layer: Layer, method: str, level: int, seed: int) -> nn.Module:
     kernel = layer.weight.detach().double().cpu().contiguous()
     shapes = SHAPES[method](tuple(kernel.shape), level)
     norm = float(kernel.norm())
-    found = _kernels(kernel / norm if norm else torch.ones_like(kernel), method, shapes, seed)
+    found = _kernels(kernel / norm if norm else torch.ones_like(kernel), method, shapes, seed, sweeps)
     sizes = [float(F.norm()) for F in found]
     # Of one norm, as U sqrt(s) and sqrt(s) V^T are: no factor is trained faster than another.
     each = (norm * math.prod(sizes)) ** (1 / len(found))
     return FactoredConv2d(layer, [F * (each / s) for F, s in zip(found, sizes, strict=True)])
 
 
-def _kernels(kernel: Tensor, method: str, shapes: Sequence[Shape], seed: int) -> list[Tensor]:
+def _kernels(kernel: Tensor, method: str, shapes: Sequence[Shape], seed: int, sweeps: int) -> list[Tensor]:
     from study.nets.compression import tensors  # it takes a second to import
 
     ranks = [shape[0] for shape in shapes[:-1]]
     if method == "tucker":
         return tensors.tucker(kernel, ranks[::-1])
-    return tensors.tt(kernel, ranks) if method == "tt" else tensors.cp(kernel, ranks[0], seed)
+    return tensors.tt(kernel, ranks) if method == "tt" else tensors.cp(kernel, ranks[0], seed, sweeps)
 
 
 def _svd(layer: Layer, rank: int) -> LowRankLinear | LowRankConv2d:

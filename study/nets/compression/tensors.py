@@ -13,7 +13,7 @@ from tensorly.cp_tensor import cp_normalize
 from tensorly.decomposition import parafac, partial_tucker, tensor_train
 from torch import Tensor
 
-SWEEPS = 50  # of alternating least squares
+SWEEPS = 50  # of alternating least squares, where it is not said
 RIDGE = 1e-9  # of a kernel of norm one: keeps components of CP from growing against each other without bound
 
 
@@ -36,18 +36,18 @@ def tt(kernel: Tensor, ranks: Sequence[int]) -> list[Tensor]:
     return [first[0].T[:, :, None, None], high[:, :, :, None], wide[:, :, None, :], last[:, :, 0].T[:, :, None, None]]
 
 
-def cp(kernel: Tensor, rank: int, seed: int) -> list[Tensor]:
+def cp(kernel: Tensor, rank: int, seed: int, sweeps: int = SWEEPS) -> list[Tensor]:
     """CP by alternating least squares: 1 x 1 to `rank` channels, kh x 1 and 1 x kw on each channel alone, 1 x 1
     (Lebedev et al. 2015, arXiv:1412.6553).
 
     It starts at the singular vectors of the kernel along each axis, where these are fewer than `rank` with columns
-    drawn from `seed`, and takes SWEEPS sweeps; the four parts of a component have one norm. The start decides what it
-    ends at.
+    drawn from `seed`, and takes so many `sweeps`; the four parts of a component have one norm. The start decides what
+    it ends at.
     """
     with tensorly.backend_context("numpy", local_threadsafe=True), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Trying to compute SVD", UserWarning)  # fewer singular vectors than `rank`
         start = parafac(kernel.numpy(), rank, n_iter_max=0, random_state=seed % 2**32).factors
-        found = als(kernel, [torch.from_numpy(f.copy()) for f in start], SWEEPS)
+        found = als(kernel, [torch.from_numpy(f.copy()) for f in start], sweeps)
         sizes, factors = cp_normalize((None, [f.numpy() for f in found]))
     outer, inner, high, wide = (torch.from_numpy(f * sizes**0.25) for f in factors)
     return [

@@ -30,7 +30,8 @@ from study.spec.knobs import AXES, off
 OF_TRAINING = ("alpha", "rank", "adversarial_ratio", "l1", "spread_control", "alignment_penalty")
 FCN_ALONE = ("lam",)  # what this family does to fully connected nets, and to no other
 CONVOLUTIONAL = ("cnn", "cnn8", "resnet18", "wrn50_2", "wrn101_2", "vgg16")  # whose hidden layers are convolutions
-REMOVABLE = ("fcn", "cnn", "cnn8", "resnet18", "vgg16", "vit", "vit_b8")  # whose rows, filters, heads can really go
+# whose rows, filters, heads can really go
+REMOVABLE = ("fcn", "cnn", "cnn8", "resnet18", "wrn50_2", "wrn101_2", "vgg16", "vit", "vit_b8")
 
 
 def trial(point: Mapping[str, Any]) -> Trial:
