@@ -94,7 +94,8 @@ class Train:
     validation loss (the adversarial one under an adversary), else accuracy or adversarial_accuracy. `freeze` names
     layers that keep every bit, statistics too; "encoder" is all but the head. `autocast` runs forward passes in
     bfloat16: "gpu" on a GPU alone, "always" on a processor too. `distillation` d > 0 trains on (1 - d) times the loss
-    plus d times that of learning from the logits of the Teacher before, at `temperature` (trial/losses).
+    plus d times that of learning from the logits of the Teacher before, at `temperature` (trial/losses). Over the first
+    `train_warmup` epochs the radius of the adversary grows in even steps to train_eps.
     """
 
     epochs: int = 40
@@ -129,6 +130,7 @@ class Train:
     alignment_penalty: float = 0.0
     distillation: float = 0.0
     temperature: float = 4.0
+    train_warmup: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -125,6 +125,9 @@ KNOBS: dict[str, Knob] = {
                          help="adversary of training; free replays batches"),
     "train_steps": Knob(int, 10, low=1, high=1000, families=NETS, only_with=ATTACKED,
                         help="the adversary's steps (free: replays)"),
+    "train_warmup": Knob(int, 0, low=0, high=MOST, families=NETS, only_with=ATTACKED,
+                         help="epochs over which the radius of adversarial training grows to train_eps; not of "
+                         "pretraining or fine-tuning"),
     # Fine-tuning: its own rate and epochs, else as the training unless it is said.
     "finetune_recipe": Knob(str, "", choices=tuple(RECIPES), families=COMPRESSED, only_with=("finetune",),
                             words={"none": ""}, help="a published recipe of fine-tuning by name"),

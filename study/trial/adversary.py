@@ -3,6 +3,7 @@
 Unlike study.attacks these keep no worst point and count nothing: a training step wants a good ascent, and fast.
 """
 
+import dataclasses
 from collections.abc import Iterator
 
 import torch
@@ -69,6 +70,13 @@ def inputs(net: Net, x: Tensor, y: Tensor, config: Train, generator: torch.Gener
         yield mixed.requires_grad_(True)
         assert mixed.grad is not None
         point = ball.into_box(clean, point + eps * ball.steepest(mixed.grad[rows], norm) - clean, eps, norm)
+
+
+def at_epoch(config: Train, epoch: int) -> Train:
+    """The configuration of an epoch (from 0 on): over the first train_warmup epochs the radius grows in even steps, so
+    that a net is not lost at the level of chance before it knows anything."""
+    share = min(1.0, (epoch + 1) / (config.train_warmup + 1))
+    return config if share == 1 else dataclasses.replace(config, train_eps=share * config.train_eps)
 
 
 def passes(config: Train, n: int) -> int:

@@ -81,11 +81,12 @@ def _epoch(
     batches = math.ceil(len(order) / config.batch_size)
     later = 0 if config.patience else (config.epochs - progress.epoch - 1) * batches  # any epoch may be the one kept
     augment = adversary.AUGMENTATIONS[config.augment]
+    attacked = adversary.at_epoch(config, progress.epoch)
     for batch, index in enumerate(order.split(config.batch_size)):
         x, y = (part.to(device) for part in split[index])
         progress.passes += adversary.passes(config, len(index))
         x = x if augment is None else augment(x, generator)
-        for point in adversary.inputs(net, x, y, config, generator):
+        for point in adversary.inputs(net, x, y, attacked, generator):
             with optimise.autocast(config, device):
                 loss = progress.loss(net, point, y)
             held.step, held.left = step, later + batches - batch

@@ -75,7 +75,8 @@ def _word(value: str) -> str:
 def train(point: Mapping[str, Any], penalty: str = "") -> Train:
     """The training stage of a point; without a strength there is no penalty, without a ratio no adversary."""
     adversary = {
-        name: point[name] for name in ("adversarial_ratio", "train_norm", "train_eps", "train_attack", "train_steps")
+        name: point[name]
+        for name in ("adversarial_ratio", "train_norm", "train_eps", "train_attack", "train_steps", "train_warmup")
     }
     attacked = point["adversarial_ratio"] > 0 or (point["patience"] > 0 and point["stop_on"] == "adversarial_accuracy")
     spectral = penalty.startswith("nuclear_norm") and point["alpha"] > 0
@@ -110,7 +111,7 @@ def train(point: Mapping[str, Any], penalty: str = "") -> Train:
 def again(point: Mapping[str, Any], prefix: str = "finetune_") -> dict[str, Any]:
     """The point as its fine-tuning (or another training, by the prefix of its knobs) has it: parts that are said of it
     over those of the training."""
-    parts = {name: point[f"{prefix}{name}"] for name in TRAINING}
+    parts = {name: point[f"{prefix}{name}"] for name in TRAINING} | {"train_warmup": 0}
     return {**point, **{name: value for name, value in parts.items() if value is not None}}
 
 
