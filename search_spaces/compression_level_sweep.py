@@ -23,12 +23,12 @@ smoke: seconds; it judges nothing.
 
 from search_spaces._paper_a import control_neuron
 from search_spaces._paper_c import (
+    BY_DATA,
     CIFAR,
     COMMON,
     DIGITS,
     FASHION,
     HELD,
-    OTHERS,
     PUBLISHED_ATTACK,
     ROBUST,
     SEEDS,
@@ -76,7 +76,7 @@ STUDY = Study(
             seeds=SEEDS,
             model="cnn8",
             settings=COMMON | DIGITS | CHOSEN | QUICK,
-            by_data={"*": OTHERS},
+            by_data=BY_DATA,
         ),
         "paper": Preset(
             arms=(*_arms(PUBLISHED_RATIOS, BITS), PLANTED),

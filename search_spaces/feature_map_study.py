@@ -22,10 +22,10 @@ judges nothing.
 
 from search_spaces._paper_c import (
     BOTH,
+    BY_DATA,
     COMMON,
     DIGITS,
     FASHION,
-    OTHERS,
     PUBLISHED_ATTACK,
     SEEDS,
     SMOKE,
@@ -70,7 +70,7 @@ STUDY = Study(
             seeds=SEEDS,
             model="cnn8",
             settings=COMMON | MAPS | DIGITS,
-            by_data={"*": OTHERS},
+            by_data=BY_DATA,
         ),
         "paper": Preset(
             arms=_arms(),

@@ -19,12 +19,12 @@ an hour. paper: Fashion-MNIST; paper_cifar: ResNet18 on CIFAR-10. smoke: seconds
 """
 
 from search_spaces._paper_c import (
+    BY_DATA,
     CIFAR,
     COMMON,
     DIGITS,
     FASHION,
     HELD,
-    OTHERS,
     PUBLISHED_ATTACK,
     ROBUST,
     SEEDS,
@@ -74,7 +74,7 @@ STUDY = Study(
             seeds=SEEDS,
             model="cnn8",
             settings=COMMON | DIGITS,
-            by_data={"*": OTHERS},
+            by_data=BY_DATA,
         ),
         "paper": Preset(
             arms=(*_arms(), SAME),

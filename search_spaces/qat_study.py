@@ -23,11 +23,11 @@ be judged. smoke: seconds; it judges nothing.
 """
 
 from search_spaces._paper_c import (
+    BY_DATA,
     CIFAR,
     COMMON,
     FASHION,
     HELD,
-    OTHERS,
     PUBLISHED_ATTACK,
     QUANTIZED_RECIPE,
     ROBUST,
@@ -83,7 +83,7 @@ STUDY = Study(
             seeds=SEEDS,
             model="cnn8",
             settings=COMMON | SMALL,
-            by_data={"*": OTHERS | WHOLE},
+            by_data={name: part | WHOLE for name, part in BY_DATA.items()},
         ),
         "paper": Preset(
             arms=_arms(),

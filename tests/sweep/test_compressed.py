@@ -122,8 +122,8 @@ def test_knobs_that_do_something_stay(busy):
     [
         ({"lam": 0.5, "keep_prob": 0.5}, "leave keep_prob at 1"),
         (
-            {"prune_ratio": 0.5, "model": "mine:net"},
-            "prune_ratio goes with model fcn, cnn, cnn8, resnet18, .*, got mine:net",
+            {"prune_ratio": 0.5, "model": "swin_t"},
+            "prune_ratio goes with model fcn, cnn, cnn8, resnet18, .* or package:function, got swin_t",
         ),
         ({"lam": 0.5, "model": "vit"}, "lam goes with model fcn"),
         ({"finetune_epochs": 3, "bits": 4}, "finetune_epochs needs finetune"),

@@ -35,7 +35,7 @@ def plan(study, preset, data="", **overrides):
 
 
 def of_paper_c(study):
-    return any(source.startswith("C.") for source in find_study(study).reproduces)
+    return any(preset.settings.get("recipe") == "paper_c" for preset in find_study(study).presets.values())
 
 
 def docstring(study):
