@@ -127,6 +127,7 @@ def test_knobs_that_do_something_stay(busy):
         ),
         ({"lam": 0.5, "model": "vit"}, "lam goes with model fcn"),
         ({"finetune_epochs": 3, "bits": 4}, "finetune_epochs needs finetune"),
+        ({"rank": 4, "prune_ratio": 0.5, "model": "cnn8"}, "rank goes with prune_ratio for model fcn alone, got cnn8"),
         ({"penalty": "nuclear_norm_prox", "alpha": 0.1, "rank": 4}, "leave rank at 0"),
         ({"bits": 8, "certify": 1}, "certificates do not cover"),
         ({"factorize_ratio": 0.5, "prune_ratio": 0.5}, "factorize_ratio does not go with prune_ratio"),

@@ -83,6 +83,21 @@ def test_the_right_share_of_a_batch_is_replaced_inside_ball_and_box(norm, attack
     assert not torch.equal(first, other)
 
 
+def test_the_radius_grows_in_even_steps_and_only_where_it_is_asked_to():
+    config = Train(epochs=6, train_warmup=3, **ADVERSARIAL)
+    radii = [adversary.at_epoch(config, epoch).train_eps * 255 for epoch in range(6)]
+    assert radii == pytest.approx([6, 12, 18, 24, 24, 24])
+    off = Train(**ADVERSARIAL)
+    assert adversary.at_epoch(off, 0) is off
+
+
+def test_a_radius_that_has_grown_trains_as_from_the_start():
+    """Only the first epochs differ: one epoch at a radius that grows to four times is one at that radius."""
+    grown, _ = trained(epochs=1, **ADVERSARIAL | {"train_warmup": 3})
+    quarter, _ = trained(epochs=1, **ADVERSARIAL | {"train_eps": 6 / 255})
+    assert all(torch.allclose(a, b) for a, b in zip(grown.parameters(), quarter.parameters(), strict=True))
+
+
 def test_the_adversary_looks_at_the_net_in_eval_mode_and_raises_its_loss():
     modes = []
 

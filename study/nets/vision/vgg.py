@@ -60,9 +60,10 @@ CHANNELS_8, DENSE = (32, 32, 64, 64, 128, 128), 128
 def cnn8(shape: tuple[int, int, int], classes: int, width: float) -> tuple[nn.Module, list[str]]:
     """Paper C's CNN of 8 layers: six 3 x 3 convolutions (every second of stride 2), a dense layer of 128, the head.
 
-    With biases and ReLU, without BatchNorm, drawn as PyTorch draws them; channels and the dense layer times `width`.
-    Images of `shape` (C, H, W) as they come. All but the head are hidden, the first convolution too: the paper prunes
-    every convolution at one ratio. (It does not say whether the dense layer is compressed: it is, here.)
+    With biases and ReLU, without BatchNorm; convolutions Kaiming normal by outputs, biases 0 (as PyTorch draws them the
+    net stays at chance on a few thousand images); channels and the dense layer times `width`. Images of `shape`
+    (C, H, W) as they come. All but the head are hidden, the first convolution too: the paper prunes every convolution
+    at one ratio. (It does not say whether the dense layer is compressed: it is, here.)
     """
     body, inputs, sides = nn.Sequential(), shape[0], list(shape[1:])
     for i, channels in enumerate(CHANNELS_8, start=1):

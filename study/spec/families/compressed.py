@@ -64,6 +64,9 @@ def check(point: Mapping[str, Any]) -> None:
         > 0
         and not removable(point["model"]),
         "penalty nuclear_norm_prox goes with dense layers; leave rank at 0": proximal and point["rank"] > 0,
+        f"rank goes with prune_ratio for model fcn alone, got {point['model']}": point["rank"] > 0
+        and point["prune_ratio"] > 0
+        and not fcn,
         **(_without_factors(point) if point["factorize_ratio"] > 0 else {}),
         "finetune_epochs needs finetune=standard or adversarial": point["finetune_epochs"] > 0
         and point["finetune"] == "none",
