@@ -90,6 +90,18 @@ def test_what_a_net_cannot_be_given_is_left_out_and_said(mine, monkeypatch):
     assert "prune_ratio is left out: filters can be removed from plain convolutions" in told
 
 
+def test_a_search_from_a_given_net_asks_nothing_of_its_training(tmp_path):
+    plan = make_plan(Request(study="pareto_search", overrides={"epochs": "0"}, output=str(tmp_path / "o")))
+    assert set(plan.preset.search.knobs) == {
+        "penalised", "compression", "keep_prob", "lam", "mask", "prune_ratio", "bits", "finetune", "finetune_epochs",
+    }  # fmt: skip
+    assert plan.preset.search.knobs["compression"].values == ("none", "mask", "trade_off", "removal")
+    assert plan.preset.search.knobs["penalised"].values == ("no",)
+    assert "alpha, rank, adversarial_ratio, penalty, frobenius, which act in its training" in plan.notes[0]
+    with pytest.raises(UsageError, match="alpha: it acts in the first training"):
+        make_plan(Request(study="pareto_search", overrides={"epochs": "0", "alpha": "0.1"}, output=str(tmp_path / "o")))
+
+
 def test_without_weights_there_is_no_net_to_audit(tmp_path):
     with pytest.raises(UsageError, match=r"audit: which net\? Give --weights FILE for --model fcn"):
         make_plan(Request(study="audit", output=str(tmp_path / "o")))

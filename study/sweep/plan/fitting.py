@@ -12,11 +12,23 @@ from study.spec import datasets
 from study.spec.domains import Choice, Domain, Value, asked
 from study.spec.errors import UsageError
 from study.spec.expand import at_data
-from study.spec.families.compressed import FCN_ALONE, REMOVABLE, removable
+from study.spec.families.compressed import FCN_ALONE, OF_TRAINING, REMOVABLE, removable
 from study.spec.knobs import KNOBS, named
 from study.spec.studies import Preset, Search, Study
 from study.spec.values import shown
 from study.store.manifest import ArmRecord
+
+
+def to_given(search: Search, typed: Iterable[str]) -> tuple[Search, list[str]]:
+    """The search without the knobs of a first training, for a net that is taken as its weights are (epochs 0);
+    UsageError where one of them was typed."""
+    gone = [name for name in (*OF_TRAINING, "penalty", "frobenius") if name in search.knobs]
+    if asked := [name for name in gone if name in set(typed)]:
+        raise UsageError(f"--set {asked[0]}: it acts in the first training, and epochs is 0; leave it away")
+    if not gone:
+        return search, []
+    said = f"epochs 0, the net as it is: {', '.join(gone)}, which act in its training, are left out of the search"
+    return replace(search, knobs=without(search.knobs, gone)), [said]
 
 
 def to_model(search: Search, model: str, typed: Iterable[str]) -> tuple[Search, list[str]]:

@@ -101,7 +101,9 @@ def _fitted(
     """The preset with what the model and its width can take, and what was left out."""
     said: list[str] = []
     if preset.search:
-        search, said = fitting.to_model(preset.search, model, typed)
+        search, given = fitting.to_given(preset.search, typed) if settings["epochs"] == 0 else (preset.search, [])
+        search, said = fitting.to_model(search, model, typed)
+        said = [*given, *said]
         preset = dataclasses.replace(preset, search=search)
     preset, more = fitting.to_width(preset, model, data, settings)
     return preset, said + more
