@@ -2,7 +2,7 @@
 
 Writes rows.parquet, the tidy table of the folder as `study.results.read` gives it, in one small file; copies study.json
 and the figures that stand there already; writes a search's front.csv as it is in the default output. Rows that differ
-from run to run (times, memory) and curves over epochs are left out: no verdict and no figure reads them. Where the
+from run to run (times, memory; not the times that a claim is about) and curves over epochs are left out: no verdict and no figure reads them. Where the
 folder has a README.md, the table of its claims is written anew between two markers; a folder without pictures gets all.
 """
 
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from analysis import finalists
-from analysis.claims import judge, words
+from analysis.claims import find, judge, words
 from study.store import layout, manifest, results
 from study.sweep.plan.catalogue import find_study
 
@@ -25,12 +25,22 @@ MOST = 200_000  # bytes
 CURVES = ("train_", "validation_")
 
 
-def tidy(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows that a second run would repeat, without curves over epochs and without the cells of decision boundaries,
-    which are most of a table and are kept as a picture."""
+def asked(study: manifest.Manifest) -> set[str]:
+    """The measures that a study's claims read."""
+    found: set[str] = set()
+    for claim in find(find_study(study.name).claims):
+        sides = (claim.rows, *claim.against, *filter(None, [claim.control_rows]))
+        found |= {term.measure for rows in sides for term in (rows.x, rows.y) if term}
+    return found
+
+
+def tidy(frame: pd.DataFrame, study: manifest.Manifest) -> pd.DataFrame:
+    """The rows that a second run would repeat, and the times that claims are about; without curves over epochs and
+    without the cells of decision boundaries, which are most of a table and are kept as a picture."""
     curve = frame["step"].notna() & frame["measure"].str.startswith(CURVES)
     cells = frame["measure"].str.startswith("boundary_")
-    return frame[frame["deterministic"] & ~curve & ~cells].reset_index(drop=True)
+    kept = frame["deterministic"] | frame["measure"].isin(asked(study))
+    return frame[kept & ~curve & ~cells].reset_index(drop=True)
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
@@ -64,7 +74,7 @@ def keep(source: Path, target: Path) -> None:
     """Write what is kept of the results folder `source` into the folder `target`."""
     target.mkdir(parents=True, exist_ok=True)
     frame, study = results.read(source), manifest.load(source)
-    write(tidy(frame), target / "rows.parquet")
+    write(tidy(frame, study), target / "rows.parquet")
     shutil.copyfile(source / layout.STUDY, target / layout.STUDY)
     if study.search:
         address = f"results/{study.name}-{study.preset}"
