@@ -2,8 +2,9 @@
 
 Writes rows.parquet, the tidy table of the folder as `study.results.read` gives it, in one small file; copies study.json
 and the figures that stand there already; writes a search's front.csv as it is in the default output. Rows that differ
-from run to run (times, memory; not the times that a claim is about) and curves over epochs are left out: no verdict and no figure reads them. Where the
-folder has a README.md, the table of its claims is written anew between two markers; a folder without pictures gets all.
+from run to run (times, memory) and curves over epochs are left out, but for the times that claims are about: no other
+verdict and no figure reads them. Where the folder has a README.md, the table of its claims is written anew between two
+markers; a folder without pictures gets all.
 """
 
 import shutil
