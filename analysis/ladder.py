@@ -104,9 +104,10 @@ def _doubt(zero: float, flag: float) -> str:
     return f"{100 * zero:.0f} % of the images have no gradient" if zero > DOUBTFUL else ""
 
 
-def sentences(frame: pd.DataFrame, study: Manifest) -> list[str]:
-    """The verdict in plain words: the net itself, how far each way goes, whose numbers are not to be believed, and by
-    what rule. Nothing for a folder of another kind, or before the net itself is finished."""
+def sentences(frame: pd.DataFrame, study: Manifest, address: str = "") -> list[str]:
+    """The verdict in plain words: the net itself, how far each way goes, whose numbers are not to be believed, by what
+    rule, and the commands that write the levels named to files (of a folder at `address`). Nothing for a folder of
+    another kind, or before the net itself is finished."""
     if not is_given(study):
         return []
     base, arms = ladder(frame, study)
@@ -126,13 +127,23 @@ def sentences(frame: pd.DataFrame, study: Manifest) -> list[str]:
         f"most {100 * PAID_CLEAN:g} of clean and {100 * PAID_ROBUST:g} of robust accuracy, as do all weaker ones. All "
         "levels see the same images."
     )
-    return out
+    ends = [paid for rungs in arms.values() if (paid := _last(rungs, lambda r: _affordable(base, r)))]
+    return out + [
+        f"To ship the net at {r.words}: python -m study.launch export {address or 'DIR'} {r.trial} --to onnx (or "
+        "safetensors, packed)."
+        for r in ends
+    ]
+
+
+def _affordable(base: Rung, rung: Rung) -> bool:
+    clean, robust = _lost(base, rung)
+    return clean <= PAID_CLEAN and robust <= PAID_ROBUST
 
 
 def _arm(base: Rung, rungs: Sequence[Rung]) -> str:
     """How far one way of compression goes."""
     free = _last(rungs, lambda r: _lost(base, r)[0] <= FREE and _lost(base, r)[1] <= FREE)
-    paid = _last(rungs, lambda r: _lost(base, r)[0] <= PAID_CLEAN and _lost(base, r)[1] <= PAID_ROBUST)
+    paid = _last(rungs, lambda r: _affordable(base, r))
     if paid is None and rungs[0].doubt and _lost(base, rungs[0])[0] <= PAID_CLEAN:
         return f"Of {rungs[0].words} no robust accuracy can be believed."
     if paid is None:

@@ -182,7 +182,7 @@ def write(
         chosen=optimism.sentences(whole, study) if study.search else [],
         unjudged=foresight.unjudged(study, chosen) if judgements else {},
         no_front=f"{finalists.why_none(whole, study)}." if study.search and not front else "",
-        given=ladder.sentences(frame, study),
+        given=ladder.sentences(frame, study, address or str(folder)),
         levels=levels.levels(frame, study) if not chosen and (frame["status"] == "ok").any() else [],
         published=[] if study.search else beside.tables(frame, study),
         matched=matched.of(frame, study),

@@ -8,7 +8,7 @@ weights and activations quantized. Of no paper: the question of whoever ships a 
 
 `--normalization none` for a net that normalises its images itself, MEAN/STD for one that expects other numbers than the
 data set's. `--set finetune=standard --set finetune_epochs=3` fine-tunes every rung, on the training images. What an
-architecture cannot be given is left out, and said. Every rung is kept: `python -m study.launch export` writes it.
+architecture cannot be given is left out, and said. `python -m study.launch export` writes a rung to a file.
 
 Beside AutoPGD at three budgets stand AutoAttack's pair on 200 images, and Square, an attack without gradients.
 

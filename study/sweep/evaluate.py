@@ -6,13 +6,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study.nets.sources import file_digest
 from study.spec import datasets
 from study.spec.attack_names import KEPT, differing
-from study.spec.config import Robustness, Trial
+from study.spec.config import Build, Robustness, Train, Trial
 from study.spec.errors import UsageError, closest
 from study.spec.identity import fingerprint, trial_of
+from study.spec.models import FILE
 from study.spec.names import metric_name
-from study.store import layout, results, shapes
+from study.store import layout, manifest, results, shapes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,6 +106,7 @@ def state(folder: Path, name: str, data_dir: str, retrain: bool = False) -> "tup
     finished, trial = _read(folder, name, data_dir)
     path = folder / weights.name_of(name)
     kept = None
+    retrain |= not path.exists() and not any(isinstance(stage, Train) for stage in trial.stages)  # nothing to train
     if not retrain and not path.exists():
         raise UsageError(
             f"no weights of trial {name} are kept in {folder} (a sweep keeps them with --keep-weights, a search those "
@@ -165,7 +168,20 @@ def _read(folder: Path, name: str, data_dir: str) -> tuple[results.Finished, Tri
         trial = None
     if trial is None or fingerprint(trial) != name:
         raise UsageError(f"trial {name} was written by a version whose configurations this one does not read")
-    return finished, trial
+    stages = tuple(_found(folder, stage) if isinstance(stage, Build) else stage for stage in trial.stages)
+    return finished, replace(trial, stages=stages)
+
+
+def _found(folder: Path, stage: Build) -> Build:
+    """The stage with the place of its file of weights: where the sweep was told that it lies, if it is still the same
+    (a table has its digest alone); as it is where it is not there, which matters only if it has to be read."""
+    if not stage.weights.startswith(FILE):
+        return stage
+    study = manifest.load(folder)
+    told = [study.settings.get("weights", ""), *(v for arm in study.arms for v in arm.axes.get("weights", ()))]
+    paths = [str(value).removeprefix(FILE) for value in told if str(value).startswith(FILE)]
+    here = [p for p in paths if Path(p).is_file() and f"{FILE}{file_digest(p)}" == stage.weights]
+    return replace(stage, weights_file=here[0]) if here else stage
 
 
 def _check_revisions(name: str, config: Robustness) -> None:

@@ -266,3 +266,23 @@ def test_the_verdict_of_one_way_by_its_rule(rungs, said):
 def test_the_reach_of_a_share_is_wilsons():
     assert ladder._reach(0.5, 100) == pytest.approx(0.0962, abs=1e-4)
     assert ladder._reach(1.0, 100) == pytest.approx(0.0185, abs=1e-4)
+
+
+@pytest.mark.parametrize("to", ["safetensors", "torch"])
+def test_every_rung_can_be_exported_without_any_weights_kept(to, mine, here):
+    """It is made again from the checkpoint; where that is gone, one message names its digest."""
+    name = "shipped"
+    if not (mine / name).exists():
+        here("audit", "--model", "theirs:net", "--weights", "net.pt", *FAST, "--output", name, cwd=mine)
+    _, arms = ladder.ladder(results.read(mine / name), manifest.load(mine / name))
+    for rungs in arms.values():
+        (rung,) = rungs
+        out = f"{rung.axis}.{to}"
+        done = here("export", name, rung.trial, "--to", to, "--out", out, cwd=mine)
+        assert done.returncode == 0, done.stderr
+        assert (mine / out).stat().st_size < (mine / "net.pt").stat().st_size
+    (mine / "net.pt").rename(mine / "away.pt")
+    lost = here("export", name, rung.trial, "--to", to, "--out", "other", cwd=mine)
+    (mine / "away.pt").rename(mine / "net.pt")
+    assert lost.returncode == 2
+    assert "weights: where the file of digest" in lost.stderr
