@@ -10,8 +10,14 @@ from tests.claim_cases import study, table
 
 ASKED = study(
     ("none", {"adversarial_ratio": (0.0, 1.0)}),
-    ("pruned_standard", {"adversarial_ratio": (0.0,), "prune_ratio": (0.8,), "finetune": ("standard",)}),
-    ("pruned_adversarial", {"adversarial_ratio": (0.0,), "prune_ratio": (0.8,), "finetune": ("adversarial",)}),
+    (
+        "pruned_standard",
+        {"adversarial_ratio": (0.0,), "prune_ratio": (0.8,), "finetune": ("standard",), "finetune_epochs": (3,)},
+    ),
+    (
+        "pruned_adversarial",
+        {"adversarial_ratio": (0.0,), "prune_ratio": (0.8,), "finetune": ("adversarial",), "finetune_epochs": (3,)},
+    ),
     settings={"eps_linf": [0.1], "eps_l2": [], "judged_linf": 0.1},
     model="cnn8",
 )
