@@ -7,9 +7,10 @@ robust, compresses what is trained, and fine-tunes for three epochs. Its code ha
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 from study.spec.domains import Value
-from study.spec.studies import Arm
+from study.spec.studies import Arm, Preset
 
 Axes = Mapping[str, tuple[Value, ...]]
 SEEDS, THREE_SEEDS, TWO_SEEDS = (0, 1, 2, 3, 4), (0, 1, 2), (0, 1)
@@ -29,6 +30,10 @@ QUANTIZED_RECIPE = {"finetune_recipe": ("paper_c_finetune_quantized",)}
 PUBLISHED_ATTACK = {"attack": "pgd", "attack_iterations": 20, "train_steps": 20, "gap_iterations": 20}
 FASHION = {"train_eps": 0.1, "eps_linf": (0.05, 0.1), "judged_linf": 0.1}
 CIFAR = {"train_eps": 8 / 255, "eps_linf": (4 / 255, 8 / 255), "judged_linf": 8 / 255}
+
+# The two published settings, but for arms, seeds and settings.
+on_fashion = partial(Preset, data="fashion_mnist", model="cnn8", gpus_per_trial=0.25, instance="g5.xlarge")
+on_cifar = partial(Preset, data="cifar10", model="resnet18", gpus_per_trial=0.5, instance="g5.xlarge")
 
 # At laptop scale. On a few thousand images a net trained against the adversary alone stays at chance (seeds differ): in
 # smaller batches, with a radius that grows over the first epochs, it does not. On digits a net trained on clean images

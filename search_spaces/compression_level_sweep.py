@@ -36,6 +36,8 @@ from search_spaces._paper_c import (
     THREE_SEEDS,
     TWO_SEEDS,
     Axes,
+    on_cifar,
+    on_fashion,
     tuned_arms,
 )
 from study.spec.studies import Arm, Preset, Study
@@ -78,23 +80,15 @@ STUDY = Study(
             settings=COMMON | DIGITS | CHOSEN | QUICK,
             by_data=BY_DATA,
         ),
-        "paper": Preset(
+        "paper": on_fashion(
             arms=(*_arms(PUBLISHED_RATIOS, BITS), PLANTED),
             seeds=THREE_SEEDS,
-            data="fashion_mnist",
-            model="cnn8",
             settings=COMMON | PUBLISHED_ATTACK | FASHION | CHOSEN,
-            gpus_per_trial=0.25,
-            instance="g5.xlarge",
         ),
-        "paper_cifar": Preset(
+        "paper_cifar": on_cifar(
             arms=(*_arms(PUBLISHED_RATIOS, BITS), PLANTED),
             seeds=THREE_SEEDS,
-            data="cifar10",
-            model="resnet18",
             settings=COMMON | PUBLISHED_ATTACK | CIFAR | CHOSEN,
-            gpus_per_trial=0.5,
-            instance="g5.xlarge",
         ),
     },
 )

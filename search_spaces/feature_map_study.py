@@ -32,6 +32,7 @@ from search_spaces._paper_c import (
     STANDARD,
     THREE_SEEDS,
     TWO_SEEDS,
+    on_fashion,
     tuned_arms,
 )
 from study.spec.studies import Arm, Preset, Study
@@ -72,14 +73,10 @@ STUDY = Study(
             settings=COMMON | MAPS | DIGITS,
             by_data=BY_DATA,
         ),
-        "paper": Preset(
+        "paper": on_fashion(
             arms=_arms(),
             seeds=THREE_SEEDS,
-            data="fashion_mnist",
-            model="cnn8",
             settings=COMMON | MAPS | PUBLISHED_ATTACK | FASHION,
-            gpus_per_trial=0.25,
-            instance="g5.xlarge",
         ),
     },
 )

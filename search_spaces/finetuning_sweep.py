@@ -32,6 +32,8 @@ from search_spaces._paper_c import (
     THREE_SEEDS,
     TWO_SEEDS,
     Axes,
+    on_cifar,
+    on_fashion,
     tuned_arms,
 )
 from study.spec.studies import Arm, Preset, Study
@@ -76,23 +78,15 @@ STUDY = Study(
             settings=COMMON | DIGITS,
             by_data=BY_DATA,
         ),
-        "paper": Preset(
+        "paper": on_fashion(
             arms=(*_arms(), SAME),
             seeds=THREE_SEEDS,
-            data="fashion_mnist",
-            model="cnn8",
             settings=COMMON | PUBLISHED_ATTACK | FASHION,
-            gpus_per_trial=0.25,
-            instance="g5.xlarge",
         ),
-        "paper_cifar": Preset(
+        "paper_cifar": on_cifar(
             arms=(*_arms(pruned={"prune_ratio": (0.5,)}), SAME),
             seeds=THREE_SEEDS,
-            data="cifar10",
-            model="resnet18",
             settings=COMMON | PUBLISHED_ATTACK | CIFAR,
-            gpus_per_trial=0.5,
-            instance="g5.xlarge",
         ),
     },
 )

@@ -35,6 +35,8 @@ from search_spaces._paper_c import (
     SMOKE,
     TWO_SEEDS,
     Axes,
+    on_cifar,
+    on_fashion,
 )
 from study.spec.studies import Arm, Preset, Study
 
@@ -85,23 +87,15 @@ STUDY = Study(
             settings=COMMON | SMALL,
             by_data={name: part | WHOLE for name, part in BY_DATA.items()},
         ),
-        "paper": Preset(
+        "paper": on_fashion(
             arms=_arms(),
             seeds=SEEDS,
-            data="fashion_mnist",
-            model="cnn8",
             settings=COMMON | PUBLISHED_ATTACK | FASHION,
-            gpus_per_trial=0.25,
-            instance="g5.xlarge",
         ),
-        "paper_cifar": Preset(
+        "paper_cifar": on_cifar(
             arms=_arms(),
             seeds=SEEDS,
-            data="cifar10",
-            model="resnet18",
             settings=COMMON | PUBLISHED_ATTACK | CIFAR,
-            gpus_per_trial=0.5,
-            instance="g5.xlarge",
         ),
     },
 )

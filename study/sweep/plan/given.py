@@ -15,9 +15,9 @@ from study.nets.data import load
 from study.nets.net import Net
 from study.spec.config import ON_LAYERS, Build, Decompose, Load, Quantize, Remove, Trial
 from study.spec.datasets import is_user_function
-from study.spec.errors import UsageError, of_a_function, told
+from study.spec.errors import UsageError, told
 from study.sweep.plan.plan import Plan
-from study.sweep.plan.tryout import attention
+from study.sweep.plan.tryout import attention, of_the_model
 
 log = logging.getLogger(__name__)
 IMAGES = 500  # test images that a net is asked of
@@ -35,14 +35,8 @@ def looked_at(plan: Plan) -> Plan:
     stage = next(s for s in first.stages if isinstance(s, Load))
     config = next(s for s in first.stages if isinstance(s, Build))
     data = load(stage, first.seed)
-    try:
+    with of_the_model(plan.model):
         net = build(config, data.shape, data.classes, (data.mean, data.std), first.seed).eval()
-    except UsageError:
-        raise
-    except BaseException as error:  # a user's model may raise anything; the message is what helps
-        if not of_a_function(error):
-            raise
-        raise UsageError(f"--model {plan.model} cannot be used: {told(error)}") from None
     if config.weights or is_user_function(plan.model):
         x, y = data.test[:IMAGES]
         check(net, x, y, data.classes)

@@ -1,5 +1,8 @@
 """The checks of a plan that need torch: the data can be read, the model can be built."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -28,19 +31,13 @@ def check_data_and_model(trial: Trial) -> tuple[int, ...]:
             f"the net is pretrained on images of shape {dataset.shape} ({dataset.name}) and trained on {own.shape} "
             f"({own.name}; channels, height, width): they must be the same"
         )
-    try:
+    with of_the_model(model.model):
         net = build(model, dataset.shape, dataset.classes, (dataset.mean, dataset.std), 0)
         with torch.random.fork_rng():  # some nets return more in training than in eval mode
             logits = [net.train(mode)(dataset.train[:2][0]) for mode in (True, False)]
         if any(isinstance(stage, Head) for stage in trial.stages):
             heads.fresh(net, own.shape, own.classes, 0)
         what = steady.unsteady(net, dataset.test[: steady.IMAGES][0])
-    except UsageError:
-        raise
-    except BaseException as error:  # a user's model may raise anything; the message is what helps
-        if not of_a_function(error):
-            raise
-        raise UsageError(f"--model {model.model} cannot be used: {told(error)}") from None
     if aligned(trial) and not pairs(net):
         raise UsageError(f"--model {model.model}: {UNPAIRED}")
     if any(isinstance(stage, ON_LAYERS) for stage in trial.stages) and (why := attention(net)):
@@ -61,6 +58,19 @@ def check_data_and_model(trial: Trial) -> tuple[int, ...]:
     if draws and (why := steady.reason(what, min(draws))):
         raise UsageError(f"--model {model.model} cannot be attacked: {why}")
     return own.shape
+
+
+@contextmanager
+def of_the_model(name: str) -> Iterator[None]:
+    """What a user's model raises as a UsageError: it may raise anything, and the message is what helps."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except BaseException as error:
+        if not of_a_function(error):
+            raise
+        raise UsageError(f"--model {name} cannot be used: {told(error)}") from None
 
 
 def check_removal(net: Net, ratio: float, shape: tuple[int, int, int], model: str) -> None:
