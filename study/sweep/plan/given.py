@@ -1,8 +1,8 @@
 """A net that somebody already has, looked at before it is audited: does it know these images, what can it be given?"""
 
 import dataclasses
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +19,6 @@ from study.spec.errors import UsageError, told
 from study.sweep.plan.plan import Plan
 from study.sweep.plan.tryout import attention, of_the_model
 
-log = logging.getLogger(__name__)
 IMAGES = 500  # test images that a net is asked of
 KNOWS = 2.0  # times chance, from which on a net is taken to know its images
 BETTER = 1.5  # times as accurate, from which on another way to give it images is told
@@ -55,10 +54,8 @@ def looked_at(plan: Plan) -> Plan:
     return dataclasses.replace(plan, preset=dataclasses.replace(plan.preset, arms=tuple(arms)), notes=tuple(notes))
 
 
-def _of(axes: object, arm: object, off: object) -> bool:
-    assert isinstance(axes, dict)
-    assert isinstance(arm, dict)
-    assert isinstance(off, dict)
+def _of(axes: Mapping[str, Any], arm: Mapping[str, tuple[Any, ...]], off: Mapping[str, Any]) -> bool:
+    """Whether a point is one of an arm's."""
     return all(value in arm.get(name, (off.get(name),)) for name, value in axes.items())
 
 
