@@ -116,7 +116,17 @@ def to_try(plan: Plan) -> list[Trial]:
         of_ones_own = job.trial.stages if is_user_function(plan.model) else ()
         done = tuple(any(isinstance(s, kind) for s in of_ones_own) for kind in (Remove, Decompose, ON_LAYERS))
         found.setdefault((data, nets, aligned(job.trial), done), job.trial)
-    return list(found.values()) or [first(plan).trial]
+    return list(found.values()) or [first(plan).trial, *_removal(plan)]
+
+
+def _removal(plan: Plan) -> list[Trial]:
+    """Of a search that may remove rows of a net of one's own, a trial that does."""
+    search = plan.preset.search
+    if search is None or "prune_ratio" not in search.knobs or not is_user_function(plan.model):
+        return []
+    axes = {**plan.axes_off, "prune_ratio": 0.5}
+    point = Point(family=search.family, arms=(), seed=search["search_seed"], axes=axes, settings=plan.settings)
+    return [job_of(plan, point).trial]
 
 
 def check_reachable(address: str) -> None:

@@ -102,6 +102,13 @@ def test_a_search_from_a_given_net_asks_nothing_of_its_training(tmp_path):
         make_plan(Request(study="pareto_search", overrides={"epochs": "0", "alpha": "0.1"}, output=str(tmp_path / "o")))
 
 
+def test_a_search_whose_net_loses_no_rows_is_refused_before_it_starts(mine, monkeypatch, here):
+    done = here("pareto_search", "--model", "theirs:grouped", *FAST, "--output", "refused", cwd=mine)
+    assert done.returncode == 2
+    assert "theirs:grouped cannot be given prune_ratio: filters can be removed from plain convolutions" in done.stderr
+    assert not (mine / "refused").exists()
+
+
 def test_without_weights_there_is_no_net_to_audit(tmp_path):
     with pytest.raises(UsageError, match=r"audit: which net\? Give --weights FILE for --model fcn"):
         make_plan(Request(study="audit", output=str(tmp_path / "o")))
