@@ -68,7 +68,7 @@ def test_a_search_on_another_model_leaves_out_what_that_cannot_take_and_says_so(
     [
         (
             {"prune_ratio": "0.5"},
-            "--set prune_ratio: it goes with model fcn, cnn, cnn8, resnet18, wrn50_2, wrn101_2, vgg16, vit, vit_b8, got ",
+            "--set prune_ratio: it goes with model fcn, cnn, cnn8, resnet18, wrn50_2, wrn101_2, vgg16, vit, vit_b8, ",
         ),
         ({"compression": "trade_off,removal"}, "--set compression: model swin_t takes none of what is asked for"),
     ],
@@ -125,7 +125,7 @@ def test_such_a_search_runs_goes_on_and_says_that_no_model_keeps_the_floor(tmp_p
         sys.path[:] = path
     table = read(tmp_path / "out")
     assert table.loc[table["seed"] == 1000, "trial"].nunique() == 3
-    assert set(table["lam"]) == set(table["prune_ratio"]) == {0}, "what was left out of the search"
+    assert set(table["lam"]) == {0}, "what was left out of the search"
 
 
 # Ranks
