@@ -7,6 +7,7 @@ verdict and no figure reads them. Where the folder has a README.md, the table of
 markers; a folder without pictures gets all.
 """
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -71,12 +72,18 @@ def claims(frame: pd.DataFrame, study: manifest.Manifest) -> str:
     return "\n".join(lines) + "\n"
 
 
+def without_paths(text: str) -> str:
+    """A study.json whose command names no folder of the machine that it ran on."""
+    text = re.sub(r' --(?:output|tracking-uri) [^\s"]+', "", text)
+    return re.sub(r'--data-dir [^\s"]+', "--data-dir DIR", text)
+
+
 def keep(source: Path, target: Path) -> None:
     """Write what is kept of the results folder `source` into the folder `target`."""
     target.mkdir(parents=True, exist_ok=True)
     frame, study = results.read(source), manifest.load(source)
     write(tidy(frame, study), target / "rows.parquet")
-    shutil.copyfile(source / layout.STUDY, target / layout.STUDY)
+    (target / layout.STUDY).write_text(without_paths((source / layout.STUDY).read_text()))
     if study.search:
         address = f"results/{study.name}-{study.preset}"
         finalists.models(source, frame, study, address).to_csv(target / "front.csv", index=False)
