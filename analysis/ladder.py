@@ -9,10 +9,11 @@ import pandas as pd
 from analysis.arms import baseline
 from analysis.figures import drawing
 from analysis.figures.labels import said
+from analysis.intervals import over_images
 from analysis.tables import arm_trials, attack_of, per_trial
 from study.spec.attack_names import current
 from study.spec.domains import Value
-from study.spec.knobs import by_strength
+from study.spec.knobs import KNOBS, by_strength
 from study.store.manifest import ArmRecord, Manifest
 
 # Rules that stood before any net was looked at, in points of accuracy lost: what costs nothing, what may be paid.
@@ -56,7 +57,9 @@ def ladder(frame: pd.DataFrame, study: Manifest) -> tuple[Rung | None, dict[str,
 
 
 def _axis(study: Manifest, arm: ArmRecord) -> str:
-    return next((a for a, values in arm.axes.items() if set(values) != {baseline(study, a)} and a != "frobenius"), "")
+    """What compresses the nets of an arm; nothing for the net as it is, fine-tuned or not."""
+    moved = (a for a, values in arm.axes.items() if KNOBS[a].compressed and set(values) != {baseline(study, a)})
+    return next(moved, "")
 
 
 def _rungs(frame: pd.DataFrame, study: Manifest, arm: ArmRecord, axis: str) -> list[Rung]:
@@ -197,9 +200,13 @@ def _size(base: Rung, rung: Rung) -> str:
 
 def _second(rung: Rung) -> str:
     """What the other attacks left, in a subordinate clause."""
-    told = [f"{attack.partition('@')[0].removeprefix('native/')} leaves {_share(v)} of {n}" for attack, (v, n) in
-            rung.second.items()]  # fmt: skip
+    told = [f"{attack_words(attack)} leaves {_share(v)} of {n}" for attack, (v, n) in rung.second.items()]
     return f"; {', '.join(told)}" if told else ""
+
+
+def attack_words(attack: str) -> str:
+    """An attack as people say it: autoattack pair."""
+    return attack.partition("@")[0].removeprefix("native/").replace("_", " ")
 
 
 def _share(value: float) -> str:
@@ -211,6 +218,6 @@ def _head(text: str) -> str:
 
 
 def _reach(share: float, n: int) -> float:
-    """Half the width of Wilson's 95 % interval of a share of n. Source: Wilson 1927."""
-    z = 1.959964
-    return z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    """Half the width of the interval of a share of n images."""
+    found = over_images(share, n)
+    return (found.high - found.low) / 2

@@ -38,7 +38,9 @@ def figure(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]
         seconds = dict.fromkeys(name for r in every for name in r.second)
         for name, marker in zip(seconds, ("x", "+", "1"), strict=False):
             at = [i for i, r in enumerate(every) if name in r.second]
-            ax.plot(at, [every[i].second[name][0] for i in at], marker, color=ORANGE, ms=6, label=_words(name))
+            ax.plot(
+                at, [every[i].second[name][0] for i in at], marker, color=ORANGE, ms=6, label=ladder.attack_words(name)
+            )
         ax.set_xticks(list(places), ["as it is" if not r.axis else short(axis, r.value) for r in every], rotation=35,
                       ha="right", rotation_mode="anchor", fontsize=8)  # fmt: skip
         ax.set_title(ARMS.get(axis, axis_words(axis)))
@@ -46,7 +48,3 @@ def figure(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]
     handles = {label: h for ax in grid.flat for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     fig.legend(handles.values(), handles.keys(), fontsize=8, loc="lower center", ncols=3)
     return fig
-
-
-def _words(attack: str) -> str:
-    return attack.partition("@")[0].removeprefix("native/").replace("_", " ")

@@ -48,7 +48,7 @@ def place(net: nets.Net, found: dict[str, Tensor], what: str) -> None:
     head = next(reversed(nets.weighted(net)))
     of_head = [name for name in own if name.startswith(f"{head}.")]
     if any(name not in found or found[name].shape != own[name].shape for name in of_head):
-        log.warning("the head of %s has other classes: a fresh one is trained", what)
+        log.warning("the head of %s has other classes: a fresh one is drawn", what)
         found = {name: W for name, W in found.items() if not name.startswith(f"{head}.")}
         found |= {name: own[name] for name in of_head}
     counters = {name: W for name, W in own.items() if name.endswith("num_batches_tracked")}

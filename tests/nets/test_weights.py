@@ -80,7 +80,7 @@ def test_a_head_of_other_classes_stays_as_it_is_drawn_and_that_is_said(tmp_path,
     path = saved(tmp_path / "a.pt", made(classes=7, seed=1, **NARROW).body.state_dict())
     with caplog.at_level(logging.WARNING):
         net = made(seed=2, **NARROW, **of_file(path))
-    assert "a.pt has other classes: a fresh one is trained" in caplog.text
+    assert "a.pt has other classes: a fresh one is drawn" in caplog.text
     fresh, old = made(seed=2, **NARROW), made(classes=7, seed=1, **NARROW)
     assert torch.equal(nets.head(net).weight, nets.head(fresh).weight)
     assert torch.equal(net.body.layer4[1].conv2.weight, old.body.layer4[1].conv2.weight)
@@ -92,7 +92,7 @@ def test_published_vgg_has_another_head_altogether(tmp_path, caplog):
     wide = {f"classifier.{i}.{n}": torch.zeros(1) for i in (0, 3, 6) for n in ("weight", "bias")}
     rest = {name: W for name, W in found.items() if not name.startswith("classifier")}
     weights.place(net, rest | wide, "the published ones")
-    assert "a fresh one is trained" in caplog.text
+    assert "a fresh one is drawn" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -275,6 +275,16 @@ def test_the_reach_of_a_share_is_wilsons():
     assert ladder._reach(1.0, 100) == pytest.approx(0.0185, abs=1e-4)
 
 
+def test_an_audit_whose_rungs_are_fine_tuned_has_its_verdict_too(mine, here):
+    """As the page for whoever has a net says; the net as it is is then fine-tuned as well."""
+    tuned = ("--set", "finetune=standard", "--set", "finetune_epochs=1")
+    done = here("audit", "--model", "theirs:net", "--weights", "net.pt", *FAST, *tuned, "--output", "tuned", cwd=mine)
+    assert done.returncode == 0, done.stderr
+    assert "As it is: clean accuracy " in done.stdout
+    assert [r.axis for rungs in ladder.ladder(results.read(mine / "tuned"), manifest.load(mine / "tuned"))[1].values()
+            for r in rungs] == ["keep_prob", "bits"]  # fmt: skip
+
+
 @pytest.mark.parametrize("to", ["safetensors", "torch"])
 def test_every_rung_can_be_exported_without_any_weights_kept(to, mine, here):
     """It is made again from the checkpoint; where that is gone, one message names its digest."""

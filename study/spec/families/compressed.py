@@ -54,15 +54,12 @@ def check(point: Mapping[str, Any]) -> None:
     """UsageError naming the first two knobs of a point that cannot be had together."""
     masked = point["lam"] > 0 or point["keep_prob"] < 1
     fcn = point["model"] == "fcn"
+    unremovable = point["prune_ratio"] > 0 and not removable(point["model"])
     proximal = point["penalty"] == "nuclear_norm_prox" and point["alpha"] > 0
     refused = {
         "lam sets keep_prob of each layer itself; leave keep_prob at 1": point["lam"] > 0 and point["keep_prob"] < 1,
         **{f"{name} goes with model fcn, got {point['model']}": point[name] > 0 and not fcn for name in FCN_ALONE},
-        f"prune_ratio goes with model {', '.join(REMOVABLE)} or package:function, got {point['model']}": point[
-            "prune_ratio"
-        ]
-        > 0
-        and not removable(point["model"]),
+        f"prune_ratio goes with model {', '.join(REMOVABLE)} or package:function, got {point['model']}": unremovable,
         "penalty nuclear_norm_prox goes with dense layers; leave rank at 0": proximal and point["rank"] > 0,
         f"rank goes with prune_ratio for model fcn alone, got {point['model']}": point["rank"] > 0
         and point["prune_ratio"] > 0

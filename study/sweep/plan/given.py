@@ -15,9 +15,9 @@ from study.nets.data import load
 from study.nets.net import Net
 from study.spec.config import ON_LAYERS, Build, Decompose, Load, Quantize, Remove, Trial
 from study.spec.datasets import is_user_function
-from study.spec.errors import UsageError, told
+from study.spec.errors import UsageError
 from study.sweep.plan.plan import Plan
-from study.sweep.plan.tryout import attention, of_the_model
+from study.sweep.plan.tryout import attention, of_the_model, why
 
 IMAGES = 500  # test images that a net is asked of
 KNOWS = 2.0  # times chance, from which on a net is taken to know its images
@@ -47,8 +47,8 @@ def looked_at(plan: Plan) -> Plan:
     arms, notes = [], list(plan.notes)
     for arm in plan.preset.arms:
         trials = [job.trial for job in plan.jobs.values() if arm.optional and _of(job.axes, arm.axes, plan.axes_off)]
-        if why := next((w for trial in trials if (w := _refused(net, trial, data.shape))), ""):
-            notes.append(f"{arm.name} is left out: {why}")
+        if said := next((s for trial in trials if (s := _refused(net, trial, data.shape))), ""):
+            notes.append(f"{arm.name} is left out: {said}")
         else:
             arms.append(arm)
     return dataclasses.replace(plan, preset=dataclasses.replace(plan.preset, arms=tuple(arms)), notes=tuple(notes))
@@ -61,8 +61,8 @@ def _of(axes: Mapping[str, Any], arm: Mapping[str, tuple[Any, ...]], off: Mappin
 
 def _refused(net: Net, trial: Trial, shape: tuple[int, int, int]) -> str:
     """Why a trial's compression cannot be had of this net; nothing where it can."""
-    if any(isinstance(stage, ON_LAYERS) for stage in trial.stages) and (why := attention(net)):
-        return why
+    if any(isinstance(stage, ON_LAYERS) for stage in trial.stages) and (left := attention(net)):
+        return left
     try:
         for stage in trial.stages:
             if isinstance(stage, Remove):
@@ -72,7 +72,7 @@ def _refused(net: Net, trial: Trial, shape: tuple[int, int, int]) -> str:
             elif isinstance(stage, Quantize):
                 quantize.quantize(net, stage.bits, iter([torch.rand(2, *shape)]), stage.granularity, stage.one_bit)
     except (ValueError, TypeError, RuntimeError) as error:
-        return str(error) if isinstance(error, ValueError) else told(error)  # the former are sentences of ours
+        return why(error)
     return ""
 
 

@@ -40,14 +40,14 @@ def check_data_and_model(trial: Trial) -> tuple[int, ...]:
         what = steady.unsteady(net, dataset.test[: steady.IMAGES][0])
     if aligned(trial) and not pairs(net):
         raise UsageError(f"--model {model.model}: {UNPAIRED}")
-    if any(isinstance(stage, ON_LAYERS) for stage in trial.stages) and (why := attention(net)):
-        raise UsageError(f"--model {model.model} cannot be compressed: {why}")
+    if any(isinstance(stage, ON_LAYERS) for stage in trial.stages) and (left := attention(net)):
+        raise UsageError(f"--model {model.model} cannot be compressed: {left}")
     for stage in trial.stages:
         if isinstance(stage, Remove):
             check_removal(net, stage.ratio, own.shape, model.model)
     if any(isinstance(stage, Decompose) for stage in trial.stages):
-        for why in filter(None, (refusal(name, layer) for name, layer in layers(net).items())):
-            raise UsageError(f"--model {model.model}: {why}")
+        for said in filter(None, (refusal(name, layer) for name, layer in layers(net).items())):
+            raise UsageError(f"--model {model.model}: {said}")
     got = {(tuple(part.shape), part.dtype.is_floating_point) for part in logits}
     if got != {((2, dataset.classes), True)}:
         raise UsageError(
@@ -55,8 +55,8 @@ def check_data_and_model(trial: Trial) -> tuple[int, ...]:
             f"{' and '.join(sorted({f'{tuple(part.shape)} of {part.dtype}' for part in logits}))} for N = 2"
         )
     draws = [measure.eot for measure in trial.measures if isinstance(measure, Robustness)]
-    if draws and (why := steady.reason(what, min(draws))):
-        raise UsageError(f"--model {model.model} cannot be attacked: {why}")
+    if draws and (reason := steady.reason(what, min(draws))):
+        raise UsageError(f"--model {model.model} cannot be attacked: {reason}")
     return own.shape
 
 
@@ -78,8 +78,12 @@ def check_removal(net: Net, ratio: float, shape: tuple[int, int, int], model: st
     try:
         remove_rows(net.eval(), ratio, shape)
     except (ValueError, TypeError, RuntimeError) as error:
-        why = str(error) if isinstance(error, ValueError) else told(error)
-        raise UsageError(f"--model {model} cannot be given prune_ratio: {why}") from None
+        raise UsageError(f"--model {model} cannot be given prune_ratio: {why(error)}") from None
+
+
+def why(error: Exception) -> str:
+    """What compression raised, in words: a ValueError is a sentence of ours."""
+    return str(error) if isinstance(error, ValueError) else told(error)
 
 
 def attention(net: Net) -> str:
