@@ -30,7 +30,8 @@ OF_THE_SPLIT = ("train_size", "test_size", "validation_seed", "root")  # how man
 
 
 def small(trial: Trial) -> Trial:
-    """The trial with one step of everything: the same stages, architectures, batch sizes and measures."""
+    """The trial with one step of everything, at one budget of each attack: the same stages, architectures, batch sizes
+    and measures."""
     return replace(trial, seed=0, stages=tuple(map(_small, trial.stages)), measures=tuple(map(_small, trial.measures)))
 
 
@@ -44,6 +45,10 @@ def _small(config: Any) -> Any:
             changed[f.name] = AT_MOST[f.name]
     if isinstance(config, Load):
         changed |= {"train_size": 0, "test_size": 0}
+    if isinstance(budgets := getattr(config, "eps", None), tuple) and budgets:
+        judged = getattr(config, "gap_eps", ())
+        changed["eps"] = (max(judged or budgets),)  # all are attacked alike
+        changed |= {"gap_eps": changed["eps"]} if judged else {}
     return replace(config, **changed)
 
 

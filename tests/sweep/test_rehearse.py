@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -33,7 +34,10 @@ def test_a_small_trial_has_one_step_of_everything_and_what_is_off_stays_off():
     assert (load.train_size, load.digest, load.data) == (0, "", "mnist")
     assert (train.epochs, train.batch_size, train.train_steps) == (1, 64, 1)
     assert (attack.iterations, attack.restarts, attack.gap_iterations, attack.audit_queries) == (1, 1, 1, 0)
-    assert attack.eps == (0.5, 1.0)
+    assert (attack.eps, attack.gap_eps) == ((1.0,), ())
+    judged = replace(trial, measures=(Robustness(norm="l2", eps=(0.5, 1.0), gap_eps=(0.5,)),))
+    assert [(m.eps, m.gap_eps) for m in small(judged).measures] == [((0.5,), (0.5,))]
+    assert kind(judged) == kind(small(judged)) != kind(trial)
 
 
 def test_a_kind_is_what_is_on_and_not_how_strong():
