@@ -3,8 +3,8 @@
 Writes rows.parquet, the tidy table of the folder as `study.results.read` gives it, in one small file; copies study.json
 and the figures that stand there already; writes a search's front.csv as it is in the default output. Rows that differ
 from run to run (times, memory) and curves over epochs are left out, but for the times that claims are about: no other
-verdict and no figure reads them. Where the folder has a README.md, the table of its claims is written anew between two
-markers; a folder without pictures gets all.
+verdict and no figure reads them. Where the folder has a README.md, the table of its claims, and that of the published
+numbers beside ours where it has markers for one, are written anew; a folder without pictures gets all.
 """
 
 import re
@@ -19,10 +19,11 @@ from PIL import Image
 
 from analysis import finalists
 from analysis.claims import find, judge, words
+from analysis.published import beside
 from study.store import layout, manifest, results
 from study.sweep.plan.catalogue import find_study
 
-BEGIN, END = "<!-- claims -->\n", "<!-- end of claims -->\n"
+MARKERS = "<!-- {} -->\n", "<!-- end of {} -->\n"
 MOST = 200_000  # bytes
 CURVES = ("train_", "validation_")
 
@@ -72,6 +73,30 @@ def claims(frame: pd.DataFrame, study: manifest.Manifest) -> str:
     return "\n".join(lines) + "\n"
 
 
+def published(frame: pd.DataFrame, study: manifest.Manifest) -> str:
+    """A Markdown table of the published numbers that have ours beside them, a line for each net of a table."""
+    lines = ["| table | net | published | ours |", "|---|---|---|---|"]
+    for table in beside.tables(frame, study):
+        pairs: dict[str, tuple[list[str], list[str]]] = {}
+        for row in table["rows"]:
+            if row["n"]:
+                theirs, ours = pairs.setdefault(row["level"], ([], []))
+                theirs.append(f"{row['measure']} {row['published']}")
+                ours.append(row["ours"])
+        lines += [
+            f"| {table['title']} | {net} | {'; '.join(theirs)} | {'; '.join(ours)} |"
+            for net, (theirs, ours) in pairs.items()
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def rewritten(page: str, name: str, table: str) -> str:
+    """A page with a table between its two markers of that name; as it is, where it has none."""
+    begin, end = (m.format(name) for m in MARKERS)
+    before, found, rest = page.partition(begin)
+    return before + begin + table + end + rest.partition(end)[2] if found else page
+
+
 def without_paths(text: str) -> str:
     """A study.json whose command names no folder of the machine that it ran on."""
     text = re.sub(r' --(?:output|tracking-uri) [^\s"]+', "", text)
@@ -90,8 +115,8 @@ def keep(source: Path, target: Path) -> None:
     for name in [p.name for p in target.glob("*.png")] or [p.name for p in (source / "figures").glob("*.png")]:
         picture(source / "figures" / name, target / name)
     if (page := target / "README.md").exists():
-        before, _, rest = page.read_text().partition(BEGIN)
-        page.write_text(before + BEGIN + claims(frame, study) + END + rest.partition(END)[2])
+        text = rewritten(page.read_text(), "claims", claims(frame, study))
+        page.write_text(rewritten(text, "published", published(frame, study)))
 
 
 if __name__ == "__main__":

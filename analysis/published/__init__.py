@@ -10,7 +10,7 @@ from study.spec.knobs import KNOBS
 from study.spec.values import parse_number
 
 FILES = ("paper_a.csv", "paper_c.csv")
-FIXED = ("table", "data", "model", "weights", "variant", "measure", "attack", "norm", "eps", "unit", "value",
+FIXED = ("table", "data", "model", "weights", "measure", "attack", "norm", "eps", "unit", "value",
          "deviation", "note")  # fmt: skip
 UNITS = {"": 1.0, "percent": 0.01}  # in the unit of our measure
 
@@ -35,10 +35,10 @@ class Cell:
     """One printed number.
 
     `table` is its id as in a study's `reproduces`; `data` and `model` have our names; `weights` is none or pretrained,
-    `at` the knobs that its row and column stand for, `variant` what no knob of ours says of it; `measure`, `norm` and
-    `eps` are those of our rows, `attack` is a value of the knob. What is not printed is absent ("", None). `printed`
-    and `deviation` (over seeds) are the numbers as they stand in print, `value` is the former in the measure's own
-    unit (shares from 0 to 1; a loss gap in nats), `unit` what one in print is worth there. `note` says what is wrong.
+    `at` the knobs that its row and column stand for; `measure`, `norm` and `eps` are those of our rows, `attack` is a
+    value of the knob. What is not printed is absent ("", None). `printed` and `deviation` (over seeds) are the numbers
+    as they stand in print, `value` is the former in the measure's own unit (shares from 0 to 1; a loss gap in nats),
+    `unit` what one in print is worth there. `note` says what is wrong.
     """
 
     table: str
@@ -46,7 +46,6 @@ class Cell:
     model: str
     weights: str
     at: Mapping[str, Value]
-    variant: str
     measure: str
     attack: str
     norm: str | None
@@ -81,7 +80,7 @@ def _cell(line: Mapping[str, str]) -> Cell:
     text = {name: line.get(name, "") for name in FIXED}
     unit = UNITS[text.pop("unit")]
     return Cell(
-        **{name: text[name] for name in ("table", "data", "model", "weights", "variant", "measure", "attack", "note")},
+        **{name: text[name] for name in ("table", "data", "model", "weights", "measure", "attack", "note")},
         at={name: KNOBS[name].kind(value) for name, value in named.items()},
         norm=text["norm"] or None,
         eps=parse_number(text["eps"]) if text["eps"] else None,

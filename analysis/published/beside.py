@@ -32,9 +32,10 @@ WORDS = {
 def tables(frame: pd.DataFrame, study: Manifest) -> list[dict[str, Any]]:
     """Each published table that the study reproduces: its title, what must be said of it, and its numbers beside ours.
 
-    Of another data set or model there are no rows, and a sentence says so. Where anything else differs from the
-    published protocol (an image made poorer, fewer images, a narrower net, random weights, another attack, a preset
-    that is not `paper`) the rows stand without a difference, and `differs` says what.
+    Of another model there are no rows, and a sentence says so; nor of other data, where the table has that model on
+    several data sets. Where anything else differs from the published protocol (other data, and then at the budget
+    that this study judges; an image made poorer, fewer images, a narrower net, random weights, another attack, a
+    preset that is not `paper`) the rows stand without a difference, and `differs` says what.
     """
     named = study.figure.split("; ")
     ids = [t for t in dict.fromkeys(c.table for c in cells()) if any(_names(source_name(t), n) for n in named)]
@@ -61,7 +62,7 @@ def lines(found: Sequence[dict[str, Any]]) -> list[str]:
 def _table(frame: pd.DataFrame, study: Manifest, table: str) -> dict[str, Any]:
     printed, title = cells(table), source_name(table)
     out: dict[str, Any] = {"table": table, "title": title, "differs": "", "open": "", "rows": []}
-    alike = [c for c in printed if c.model == study.model and c.data == COPIES.get(study.data, study.data)]
+    alike = _alike(printed, study)
     if not alike:
         models, data = (_listed(dict.fromkeys(getattr(c, what) for c in printed)) for what in ("model", "data"))
         return out | {
@@ -78,6 +79,13 @@ def _table(frame: pd.DataFrame, study: Manifest, table: str) -> dict[str, Any]:
     return out | {"rows": rows, "ours": _ours(study, first), "open": OPEN.get(table, "")}
 
 
+def _alike(printed: Sequence[Cell], study: Manifest) -> list[Cell]:
+    """The cells of the study's model on its data; on the only data that the table has of that model, else none."""
+    of_model = [c for c in printed if c.model == study.model]
+    same = [c for c in of_model if c.data == COPIES.get(study.data, study.data)]
+    return same or (of_model if len({c.data for c in of_model}) == 1 else [])
+
+
 def _listed(names: Iterable[str]) -> str:
     """Names in a sentence: `a, b and c`."""
     *most, last = names
@@ -89,6 +97,9 @@ def _differences(study: Manifest, cell: Cell) -> list[str]:
     settings, out = study.settings, []
     if study.data != cell.data:
         out.append(f"the data here are {study.data}, the published ones {cell.data}")
+        here = _budget(study, cell)
+        if cell.norm and cell.eps and here != cell.eps:
+            out.append(f"the budget here is {_at(cell.norm, here)}, the published one {_at(cell.norm, cell.eps)}")
     if study.preset != "paper":
         out.append(f"the preset here is {study.preset or 'not named'}")
     if cell.weights == "pretrained" and settings.get("weights", "none") == "none":
@@ -134,10 +145,8 @@ def _rows(frame: pd.DataFrame, study: Manifest, cell: Cell, compared: bool) -> I
         away = Interval(ours.value - shift, ours.low - shift, ours.high - shift, ours.n)
         yield {
             "measure": WORDS.get(cell.measure, cell.measure) + (", %" if cell.unit == UNITS["percent"] else ""),
-            "budget": f"{drawing.NORM[cell.norm]} {drawing.budget(cell.eps, cell.norm)}"
-            if cell.norm and cell.eps
-            else "",
-            "level": ", ".join([*_level(cell), *filter(None, [cell.variant])]),
+            "budget": _at(cell.norm, cell.eps) if cell.norm and cell.eps else "",
+            "level": ", ".join(_level(cell)),
             "here": ", ".join(said(a, v) for a, v in zip(free, key, strict=True)) if free and len(values) else "",
             "published": f"{cell.printed} ± {cell.deviation}" if cell.deviation else cell.printed,
             "ours": ours.numbers(digits) if ours.n else "not measured",
@@ -148,25 +157,36 @@ def _rows(frame: pd.DataFrame, study: Manifest, cell: Cell, compared: bool) -> I
         }
 
 
+def _at(norm: str, eps: float) -> str:
+    return f"{drawing.NORM[norm]} {drawing.budget(eps, norm)}"
+
+
+def _budget(study: Manifest, cell: Cell) -> float:
+    """The budget of ours that stands beside a cell's: the same; on other data the one that the study judges."""
+    if study.data in (cell.data, *(copy for copy, of in COPIES.items() if of == cell.data)):
+        return cell.eps or 0.0
+    return float(study.settings[f"judged_{cell.norm}"]) if cell.norm else 0.0
+
+
 def _level(cell: Cell) -> list[str]:
     """The knobs of a cell in words, but for what its table holds."""
     return [said(a, v) for a, v in cell.at.items() if a != "penalty" and v != "none"]
 
 
 def _nets(frame: pd.DataFrame, study: Manifest, cell: Cell) -> tuple[pd.DataFrame, list[str]]:
-    """The finished nets at a cell's knobs, compressed by nothing else, one row each; and the axes that the paper does
-    not name and in which they differ."""
-    nets = frame[(frame["status"] == "ok") & (not cell.variant)].drop_duplicates("trial").set_index("trial")
+    """The finished nets at a cell's knobs, compressed by nothing else, one row each; and the axes that the paper does not
+    name and in which they differ."""
+    nets = frame[frame["status"] == "ok"].drop_duplicates("trial").set_index("trial")
     penalised = cell.at.get("alpha", 0.0) != 0
     wanted: dict[str, Value | None] = {a: v for a, v in cell.at.items() if a != "penalty" or penalised}
     for axis in differing(study):
-        if axis not in wanted and KNOBS[axis].compressed:
+        if axis not in wanted and (KNOBS[axis].compressed or axis == "qat"):
             wanted[axis] = baseline(study, axis)
     for axis, value in wanted.items():
         here = nets[axis] if axis in nets else pd.Series(study.settings.get(axis, KNOBS[axis].default), nets.index)
         nets = nets[(here - value).abs() < 1e-9 if isinstance(value, float) else here == value]
     idle = {"penalty"} if not penalised else set()
-    free = [a for a in differing(study) if a not in {*wanted, *idle} and a in nets]
+    free = [a for a in differing(study) if a not in {*wanted, *idle} and a in nets and nets[a].nunique() > 1]
     return nets, free
 
 
@@ -174,5 +194,5 @@ def _values(frame: pd.DataFrame, study: Manifest, cell: Cell) -> pd.Series:
     """Our value of a cell's measure, by trial."""
     toolbox = study.settings.get("attack_backend", "native") == "art"
     by = "gap" if cell.measure == "loss_gap" and not toolbox else "configured"
-    attacked = {"attack": attack_of(study, by), "norm": cell.norm, "eps": cell.eps} if cell.norm else {}
+    attacked = {"attack": attack_of(study, by), "norm": cell.norm, "eps": _budget(study, cell)} if cell.norm else {}
     return per_trial(frame, cell.measure, split="test", **attacked)
