@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from analysis.claims.model import Claim
 from study.spec.errors import UsageError, closest
-from study.spec.knobs import NORMS
+from study.spec.measuring import NORMS
 from study.spec.studies import Arm
 from study.store.manifest import ArmRecord
 

@@ -18,7 +18,8 @@ from analysis.figures.labels import arm_words, axis_words
 from analysis.figures.plain import COLORS
 from analysis.intervals import mean_t
 from analysis.tables import arm_trials, attack_of, per_trial
-from study.spec.knobs import PRUNINGS, by_strength
+from study.spec.knobs import by_strength
+from study.spec.measuring import PRUNINGS
 from study.store.manifest import ArmRecord, Manifest
 
 WORDS = {

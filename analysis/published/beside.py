@@ -174,8 +174,8 @@ def _level(cell: Cell) -> list[str]:
 
 
 def _nets(frame: pd.DataFrame, study: Manifest, cell: Cell) -> tuple[pd.DataFrame, list[str]]:
-    """The finished nets at a cell's knobs, compressed by nothing else, one row each; and the axes that the paper does not
-    name and in which they differ."""
+    """The finished nets at a cell's knobs, compressed by nothing else, one row each; and the axes that the paper does
+    not name and in which they differ."""
     nets = frame[frame["status"] == "ok"].drop_duplicates("trial").set_index("trial")
     penalised = cell.at.get("alpha", 0.0) != 0
     wanted: dict[str, Value | None] = {a: v for a, v in cell.at.items() if a != "penalty" or penalised}

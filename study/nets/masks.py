@@ -30,10 +30,23 @@ def hidden_weights(net: Net) -> dict[str, nn.Parameter]:
     return {f"{layer}.{name}": W for layer, m in nets.layers(net).items() for name, W in stored(m).items()}
 
 
+def weights(net: Net) -> dict[str, nn.Parameter]:
+    """Likewise of every layer with weights, in the body's order: the head's, and those of a stem that is not hidden."""
+    return {f"{layer}.{name}": W for layer, m in nets.weighted(net).items() for name, W in stored(m).items()}
+
+
+def maskable(net: Net, on: str) -> dict[str, nn.Parameter]:
+    """The weight tensors that a mask is of: hidden, or all. ValueError for any other word."""
+    kinds = {"hidden": hidden_weights, "all": weights}
+    if on not in kinds:
+        raise ValueError(f"on must be one of {', '.join(kinds)}, got {on!r}")
+    return kinds[on](net)
+
+
 @torch.no_grad()
 def apply(net: Net) -> None:
     """Set the entries that the net's masks leave out to zero, in place."""
     if net.masks:
-        weights = hidden_weights(net)
+        named = weights(net)
         for name, mask in net.masks.items():
-            weights[name].mul_(mask)
+            named[name].mul_(mask)

@@ -14,6 +14,7 @@ from study.spec.measures import Own as Own
 from study.spec.measures import Prunability as Prunability
 from study.spec.measures import PruningCurve as PruningCurve
 from study.spec.measures import Representations as Representations
+from study.spec.measures import Risk as Risk
 from study.spec.measures import Robustness as Robustness
 from study.spec.measures import Structure as Structure
 from study.spec.measures import Universal as Universal
@@ -159,13 +160,19 @@ class Remove:
 
 @dataclass(frozen=True, kw_only=True)
 class Prune:
-    """Stage: a mask on the hidden weights that stays on. Each layer keeps the share keep_prob, or with lam > 0 the
-    layer-wise share of the exact trade-off front at lam, never below `floor`."""
+    """Stage: a mask on the weights that stays on. Each layer keeps the share keep_prob, or with lam > 0 what `rule`
+    says at the trade-off lam, layer by layer or `uniform`, never below `floor`. `budget` layer or global; `on` hidden
+    or all; `draw` is which one of the random masks of a seed (paper B; compression.mask, compression.tradeoff)."""
 
     keep_prob: float = 1.0
     mask: str = "magnitude"
     lam: float = 0.0
     floor: float = 0.05
+    budget: str = "layer"
+    on: str = "hidden"
+    draw: int = 0
+    rule: str = "chebyshev"
+    uniform: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

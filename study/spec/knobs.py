@@ -4,21 +4,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from study.spec.attack_names import REVISIONS, UNIVERSAL
 from study.spec.datasets import DATASETS
 from study.spec.domains import Value
+from study.spec.measuring import COMPRESSED, MEASURING, MOST, MOST_UNITS, NETS, NORMS
 from study.spec.models import NAMES as WEIGHTS
 from study.spec.objectives import OBJECTIVES
 from study.spec.recipes import RECIPES
 from study.spec.values import Knob, shown
 
-MOST_UNITS, MOST = 100_000, 10**9
 PENALTIES = ("group_lasso", "group_lasso_invariant", "nuclear_norm", "nuclear_norm_prox")
-NORMS = ("linf", "l2")
 FACTORIZATIONS = ("svd", "tucker", "tt", "cp")
-PRUNINGS = ("weights", "rows", "global_rows", "eps", "low_rank")
-NETS = ("regularization", "low_rank", "compressed", "transfer")  # the families that train a net
-PENALISED, COMPRESSED, MATRIX = ("regularization", "compressed", "transfer"), ("compressed",), ("operator_norm",)
+PENALISED, MATRIX = ("regularization", "compressed", "transfer"), ("operator_norm",)
 TRANSFER = ("transfer",)
 PLANTED = ("regularization", "transfer")
 ATTACKED = ("adversarial_ratio", "finetune", "pretrain_ratio")  # what makes the adversary of training matter
@@ -63,8 +59,8 @@ KNOBS: dict[str, Knob] = {
                         help="share of every hidden layer's rows removed"),
     "keep_prob": Knob(float, 1.0, low=0, high=1, open_low=True, column=True, compressed="low", families=COMPRESSED,
                       help="share of the hidden weights that a mask keeps"),
-    "mask": Knob(str, "magnitude", choices=("magnitude", "bernoulli"), column=True, families=COMPRESSED,
-                 only_with=("keep_prob", "lam"), help="which weights keep_prob or lam keeps"),
+    "mask": Knob(str, "magnitude", choices=("magnitude", "bernoulli", "smooth", "taylor"), column=True,
+                 families=COMPRESSED, only_with=("keep_prob", "lam"), help="which weights keep_prob or lam keeps"),
     "lam": Knob(float, 0.0, low=0, high=1, column=True, compressed="high", families=COMPRESSED,
                 help="trade-off that sets each layer's keep_prob: 0 = off, 1 = least"),
     "bits": Knob(int, 0, choices=(0, 16, 8, 4, 2, 1), column=True, compressed="low", families=COMPRESSED,
@@ -174,60 +170,20 @@ KNOBS: dict[str, Knob] = {
                     help="bits 1: sign times mean, or paper C's formula as printed, which leaves weights the level 0"),
     "qat": Knob(int, 0, low=0, high=1, families=COMPRESSED,
                 help="1: quantization-aware training: bits act from the start of the first training, not after it"),
+    "mask_budget": Knob(str, "layer", choices=("layer", "global"), families=COMPRESSED, only_with=("keep_prob",),
+                        help="what keeps the share: every layer, or all together"),
+    "mask_on": Knob(str, "hidden", choices=("hidden", "all"), families=COMPRESSED, only_with=("keep_prob", "lam"),
+                    help="which layers are masked; all: the head, and a first convolution, too"),
+    "mask_draw": Knob(int, 0, low=0, high=MOST, families=COMPRESSED, only_with=("keep_prob", "lam"),
+                      help="which of a seed's random masks (bernoulli, smooth)"),
+    "lam_rule": Knob(str, "chebyshev", choices=("chebyshev", "exact", "printed"), families=COMPRESSED,
+                     only_with=("lam",), help="how lam chooses: the exact front's Chebyshev point, the exact minimum "
+                     "of paper B's objective, its Algorithm 1 as printed"),
+    "lam_layers": Knob(str, "layerwise", choices=("layerwise", "uniform"), families=COMPRESSED, only_with=("lam",),
+                       help="what lam chooses: a keep_prob for each layer, or one for all"),
     "keep_floor": Knob(float, 0.05, low=0, high=1, open_low=True, open_high=True, families=COMPRESSED,
                        only_with=("lam",), help="least keep_prob that lam may set"),
-    # Attacks and measures.
-    "eps_linf": Knob(float, (16 / 255,), low=0, several=True, families=NETS, help="l_inf budgets in pixel units"),
-    "eps_l2": Knob(float, (0.5,), low=0, several=True, families=NETS, help="l_2 budgets in pixel units"),
-    "judged_linf": Knob(float, 16 / 255, low=0, families=NETS, help="the l_inf budget that claims are judged at"),
-    "judged_l2": Knob(float, 0.5, low=0, families=NETS, help="the l_2 budget that claims are judged at"),
-    "attack": Knob(str, "apgd", choices=tuple(REVISIONS), families=NETS, help="attack behind robust accuracy"),
-    "attack_backend": Knob(str, "native", choices=("native", "art"), families=NETS,
-                           help="whose attack; art: the toolbox"),
-    "attack_iterations": Knob(int, 20, low=1, high=MOST, families=NETS, help="the attack's iterations"),
-    "attack_restarts": Knob(int, 1, low=1, high=MOST, families=NETS, help="the attack's random starts"),
-    "certify": Knob(int, 0, low=0, high=1, families=NETS,
-                    help="1: images proven safe are not attacked (dense nets)"),
-    "audit_queries": Knob(int, 0, low=0, high=MOST, families=NETS,
-                          help="queries of Square, the gradient-free second opinion; 0 = none"),
-    "second_attack": Knob(str, "none", choices=("none", *REVISIONS), families=NETS,
-                          help="a second attack beside the study's own, native, at the judged budgets"),
-    "second_images": Knob(int, 200, low=0, high=MOST, families=NETS, only_with=("second_attack",),
-                          help="test images that it is asked of, the first ones; 0 = all"),
-    "audit_on": Knob(str, "all", choices=("all", "quantized"), families=COMPRESSED, only_with=("audit_queries",),
-                     help="whose second opinion is asked for; quantized: of nets with bits alone"),
-    "validation_rows": Knob(int, 0, low=0, high=1, families=NETS,
-                            help="1: accuracies and attacks on the validation images too, for whatever selects"),
-    "sensitivity": Knob(int, 0, low=0, high=1, families=NETS,
-                        help="1: local sensitivity of the encoder at the attacks"),
-    "gap_iterations": Knob(int, 50, low=1, high=MOST, families=NETS, help="AutoPGD's iterations for the loss gap"),
-    "eot": Knob(int, 0, low=0, high=1000, families=NETS,
-                help="draws averaged in each pass of an attack on a net of chance; 0 = such a net is refused"),
-    "universal": Knob(int, 0, low=0, high=1, families=NETS,
-                      help="1: one perturbation for all images, made on training images, judged on test images"),
-    "universal_eps_linf": Knob(float, (), low=0, several=True, families=NETS, only_with=("universal",),
-                               help="its l_inf budgets; none given: the judged one"),
-    "universal_eps_l2": Knob(float, (), low=0, several=True, families=NETS, only_with=("universal",),
-                             help="its l_2 budgets; none given: the judged one"),
-    "universal_makers": Knob(str, ("fgsm",), choices=tuple(UNIVERSAL), several=True, families=NETS,
-                             only_with=("universal",), help="what makes it: two of ours, the toolbox's on FGSM (slow)"),
-    "universal_images": Knob(int, 1000, low=0, high=MOST, families=NETS, only_with=("universal",),
-                             help="training images that it is made on, at most; 0 = all"),
-    "representations": Knob(int, 0, low=0, high=1, families=NETS,
-                            help="1: growth of the representation, alignment with the first layer's directions"),
-    "boundaries": Knob(int, 0, low=0, high=1, families=NETS,
-                       help="1: predicted classes on planes of principal components, for a picture"),
-    "feature_maps": Knob(int, 0, low=0, high=1, families=NETS,
-                         help="1: how far the attack moves the features of the last layers, in numbers and a picture"),
-    "feature_class": Knob(int, -1, low=-1, high=MOST, words={"all": -1}, families=NETS, only_with=("feature_maps",),
-                          help="whose images these are: the number of a class"),
-    "feature_layers": Knob(int, 3, low=1, high=1000, families=NETS, only_with=("feature_maps",),
-                           help="how many of the last layers, the head among them"),
-    "pruning": Knob(str, (), choices=PRUNINGS, several=True, families=NETS,
-                    help="ways to prune the finished net, a curve of accuracies each"),
-    "pruning_kept": Knob(float, (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), low=0, high=1, open_low=True,
-                         several=True, families=NETS, only_with=("pruning",), help="shares that they keep"),
-    "measures": Knob(str, (), several=True, functions=True, families=NETS, help="measures of one's own"),
+    **MEASURING,
     # A matrix without data or net.
     "rows": Knob(int, 100, low=1, high=MOST_UNITS, families=MATRIX, help="rows of a Gaussian matrix"),
     "columns": Knob(int, 100, low=1, high=MOST_UNITS, families=MATRIX, help="columns of a Gaussian matrix"),

@@ -88,6 +88,18 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Risk:
+    """Measure: how far the logits move in the l_2 ball (paper B's risk gamma: mean over `points` random ones, largest
+    of them, worst found by `iterations` steps), how far they lie from the uncompressed net's (zeta), and the bounds of
+    both where they hold. Of the first `images` test images, 0: all."""
+
+    eps: tuple[float, ...]
+    points: int = 200
+    images: int = 200
+    iterations: int = 30
+
+
+@dataclass(frozen=True, kw_only=True)
 class Universal:
     """Measure: one perturbation for all images, made on `images` training images (0: all), judged on the test images.
 
@@ -164,6 +176,7 @@ Measure = (
     | Prunability
     | PruningCurve
     | Cost
+    | Risk
     | Universal
     | Representations
     | Boundaries

@@ -79,13 +79,15 @@ def objective(k: Constants, lam: float, p: Sequence[float]) -> float:
 
 
 def algorithm1_as_printed(
-    k: Constants, lam: float, p0: Sequence[float], tol: float = 1e-6, most: int = 50
+    k: Constants, lam: float, p0: Sequence[float], tol: float = 1e-6, most: int = 50, uniform: bool = False
 ) -> tuple[float, ...]:
     """Paper B's Algorithm 1, kept for replication only: it climbs to coordinate-wise MAXIMA of J (erratum 20).
 
     Its stationary point of a strictly concave coordinate function is the maximum; at lam = 0 it prunes everything, near
     lam = 1 it keeps everything, and for L >= 3 equal layers it never returns a p in (0, (L-2)/(L-1)). At lam = 1 its
     line 7 divides 0 by 0; the limit p_k = 1 (or 0 at gamma = 0) is taken. Use the fronts of this module instead.
+    `uniform`: one p for all layers, for which the paper (section 6.5) prints no update: the same quadratic of dJ/dp =
+    0, with L gamma for gamma and sum b for b_k. Of equal layers it is the same iteration.
 
     >>> p = algorithm1_as_printed(Constants(1.0, (1.0,), 1.0), 0.5, (0.9,))
     >>> round(p[0], 3)  # (sqrt p + sqrt(1 - p)) / 2 is LARGEST there, and least at 0 and 1
@@ -95,9 +97,9 @@ def algorithm1_as_printed(
     J = objective(k, lam, p)
     for _ in range(most):
         gamma = evaluate(k, p).gamma
-        for i, b in enumerate(k.b):
+        for i, b in enumerate([sum(k.b)] * len(k.b) if uniform else k.b):
             c = 2 * (1 - lam) * k.C * b
-            g = lam * gamma
+            g = lam * gamma * (len(k.b) if uniform else 1)
             t = (-g + math.sqrt(g * g + c * c)) / c if c > 0 else (0.0 if g > 0 else 1.0)
             p[i] = min(1.0, max(0.0, 1 - t * t))
         new = objective(k, lam, p)
@@ -119,6 +121,71 @@ def scalarised_minimum(k: Constants, lam: float) -> tuple[float, tuple[float, ..
     dead[min(range(len(k.b)), key=lambda i: k.b[i])] = 0.0
     candidates = [(objective(k, lam, p), tuple(p)) for p in (keep, dead)]
     return min(candidates, key=lambda c: c[0])
+
+
+def scalarised_floored(k: Constants, lam: float, floor: float) -> Point:
+    """Exact minimum of J over [floor, 1]^L: a vertex, for J is concave in each coordinate, so that every layer is at
+    the floor or whole; of m layers at the floor those of least b cost least. lam in [0, 1], floor in (0, 1).
+
+    >>> k = Constants(1.0, (2.0, 1.0), 1.0)
+    >>> [scalarised_floored(k, lam, 0.25).p for lam in (0.0, 0.7, 1.0)]  # at .7: .7 against .61 and .955
+    [(1.0, 1.0), (1.0, 0.25), (0.25, 0.25)]
+    """
+    _check_floor(lam, floor)
+    order = sorted(range(len(k.b)), key=lambda i: k.b[i])
+    vertices = [[floor if i in order[:m] else 1.0 for i in range(len(k.b))] for m in range(len(k.b) + 1)]
+    return evaluate(k, min(vertices, key=lambda p: objective(k, lam, p)))
+
+
+def scalarised_uniform(k: Constants, lam: float, floor: float) -> Point:
+    """Exact minimum of J over one p in [floor, 1] for all layers: an end, or the one local minimum between.
+
+    J'(p) has the sign of h(p) - r, h = p^(L/2-1) sqrt(1-p), r = (1 - lam) C sum b / (lam A L); h rises up to
+    (L-2)/(L-1) and falls behind it, so that its lower root is a minimum and its upper one, where Algorithm 1 ends, a
+    maximum.
+    lam in [0, 1], floor in (0, 1).
+
+    >>> [scalarised_uniform(Constants(2.0, (1.0, 1.0), 1.0), lam, 0.1).p for lam in (0.0, 1.0)]
+    [(1.0, 1.0), (0.1, 0.1)]
+    """
+    _check_floor(lam, floor)
+    L = len(k.b)
+    candidates = [floor, 1.0]
+    if L > 2 and 0 < lam < 1:
+        r = (1 - lam) * k.C * sum(k.b) / (lam * k.A * L)
+        low, high = floor, max(floor, (L - 2) / (L - 1))
+        for _ in range(100):
+            middle = (low + high) / 2
+            if middle ** (L / 2 - 1) * math.sqrt(1 - middle) < r:
+                low = middle
+            else:
+                high = middle
+        candidates.append(low)
+    return evaluate(k, [min(candidates, key=lambda p: objective(k, lam, [p] * L))] * L)
+
+
+def chebyshev_uniform_floored(k: Constants, lam: float, floor: float) -> Point:
+    """One p in [floor, 1] for all layers of least max(lam gamma / A, (1 - lam) zeta / zeta_max), zeta_max at the floor.
+
+    >>> k = Constants(1.0, (2.0, 1.0), 1.0)
+    >>> [round(chebyshev_uniform_floored(k, lam, 0.25).p[0], 9) for lam in (0.0, 1.0)]
+    [1.0, 0.25]
+    """
+    _check_floor(lam, floor)
+    L = len(k.b)
+    low, high = floor, 1.0
+    for _ in range(100):
+        p = (low + high) / 2
+        if lam * p ** (L / 2) > (1 - lam) * math.sqrt((1 - p) / (1 - floor)):
+            high = p
+        else:
+            low = p
+    return evaluate(k, [low] * L)
+
+
+def _check_floor(lam: float, floor: float) -> None:
+    if not 0 <= lam <= 1 or not 0 < floor < 1:
+        raise ValueError(f"lam must lie in [0, 1] and floor in (0, 1), got {lam!r} and {floor!r}")
 
 
 def front_layerwise(k: Constants, gamma0: float, floor: float = 0.0) -> Point:
@@ -159,8 +226,7 @@ def chebyshev_floored(k: Constants, lam: float, floor: float) -> Point:
     >>> [tuple(round(p, 9) for p in chebyshev_floored(k, lam, 0.25).p) for lam in (0.0, 1.0)]
     [(1.0, 1.0), (0.25, 0.25)]
     """
-    if not 0 <= lam <= 1 or not 0 < floor < 1:
-        raise ValueError(f"lam must lie in [0, 1] and floor in (0, 1), got {lam!r} and {floor!r}")
+    _check_floor(lam, floor)
     most = evaluate(k, [floor] * len(k.b)).zeta
     low, high = 0.0, 1.0  # shares of the way in log gamma from the floor to A
     at = front_layerwise(k, k.A, floor)

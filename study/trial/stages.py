@@ -9,7 +9,7 @@ import torch
 
 from study.nets import heads, sources
 from study.nets.build import build
-from study.nets.compression import decompose, mask, prune, quantize, remove
+from study.nets.compression import decompose, prune, quantize, remove
 from study.nets.compression import factorize as factors
 from study.nets.data import load
 from study.nets.net import Net
@@ -34,6 +34,7 @@ from study.spec.rows import row
 from study.theory.ascent import ascend
 from study.theory.compressibility import row_l1, singular_values
 from study.trial import train as training
+from study.trial.masked import masked
 from study.trial.measures.accuracy import clean
 from study.trial.state import StageFunction, State
 
@@ -124,14 +125,6 @@ def _decompose(state: State, config: Decompose) -> Iterator[State]:
     yield state
 
 
-def _prune(state: State, config: Prune) -> Iterator[State]:
-    assert state.net is not None
-    keep = mask.front_shares(state.net, config.lam, config.floor) if config.lam > 0 else config.keep_prob
-    state.net = mask.mask_weights(state.net, keep, config.mask, seed_for(state.seed, "mask"))
-    state.history += [row("kept_share", float(m.mean()), layer=name) for name, m in state.net.masks.items()]
-    yield state
-
-
 def _quantize(state: State, config: Quantize) -> Iterator[State]:
     assert state.net is not None
     assert state.data is not None
@@ -180,7 +173,7 @@ STAGES: dict[type, StageFunction] = {
     Interim: _interim,
     Remove: _remove,
     Decompose: _decompose,
-    Prune: _prune,
+    Prune: masked,
     Quantize: _quantize,
     Plant: _plant,
     Gaussian: _gaussian,

@@ -22,7 +22,7 @@ class State:
     A trial works on a net with data, or on a bare matrix; `history` holds the rows that stages leave along the way.
     `data` is the trial's own data set, `datasets` holds all of them by name (Load.name). `trainings` holds each
     training's progress by the index of its stage, `trained` the weights that the finished ones ended with. `teacher` is
-    what later trainings distil from.
+    the net before its compression, what later trainings distil from; `keep` how probably each weight was to be kept.
     """
 
     seed: int
@@ -31,6 +31,7 @@ class State:
     datasets: dict[str, Dataset] = field(default_factory=dict)
     net: Net | None = None
     teacher: Net | None = None
+    keep: dict[str, Tensor] = field(default_factory=dict)
     matrix: Tensor | None = None
     history: list[Row] = field(default_factory=list)
     stage: int = 0

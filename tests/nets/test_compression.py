@@ -12,14 +12,13 @@ from study.nets import masks
 from study.nets import net as nets
 from study.nets.build import build
 from study.nets.compression.factorize import factorize
-from study.nets.compression.mask import front_shares, mask_weights
+from study.nets.compression.mask import mask_weights
 from study.nets.compression.prune import keep_rows
 from study.nets.compression.quantize import InputQuantizer, WeightQuantizer, bits_of, quantize
 from study.nets.compression.remove import remove_rows
 from study.nets.data import load
 from study.nets.net import Net
 from study.spec.config import Build, Load, Train
-from study.theory import tradeoff
 from study.trial import train as training
 from study.trial.train import evaluate
 
@@ -124,23 +123,9 @@ def test_a_mask_stays_on_while_the_net_learns(rank, how):
         assert not torch.equal(W, before[name])
 
 
-def test_the_front_prunes_the_layers_of_least_b_first_and_more_as_lam_grows():
-    net = new_net(width=40)
-    assert front_shares(net, 0.0, 0.05) == pytest.approx((1.0, 1.0, 1.0))
-    assert front_shares(net, 1.0, 0.05) == pytest.approx((0.05, 0.05, 0.05))
-    kept = [sum(front_shares(net, lam, 0.05)) for lam in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)]
-    assert kept == sorted(kept, reverse=True)
-    shares = front_shares(net, 0.6, 0.05)
-    b = tradeoff.constants([W.detach() for W in masks.hidden_weights(net).values()], 1.0).b
-    assert [s for _, s in sorted(zip(b, shares, strict=True))] == sorted(shares)
-    assert len(front_shares(new_net(rank=4), 0.5, 0.05)) == 6
-    with pytest.raises(ValueError, match="without bias"):
-        front_shares(biased(), 0.5, 0.05)
-
-
 @pytest.mark.parametrize(
     ("keep", "kind", "words"),
-    [(0.0, "magnitude", "keep must be in"), ((0.5, 0.5), "magnitude", "3 weight"), (0.5, "taylor", "kind must be")],
+    [(0.0, "magnitude", "keep must be in"), ((0.5, 0.5), "magnitude", "3 weight"), (0.5, "l0", "kind must be")],
 )
 def test_bad_masks_are_refused(keep, kind, words):
     with pytest.raises(ValueError, match=words):

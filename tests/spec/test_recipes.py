@@ -116,6 +116,7 @@ ACTIVE = {
     "finetune_milestones": (1,), "plant_rows": 0.5, "ascended_norm": "l2", "pretrain_data": "other_images",
     "pretrain_momentum": 0.1, "pretrain_milestones": (1,), "l1": 0.1, "alignment_penalty": 0.1, "universal": 1,
     "pruning": ("rows",), "distillation": 0.5, "second_attack": "pgd", "feature_maps": 1,
+    "more_attacks": ("pgd",), "risk_eps": (0.5,),
 }  # fmt: skip
 SGD = {
     "optimizer": "sgd",

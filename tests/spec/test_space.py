@@ -64,7 +64,7 @@ def test_refused_values_name_what_is_accepted(name, text):
     [("bits", "3", "one of 0, 16, 8, 4, 2, 1"), ("bits", "32", "one of 0, 16"),
      ("keep_prob", "0", "numbers above 0 to 1"),
      ("keep_prob", "1.1", "numbers above 0 to 1"), ("prune_ratio", "1", "numbers from 0 below 1"),
-     ("lam", "1.5", "numbers from 0 to 1"), ("mask", "taylor", "one of magnitude, bernoulli"),
+     ("lam", "1.5", "numbers from 0 to 1"), ("mask", "l0", "one of magnitude, bernoulli"),
      ("finetune", "yes", "one of none, standard, adversarial")],
 )  # fmt: skip
 def test_compression_axes_refuse_what_they_cannot_be(name, text, accepted):

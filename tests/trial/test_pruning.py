@@ -20,7 +20,8 @@ from study.spec.errors import UsageError
 from study.spec.expand import settings_for
 from study.spec.families import FAMILIES
 from study.spec.identity import canonical_trial, fingerprint, trial_of
-from study.spec.knobs import AXES, PRUNINGS
+from study.spec.knobs import AXES
+from study.spec.measuring import PRUNINGS
 from study.spec.names import metric_name
 from study.spec.studies import Preset
 from study.store import results, schema

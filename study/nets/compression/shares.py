@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from study.nets import masks
 from study.nets import net as nets
-from study.nets.compression.mask import KINDS
+from study.nets.compression.mask import ranked
 from study.nets.net import LowRankConv2d, LowRankLinear, Net
 from study.theory.compressibility import largest_rows, residuals, row_l1
 
@@ -54,7 +54,7 @@ def _weights(net: Net) -> Pruner:
     def prune(out: Net, share: float) -> float:
         kept = total = 0
         for W in masks.hidden_weights(out).values():
-            mask = KINDS["magnitude"](W, share, torch.Generator())
+            mask = ranked(W.abs(), share)
             W.mul_(mask)
             kept, total = kept + int(mask.count_nonzero()), total + mask.numel()
         return kept / total

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from study.spec.attack_names import revisions
+from study.spec.attack_settings import STEPS
 from study.spec.config import (
     Accuracy,
     Boundaries,
@@ -143,7 +144,24 @@ def attacks(point: Mapping[str, Any]) -> tuple[Measure, ...]:
         for norm in ("linf", "l2")
         if point[f"eps_{norm}"]
     )
-    return (*own, *(_second(measure, point) for measure in own if point["second_attack"] != "none"))
+    more = tuple(_more(measure, name, point) for measure in own for name in point["more_attacks"])
+    return (*own, *more, *(_second(measure, point) for measure in own if point["second_attack"] != "none"))
+
+
+def _more(own: Robustness, name: str, point: Mapping[str, Any]) -> Robustness:
+    """Another native attack on the same images at the same budgets."""
+    asked = {"attack_backend": "native", "attack": name, "audit_queries": 0}
+    return Robustness(
+        norm=own.norm,
+        eps=own.eps,
+        iterations={"pgd": point["more_steps"], "cw": STEPS}.get(name, own.iterations),
+        restarts=1 if name == "pgd" else own.restarts,
+        backend="native",
+        attack=name,
+        eot=own.eot,
+        checks=False,
+        **revisions(asked, point.get("revisions")),
+    )
 
 
 def _second(own: Robustness, point: Mapping[str, Any]) -> Robustness:

@@ -13,9 +13,11 @@ from study.spec.config import (
     Cost,
     Decompose,
     Factorize,
+    Measure,
     Prune,
     Quantize,
     Remove,
+    Risk,
     Stage,
     Structure,
     Teacher,
@@ -42,9 +44,10 @@ def trial(point: Mapping[str, Any]) -> Trial:
     aware = quantization(point) if point["qat"] else ()
     base = (train(point, point["penalty"]),) if point["epochs"] else ()  # none: a net as its weights are
     first = (*load_and_build(point), *factorize, *aware, *base)
-    teacher = (Teacher(),) if point["distillation"] > 0 else ()
+    compared = bool(point["risk_eps"]) and bool(compression(point))  # with the net before it was compressed
+    teacher = (Teacher(),) if point["distillation"] > 0 or compared else ()
     stages = (*first, *teacher, *compression(point), *finetune(point))
-    asked = (*curves(point), *mechanisms(point), *own(point))
+    asked = (*risk(point), *curves(point), *mechanisms(point), *own(point))
     spared = {"audit_queries": 0} if point["audit_on"] == "quantized" and not point["bits"] else {}
     measures = (accuracy(point), *attacks({**point, **spared}), Structure(), Cost(), *asked)
     return Trial(seed=point["seed"], stages=stages, measures=measures)
@@ -65,6 +68,8 @@ def check(point: Mapping[str, Any]) -> None:
         and point["prune_ratio"] > 0
         and not fcn,
         **(_without_factors(point) if point["factorize_ratio"] > 0 else {}),
+        f"mask_draw goes with the random masks bernoulli and smooth, got {point['mask']}": point["mask_draw"] > 0
+        and point["mask"] not in ("bernoulli", "smooth"),
         "finetune_epochs needs finetune=standard or adversarial": point["finetune_epochs"] > 0
         and point["finetune"] == "none",
         "distillation needs finetune=standard or adversarial, and finetune_epochs": point["distillation"] > 0
@@ -115,10 +120,13 @@ def compression(point: Mapping[str, Any]) -> tuple[Stage, ...]:
     stages: list[Stage] = []
     if point["prune_ratio"] > 0:
         stages.append(Remove(ratio=point["prune_ratio"]))
+    how = {"mask": point["mask"], "on": point["mask_on"], "draw": point["mask_draw"]}
     if point["lam"] > 0:
-        stages.append(Prune(lam=point["lam"], mask=point["mask"], floor=point["keep_floor"]))
+        uniform = point["lam_layers"] == "uniform"
+        rule = {"floor": point["keep_floor"], "rule": point["lam_rule"], "uniform": uniform}
+        stages.append(Prune(lam=point["lam"], **rule, **how))
     elif point["keep_prob"] < 1:
-        stages.append(Prune(keep_prob=point["keep_prob"], mask=point["mask"]))
+        stages.append(Prune(keep_prob=point["keep_prob"], budget=point["mask_budget"], **how))
     if point["factorize_ratio"] > 0:
         stages.append(Decompose(ratio=point["factorize_ratio"], method=point["factorization"]))
     return (*stages, *(() if point["qat"] else quantization(point)))
@@ -132,6 +140,13 @@ def quantization(point: Mapping[str, Any]) -> tuple[Stage, ...]:
     one_bit = point["one_bit"] if bits == 1 else "mean"
     granularity = "tensor" if (bits, one_bit) == (1, "as_printed") else point["bits_granularity"]
     return (Quantize(bits=bits, granularity=granularity, one_bit=one_bit, aware=bool(point["qat"])),)
+
+
+def risk(point: Mapping[str, Any]) -> tuple[Measure, ...]:
+    """The risk and fidelity of a point, none by default."""
+    if not point["risk_eps"]:
+        return ()
+    return (Risk(eps=tuple(point["risk_eps"]), points=point["risk_points"], images=point["risk_images"]),)
 
 
 def finetune(point: Mapping[str, Any]) -> tuple[Train, ...]:

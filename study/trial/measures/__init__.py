@@ -9,6 +9,7 @@ from study.spec.config import (
     Prunability,
     PruningCurve,
     Representations,
+    Risk,
     Robustness,
     Structure,
     Universal,
@@ -20,6 +21,7 @@ from study.trial.measures.features import feature_maps
 from study.trial.measures.own import own
 from study.trial.measures.pruning import pruning_curve
 from study.trial.measures.representations import representations
+from study.trial.measures.risk import risk
 from study.trial.measures.robustness import robustness
 from study.trial.measures.structure import structure
 from study.trial.measures.universal import universal
@@ -28,6 +30,7 @@ from study.trial.state import MeasureFunction
 MEASURES: dict[type, MeasureFunction] = {
     Accuracy: accuracy,
     Robustness: robustness,
+    Risk: risk,
     Structure: structure,
     Prunability: prunability,
     PruningCurve: pruning_curve,

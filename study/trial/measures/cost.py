@@ -27,7 +27,7 @@ AGREE = 0.95  # of the predictions, beside the simulation: a value between two l
 
 def parameters(net: Net) -> int:
     """Parameters that the shipped net keeps: all of them less the weights that a mask holds at zero."""
-    weights = masks.hidden_weights(net) if net.masks else {}
+    weights = masks.weights(net) if net.masks else {}
     one_each = {id(weights[name]): mask for name, mask in net.masks.items()}
     masked = sum(mask.numel() - int(mask.count_nonzero()) for mask in one_each.values())
     return sum(p.numel() for p in net.parameters()) - masked
