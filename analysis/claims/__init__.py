@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from analysis.claims import paper_a, paper_c
+from analysis.claims import paper_a, paper_b, paper_c
 from analysis.claims.model import Beside as Beside
 from analysis.claims.model import Claim as Claim
 from analysis.claims.model import Control as Control
@@ -11,7 +11,7 @@ from analysis.claims.model import Rows as Rows
 from analysis.claims.model import Term as Term
 from study.spec.errors import UsageError, closest
 
-CLAIMS: dict[str, Claim] = {claim.id: claim for claim in (*paper_a.CLAIMS, *paper_c.CLAIMS)}
+CLAIMS: dict[str, Claim] = {claim.id: claim for claim in (*paper_a.CLAIMS, *paper_b.CLAIMS, *paper_c.CLAIMS)}
 # Claims that folders of earlier versions name and that are no longer judged, with the reason.
 WITHDRAWN = {
     "A-prunability": "that compressible nets keep more accuracy when few rows are kept is no longer judged: at 20 % of "

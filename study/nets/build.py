@@ -65,7 +65,7 @@ Body = tuple[nn.Module, list[str]]  # and the names of its hidden layers
 
 
 def _fcn(config: Build, shape: Shape, classes: int, size: int) -> Body:
-    return fcn(shape, classes, config.width, config.depth)
+    return fcn(shape, classes, config.width, config.depth, config.width_taper)
 
 
 def _cnn(config: Build, shape: Shape, classes: int, size: int) -> Body:
@@ -104,6 +104,12 @@ def _vit_b8(config: Build, shape: Shape, classes: int, size: int) -> Body:
     return vit.vit_b8(classes)
 
 
+def _vit_tiny(config: Build, shape: Shape, classes: int, size: int) -> Body:
+    from study.nets.vision import vit
+
+    return vit.vit_tiny(classes)
+
+
 def _swin_t(config: Build, shape: Shape, classes: int, size: int) -> Body:
     from study.nets.vision import swin
 
@@ -132,5 +138,6 @@ BUILDERS: dict[str, Callable[[Build, Shape, int, int], Body]] = {
     "vgg16": _vgg16,
     "vit": _vit,
     "vit_b8": _vit_b8,
+    "vit_tiny": _vit_tiny,
     "swin_t": _swin_t,
 }

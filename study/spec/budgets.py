@@ -14,6 +14,7 @@ NORM = {
     "eps_l2": "l2",
     "judged_l2": "l2",
     "universal_eps_l2": "l2",
+    "risk_eps": "l2",
 }
 HALF = 0.5
 TO_WRITE = {"linf": "8/255", "l2": "0.5"}

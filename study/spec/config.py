@@ -50,7 +50,8 @@ class Load:
 class Build:
     """Stage: a network before its training. `source` is the digest of a user-given function's source.
 
-    `width_multiplier` multiplies every channel count of a convolutional net, `stem` small is 3 x 3 without stride or
+    `width_taper` is the width of each hidden layer of an fcn over that of the one before; `width_multiplier` multiplies
+    every channel count of a convolutional net, `stem` small is 3 x 3 without stride or
     pooling, `patch_size` a vit's: study.spec.models says which model takes which. `weights` are published ones by their
     library's name, or file:DIGEST of a file, which lies at `weights_file`; "" draws them from the seed. `on` names the
     data that it is built for (Load.name), by default the trial's own. `input_mean` and `input_std` are what images are
@@ -64,6 +65,7 @@ class Build:
     width_multiplier: float = 1.0
     stem: str = "published"
     patch_size: int = 4
+    width_taper: float = 1.0
     weights: str = ""
     weights_file: str = field(default="", metadata={"identity": False})
     on: str = ""

@@ -71,6 +71,8 @@ KNOBS: dict[str, Knob] = {
     # The net and its data.
     "width": Knob(int, 200, low=1, high=MOST_UNITS, families=NETS, help="units of a hidden layer"),
     "depth": Knob(int, 4, low=1, high=1000, families=NETS, help="hidden layers"),
+    "width_taper": Knob(float, 1.0, low=0, high=2, open_low=True, families=NETS,
+                        help="fcn: width of each hidden layer over that of the one before"),
     "width_multiplier": Knob(float, 1.0, low=0, high=2, open_low=True, families=NETS,
                              help="convolutional nets: every channel count times this"),
     "stem": Knob(str, "published", choices=("published", "small"), families=NETS,

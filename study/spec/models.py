@@ -28,7 +28,7 @@ class Model:
 
 _RESNET = ("width_multiplier", "stem")
 MODELS: dict[str, Model] = {
-    "fcn": Model(pixels=0),
+    "fcn": Model(pixels=0, knobs=("width_taper",)),
     "cnn": Model(knobs=("width_multiplier",), millions=(19.8, 0.13)),
     "cnn8": Model(pixels=0, counted_at=28, knobs=("width_multiplier",), millions=(13.7, 0.55)),
     "resnet18": Model(knobs=_RESNET, weights=("IMAGENET1K_V1",), millions=(37.0, 11.2)),
@@ -37,9 +37,10 @@ MODELS: dict[str, Model] = {
     "vgg16": Model(knobs=("width_multiplier",), weights=("IMAGENET1K_V1",), millions=(313.0, 14.7)),
     "vit": Model(knobs=("patch_size",)),
     "vit_b8": Model(pixels=224, weights=("augreg_in21k_ft_in1k",), millions=(66_800.0, 85.8)),
+    "vit_tiny": Model(pixels=224, weights=("augreg_in21k_ft_in1k",), millions=(1075.0, 5.5)),
     "swin_t": Model(pixels=224, weights=("IMAGENET1K_V1",), millions=(4350.0, 27.5)),
 }
-OFF: dict[str, Any] = {"width_multiplier": 1.0, "stem": "published", "patch_size": 4}
+OFF: dict[str, Any] = {"width_taper": 1.0, "width_multiplier": 1.0, "stem": "published", "patch_size": 4}
 NAMES = tuple(dict.fromkeys(name for model in MODELS.values() for name in model.weights))
 
 

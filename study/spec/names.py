@@ -189,12 +189,15 @@ def point_name(axes: Mapping[str, Any], seed: int) -> str:
     return " ".join([*(set_axes or ["baseline"]), f"seed {seed}"])
 
 
+SOURCES = {"fig": "Figure", "tab": "Table", "alg": "Algorithm"}
+
+
 def source_name(source: str) -> str:
     """A figure or table of a paper in words: A.fig5.top -> `paper A, Figure 5 top`; UsageError for any other form."""
-    if not (found := re.fullmatch(r"([ABC])\.(fig|tab)(\d+)(?:\.(\w+))?", source)):
+    if not (found := re.fullmatch(r"([ABC])\.(fig|tab|alg)(\d+)(?:\.(\w+))?", source)):
         raise UsageError(f"{source!r} names no figure or table of a paper; write A.fig5, B.tab2 or A.fig5.top")
     paper, kind, number, part = found.groups()
-    return f"paper {paper}, {'Figure' if kind == 'fig' else 'Table'} {number}{f' {part}' if part else ''}"
+    return f"paper {paper}, {SOURCES[kind]} {number}{f' {part}' if part else ''}"
 
 
 def reproduced(sources: Iterable[str]) -> str:
@@ -206,7 +209,7 @@ def gathered(sources: str) -> str:
     """What `reproduced` says in fewer words: `paper A, Figures 3 and 10`; any other text as it is."""
     papers: dict[str, dict[str, list[str]]] = {}
     for source in sources.split("; "):
-        if not (found := re.fullmatch(r"(paper \w), (Figure|Table) (.+)", source)):
+        if not (found := re.fullmatch(r"(paper \w), (Figure|Table|Algorithm) (.+)", source)):
             return sources
         papers.setdefault(found[1], {}).setdefault(found[2], []).append(found[3])
     return "; ".join(f"{paper}, {' and '.join(starmap(_numbered, kinds.items()))}" for paper, kinds in papers.items())

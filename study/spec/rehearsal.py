@@ -24,7 +24,7 @@ ALWAYS: dict[str, Any] = {
 }  # fmt: skip
 # Sizes: numbers that make another architecture or another batch, and so another kind. Words always do, and whether a
 # number that is off at 0 is on; how large it is does not.
-SIZES = ("width", "depth", "width_multiplier", "patch_size", "batch_size", "rows", "columns")
+SIZES = ("width", "depth", "width_taper", "width_multiplier", "patch_size", "batch_size", "rows", "columns")
 ONE = ("bits",)  # numbers whose one is another computation than any more of them
 OF_THE_SPLIT = ("train_size", "test_size", "validation_seed", "root")  # how many images there are: here always few
 

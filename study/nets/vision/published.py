@@ -12,7 +12,7 @@ from study.nets.vision.resnet import KINDS
 from study.spec.errors import UsageError
 
 TORCHVISION = {**KINDS, "vgg16": "vgg16", "swin_t": "swin_t"}
-TIMM = {"vit_b8": "vit_base_patch8_224"}
+TIMM = {"vit_b8": "vit_base_patch8_224", "vit_tiny": "vit_tiny_patch16_224"}
 FILES = ("model.safetensors", "pytorch_model.bin")  # as timm names them
 
 

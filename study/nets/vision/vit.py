@@ -23,6 +23,11 @@ def vit_b8(classes: int) -> tuple[nn.Module, list[str]]:
     return _hidden(timm.create_model("vit_base_patch8_224", pretrained=False, num_classes=classes))
 
 
+def vit_tiny(classes: int) -> tuple[nn.Module, list[str]]:
+    """timm's vit_tiny_patch16_224 for images of 224 pixels (paper B, I): 12 blocks of width 192, random weights."""
+    return _hidden(timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=classes))
+
+
 def _hidden(body: nn.Module) -> tuple[nn.Module, list[str]]:
     qkv.split(body)
     names = [name for name, m in body.named_modules() if isinstance(m, nn.Linear)]

@@ -51,6 +51,7 @@ def load_and_build(point: Mapping[str, Any]) -> tuple[Stage, ...]:
             width_multiplier=point["width_multiplier"],
             stem=point["stem"],
             patch_size=point["patch_size"],
+            width_taper=point["width_taper"],
             input_mean=tuple(point["input_mean"]),
             input_std=tuple(point["input_std"]),
             **weights(point["weights"], point["sources"]),

@@ -33,7 +33,7 @@ OF_TRAINING = ("alpha", "rank", "adversarial_ratio", "l1", "spread_control", "al
 FCN_ALONE = ("lam",)  # what this family does to fully connected nets, and to no other
 CONVOLUTIONAL = ("cnn", "cnn8", "resnet18", "wrn50_2", "wrn101_2", "vgg16")  # whose hidden layers are convolutions
 # whose rows, filters, heads can really go
-REMOVABLE = ("fcn", "cnn", "cnn8", "resnet18", "wrn50_2", "wrn101_2", "vgg16", "vit", "vit_b8")
+REMOVABLE = ("fcn", "cnn", "cnn8", "resnet18", "wrn50_2", "wrn101_2", "vgg16", "vit", "vit_b8", "vit_tiny")
 
 
 def trial(point: Mapping[str, Any]) -> Trial:

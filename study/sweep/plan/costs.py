@@ -1,5 +1,6 @@
 """What a sweep will cost before it is started: seconds per stage from a committed table, scaled by past runs."""
 
+import itertools
 import math
 import stat
 import statistics
@@ -36,6 +37,7 @@ GPU_SHARES = {
     ("*", "wrn50_2"): 1.0,  # 1.1 and 2 GB of weights, gradients and moments; activations of the blocks' wide ends
     ("*", "wrn101_2"): 1.0,
     ("*", "swin_t"): 1.0,  # images of 224 pixels: 0.1 GB of activations each for a gradient
+    ("*", "vit_tiny"): 0.5,
     ("*", "vit_b8"): 1.0,
     ("*", "*"): 1.0,  # a user's model: nothing is known of it; --gpus-per-trial says better
 }
@@ -58,7 +60,8 @@ def multiplications(model: str, data: str, settings: Mapping[str, Any]) -> float
         larger = (side / info.pixels if info.pixels else image[-1] / info.counted_at) ** 2
         larger *= SMALL_STEM if settings["stem"] == "small" else 1
         return millions * 1e6 * larger * settings["width_multiplier"] ** 2
-    return math.prod(image) * width + (depth - 1) * width**2
+    sizes = [math.prod(image), *(width * settings["width_taper"] ** i for i in range(depth))]
+    return sum(n * m for n, m in itertools.pairwise(sizes))
 
 
 def parameters(model: str, data: str, settings: Mapping[str, Any]) -> float:

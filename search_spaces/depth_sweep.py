@@ -1,0 +1,62 @@
+"""Do deeper nets gain more from having their weights masked?
+
+Paper B, section 6.4 and Figure 4, row B3 of the protocol: MLPs of two, three and four layers, masked by size and
+attacked. Its bound of the risk shrinks as keep_prob to the power of half the number of layers (Theorem 2), so that it
+expects a larger share to go in deeper nets before clean and attacked accuracy balance.
+
+    python -m study.launch depth_sweep
+
+laptop: scikit-learn's digits, 200 units a layer, five seeds, random masks beside those by size; five minutes on two
+cores. paper: MNIST, 400 units (the paper does not say), 30 epochs. smoke: seconds; it judges nothing.
+"""
+
+from search_spaces._paper_b import (
+    DIGITS,
+    FEWER,
+    KEPT,
+    MNIST,
+    OF_MASKS,
+    PUBLISHED,
+    PUBLISHED_RISK,
+    RISK,
+    SEEDS,
+    SMALL,
+    SMOKE,
+    TWO_SEEDS,
+    masked,
+)
+from study.spec.studies import Arm, Preset, Study
+
+DEPTHS = (1, 2, 3)  # hidden layers: two, three and four with the head
+
+
+def _arms(kept: tuple[float, ...], drawn: tuple[float, ...]) -> tuple[Arm, ...]:
+    by = {"magnitude": kept, "bernoulli": drawn}
+    return tuple(masked(name, shares, mask=(name,), depth=DEPTHS) for name, shares in by.items())
+
+
+STUDY = Study(
+    name="depth_sweep",
+    question="Do deeper nets gain more robust accuracy from masked weights?",
+    reproduces=("B.fig4",),
+    covers=("B3",),
+    figures=("kept", "risk"),
+    claims=("B-depth-magnitude", "B-depth-fgsm", "B-depth-bernoulli"),
+    presets={
+        "smoke": Preset(arms=_arms((1.0, 0.5), (1.0, 0.5)), seeds=TWO_SEEDS, settings=OF_MASKS | RISK | SMALL | SMOKE),
+        "laptop": Preset(
+            arms=_arms(KEPT, FEWER),
+            seeds=SEEDS,
+            settings=OF_MASKS | RISK | SMALL | DIGITS,
+            by_data={"*": MNIST},
+        ),
+        "paper": Preset(
+            arms=_arms(KEPT, FEWER),
+            seeds=SEEDS,
+            data="mnist",
+            settings=PUBLISHED | PUBLISHED_RISK | {"width": 400, "epochs": 30},
+            gpus_per_trial=0.25,
+            instance="g5.xlarge",
+        ),
+    },
+)

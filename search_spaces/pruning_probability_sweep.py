@@ -1,0 +1,90 @@
+"""Does masking a part of a trained net's weights make it harder to fool, and is there a best share to keep?
+
+Paper B, sections 4 to 6.3 and Figures 1 to 3 and 7 to 14, rows B1 and B2 of the protocol: weights of a trained net are
+kept by size (`magnitude`), by what the loss would lose (`taylor`: |w dL/dw|, mean of 20 batches), at random with one
+probability (`bernoulli`) or with 1 - exp(-a |w|) (`smooth`), and the masked net is attacked. Expected by the paper: as
+fewer are kept attacked accuracy first rises (to a peak at about .85 to .9) and then falls; with Taylor scores that
+comes at smaller shares; the risk (how far logits move in an l_2 ball) falls, the distance to the net before grows.
+
+    python -m study.launch pruning_probability_sweep
+    python -m study.launch pruning_probability_sweep --preset paper_vit --set weights=augreg_in21k_ft_in1k
+
+Every base is trained once per seed, and shared. Random masks are drawn three times per seed (`mask_draw`), so that what
+is said of their mean has an interval. The paper calls its estimate of the risk unbiased; the mean over random points of
+a ball lies below the largest move: three columns say both, and what an attack finds. Widths and batch sizes, the steps
+of PGD and the budget of CW are not in the paper: ours are 200 (digits; 400 published preset), 100, a quarter of the
+budget, 4/255. The 4-layer CNN is the project's own `cnn`.
+
+laptop: scikit-learn's digits, an MLP of two layers, five seeds; ten minutes on two cores. paper: MNIST, the same MLP,
+30 epochs. paper_mlp: CIFAR-10, 8192-4096-2048-1024, 100 epochs. paper_cnn: CIFAR-10 (or CIFAR-100), 100 epochs.
+paper_vit: ViT-Tiny, 10 epochs, Taylor scores (ImageNet-100: `--data imagefolder:PATH`). smoke: seconds; it judges
+nothing.
+"""
+
+from search_spaces._paper_b import (
+    DIGITS,
+    DRAWS,
+    FEWER,
+    KEPT,
+    MNIST,
+    OF_MASKS,
+    PUBLISHED,
+    PUBLISHED_RISK,
+    RISK,
+    SEEDS,
+    SMALL,
+    SMOKE,
+    TWO_SEEDS,
+    control_rate,
+    masked,
+)
+from study.spec.studies import Arm, Preset, Study
+
+
+def _arms(kept: tuple[float, ...], drawn: tuple[float, ...], draws: tuple[int, ...] = DRAWS) -> tuple[Arm, ...]:
+    random = {name: masked(name, drawn, mask=(name,), mask_draw=draws) for name in ("bernoulli", "smooth")}
+    ranked = {name: masked(name, kept, mask=(name,)) for name in ("magnitude", "taylor")}
+    return (*ranked.values(), *random.values(), control_rate())
+
+
+def _published(model: str, data: str, epochs: int, gpus: float, **more: float | str) -> Preset:
+    recipe = "paper_b_vit" if model == "vit_tiny" else "paper_b"
+    return Preset(
+        arms=_arms(KEPT, FEWER),
+        seeds=SEEDS,
+        data=data,
+        model=model,
+        settings=PUBLISHED | PUBLISHED_RISK | {"recipe": recipe, "epochs": epochs} | more,
+        gpus_per_trial=gpus,
+        instance="g5.xlarge",
+    )
+
+
+STUDY = Study(
+    name="pruning_probability_sweep",
+    question="Does masking a part of a net's weights make it harder to fool, and which part?",
+    reproduces=tuple(f"B.fig{n}" for n in (1, 2, 3, 7, 8, 9, 10, 11, 12, 13, 14)),
+    covers=("B1", "B2"),
+    figures=("kept", "risk"),
+    claims=(
+        "B-peak-magnitude", "B-peak-taylor", "B-peak-fgsm", "B-peak-pgd", "B-peak-cw", "B-taylor-later",
+        "B-risk-magnitude", "B-risk-bernoulli", "B-fidelity",
+    ),
+    presets={
+        "smoke": Preset(
+            arms=_arms((1.0, 0.5), (1.0, 0.5), (0, 1))[:4],
+            seeds=TWO_SEEDS,
+            settings=OF_MASKS | RISK | SMALL | SMOKE,
+        ),
+        "laptop": Preset(
+            arms=_arms(KEPT, FEWER),
+            seeds=SEEDS,
+            settings=OF_MASKS | RISK | SMALL | DIGITS,
+            by_data={"*": MNIST},
+        ),
+        "paper": _published("fcn", "mnist", 30, 0.25, width=400, depth=1),
+        "paper_mlp": _published("fcn", "cifar10", 100, 0.5, width=8192, depth=4, width_taper=0.5),
+        "paper_cnn": _published("cnn", "cifar10", 100, 0.25),
+        "paper_vit": _published("vit_tiny", "cifar10", 10, 0.5),
+    },
+)  # fmt: skip
