@@ -17,10 +17,11 @@ AT_MOST: dict[str, int] = {
 }  # fmt: skip
 # Fields whose default stands for something long (AutoAttack's own number of queries), or for files that a rehearsal
 # does without: the data's and the functions' digests, published weights (the architecture is the same at random). The
-# class whose images are looked at: two made-up images are of any.
+# class whose images are looked at: two made-up images are of any. One step on made-up images at a published rate of .1
+# can leave a deep net whose gradients overflow.
 ALWAYS: dict[str, Any] = {
     "queries": 1, "digest": "", "source": "", "penalty_source": "", "weights": "", "weights_file": "",
-    "label": -1,
+    "label": -1, "learning_rate": 1e-4,
 }  # fmt: skip
 # Sizes: numbers that make another architecture or another batch, and so another kind. Words always do, and whether a
 # number that is off at 0 is on; how large it is does not.
