@@ -34,8 +34,9 @@ def plan(study, preset, data="", **overrides):
     return make_plan(Request(study=study, preset=preset, data=data, overrides=overrides), need_data=False)
 
 
-def of_paper_c(study):
-    return any(preset.settings.get("recipe") == "paper_c" for preset in find_study(study).presets.values())
+def of_paper(letter, study):
+    recipes = (str(preset.settings.get("recipe", "")) for preset in find_study(study).presets.values())
+    return any(recipe.startswith(f"paper_{letter}") for recipe in recipes)
 
 
 def docstring(study):
@@ -95,11 +96,21 @@ def test_smoke_says_that_it_judges_nothing(study):
 
 PAPER = [
     (s, p) for s, p in SCALES
-    if p.startswith("paper") and find_study(s).presets[p].data and not of_paper_c(s)
+    if p.startswith("paper") and find_study(s).presets[p].data and not of_paper("b", s) and not of_paper("c", s)
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("study", "preset"), [(s, p) for s, p in SCALES if p.startswith("paper") and of_paper_c(s)])
+@pytest.mark.parametrize(("study", "preset"), [(s, p) for s, p in SCALES if p.startswith("paper") and of_paper("b", s)])
+def test_paper_b_is_attacked_at_its_budgets_in_one_norm_by_its_attacks(study, preset):
+    settings = plan(study, preset).settings
+    assert (settings["eps_linf"], settings["judged_linf"], settings["eps_l2"]) == ((4 / 255, 8 / 255), 4 / 255, ())
+    assert settings["risk_eps"]
+    assert (settings["risk_points"], settings["judged_l2"] in settings["risk_eps"]) == (200, True)
+    attacks = () if study == "tightness_study" else ("fgsm", "pgd", "cw", "autoattack")
+    assert (settings["more_attacks"], settings["more_steps"], settings["mask_on"]) == (attacks, 5, "all")
+
+
+@pytest.mark.parametrize(("study", "preset"), [(s, p) for s, p in SCALES if p.startswith("paper") and of_paper("c", s)])
 def test_paper_c_is_attacked_at_its_printed_budget_and_at_that_of_its_code(study, preset):
     settings = plan(study, preset).settings
     printed = 8 / 255 if settings["judged_linf"] == 8 / 255 else 0.1
