@@ -16,7 +16,7 @@ from analysis.tables import arm_trials, attack_of, per_trial
 from study.store.manifest import Manifest
 
 PURPLE, BROWN = "#8d4fa8", "#8b6b3d"
-COLOURS = (BLUE, ORANGE, GREEN, PURPLE, BROWN, GREY)
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, BROWN, GREY, "#c2a21d")
 RULES = {"chebyshev": BLUE, "exact": GREEN, "printed": ORANGE}
 LINES = {"layerwise": ("o", "-"), "uniform": ("s", ":")}
 
@@ -56,6 +56,8 @@ def risk(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) 
             "worst found": per_trial(frame, "risk_worst", eps=eps, **at),
             "bound by each weight": per_trial(frame, "risk_bound_tight", eps=eps, **at),
             "Theorem 2": per_trial(frame, "risk_bound", eps=eps, **at),
+            "Theorem 1, corrected": per_trial(frame, "risk_block_bound", eps=eps, **at),
+            "Theorem 1 as printed": per_trial(frame, "risk_block_bound_printed", eps=eps, **at),
         },
         "distance to the whole net": {
             "measured": per_trial(frame, "fidelity", **at),

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from study.nets import sources, weights
+from study.nets.attention import attention_block
 from study.nets.fcn import fcn
 from study.nets.net import Net, hidden_of
 from study.spec import datasets, models
@@ -66,6 +67,10 @@ Body = tuple[nn.Module, list[str]]  # and the names of its hidden layers
 
 def _fcn(config: Build, shape: Shape, classes: int, size: int) -> Body:
     return fcn(shape, classes, config.width, config.depth, config.width_taper)
+
+
+def _attention_block(config: Build, shape: Shape, classes: int, size: int) -> Body:
+    return attention_block(shape, classes, config.width, config.patch_size)
 
 
 def _cnn(config: Build, shape: Shape, classes: int, size: int) -> Body:
@@ -130,6 +135,7 @@ def _users(config: Build, shape: Shape, classes: int, size: int) -> Body:
 # What is built for images of `size` pixels a side is given them enlarged; the others (0) take them as they come.
 BUILDERS: dict[str, Callable[[Build, Shape, int, int], Body]] = {
     "fcn": _fcn,
+    "attention_block": _attention_block,
     "cnn": _cnn,
     "cnn8": _cnn8,
     "resnet18": _resnet,

@@ -29,6 +29,7 @@ class Model:
 _RESNET = ("width_multiplier", "stem")
 MODELS: dict[str, Model] = {
     "fcn": Model(pixels=0, knobs=("width_taper",)),
+    "attention_block": Model(pixels=0, knobs=("patch_size",)),
     "cnn": Model(knobs=("width_multiplier",), millions=(19.8, 0.13)),
     "cnn8": Model(pixels=0, counted_at=28, knobs=("width_multiplier",), millions=(13.7, 0.55)),
     "resnet18": Model(knobs=_RESNET, weights=("IMAGENET1K_V1",), millions=(37.0, 11.2)),

@@ -137,6 +137,8 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "risk_bound": ("bound on it (paper B, Theorem 2, times the budget)", "from 0"),
     "risk_bound_tight": ("the same by the probability of each weight", "from 0"),
     "risk_tightness": ("risk_bound over risk_worst", "from 1 on average over masks"),
+    "risk_block_bound": ("heuristic bound on it for one transformer block (paper B, Theorem 1, corrected)", "from 0"),
+    "risk_block_bound_printed": ("the same as printed", "from 0"),
     "fidelity": ("how far logits lie from those of the net before its compression (paper B's zeta)", "from 0"),
     "fidelity_bound": ("bound on it that holds for all probabilities", "from 0"),
     "fidelity_bound_printed": ("the same as printed (Proposition 1)", "from 0"),

@@ -135,6 +135,27 @@ def thm1_constant(
     >>> [thm1_constant([one], [one], [one], one, one, d=4, p=p) for p in (0.0, 0.25, 1.0)]  # 1.375 * 1.5 / 8 between
     [0.125, 0.2578125, 1.0]
     """
+    top = thm1_gamma(Q, K, V, out, ffn, d, p, corrected)
+    return top / thm1_gamma(Q, K, V, out, ffn, d, 1.0, corrected)
+
+
+def thm1_gamma(
+    Q: Sequence[Tensor],
+    K: Sequence[Tensor],
+    V: Sequence[Tensor],
+    out: Tensor,
+    ffn: Tensor,
+    d: int,
+    p: float,
+    corrected: bool = True,
+) -> float:
+    """HEURISTIC (erratum 19): the numerator of thm1_constant, the pruned block's expected Lipschitz factor in its
+    Frobenius form, of a block without layer normalisation; p in [0, 1].
+
+    >>> one = torch.ones(1, 1)
+    >>> [thm1_gamma([one], [one], [one], one, one, d=4, p=p) for p in (0.0, 1.0)]  # 1 * 1; (1 + 4/2 + 1) * 2
+    [1.0, 8.0]
+    """
     H = _heads(Q, K, V)
     if not 0 <= p <= 1:
         raise ValueError(f"p must lie in [0, 1], got {p!r}")
@@ -148,5 +169,4 @@ def thm1_constant(
 
     attention = (p * a(p)) if corrected else (p * p * a(1))
     feed = math.sqrt(p) if corrected else p
-    top = (1 + attention * math.sqrt(H) * fro(out)) * (1 + feed * fro(ffn))
-    return top / ((1 + a(1) * math.sqrt(H) * fro(out)) * (1 + fro(ffn)))
+    return (1 + attention * math.sqrt(H) * fro(out)) * (1 + feed * fro(ffn))

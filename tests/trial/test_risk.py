@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from study.nets.build import build
 from study.spec.config import Build, Load, Prune, Quantize, Risk, Teacher, Train, Trial
 from study.theory.pruning import zeta_bound
 from study.trial.measures.risk import moved, risk
@@ -130,3 +131,48 @@ def test_the_printed_fidelity_bound_fails_for_chosen_masks_and_the_other_does_no
     Ps = [(H > 0).double(), (H < 0).double()]
     actual = float((H @ torch.relu(H @ x) - (H * Ps[1]) @ torch.relu((H * Ps[0]) @ x)).norm())
     assert zeta_bound([H, H], Ps, 1.0, "paper") < actual <= zeta_bound([H, H], Ps, 1.0)
+
+
+def block(*after, train=True):
+    state = State(seed=0)
+    first = (Load(train_size=300, test_size=60), Build(model="attention_block", width=32, patch_size=2))
+    for at, stage in enumerate((*first, *((Train(epochs=2),) if train else ()), *after)):
+        state.stage = at
+        for _ in STAGES[type(stage)](state, stage):
+            pass
+    return state
+
+
+def test_one_attention_block_has_the_risk_and_the_bounds_of_theorem_1():
+    whole = numbers(block())
+    assert ("risk_bound", 1.0) not in whole
+    for eps in (0.25, 1.0):
+        assert whole["risk_worst", eps] < whole["risk_block_bound", eps] == whole["risk_block_bound_printed", eps]
+    assert whole["risk_block_bound", 1.0] == pytest.approx(4 * whole["risk_block_bound", 0.25])
+    masked = numbers(block(Teacher(), Prune(keep_prob=0.5, mask="bernoulli")))
+    assert masked["risk_block_bound_printed", 1.0] < masked["risk_block_bound", 1.0] < whole["risk_block_bound", 1.0]
+    assert ("fidelity", None) in masked
+    for other in (Prune(keep_prob=0.5), Prune(keep_prob=0.5, mask="bernoulli", on="all")):
+        assert not any("bound" in name for name, _ in numbers(block(Teacher(), other)))
+
+
+def test_the_block_is_what_its_formula_says():
+    """Against attention written out, head by head."""
+    net = block(train=False).net
+    body, x = net.body, (torch.rand(3, 1, 8, 8) - net.mean) / net.std
+    patches = x.view(3, 4, 2, 4, 2).permute(0, 1, 3, 2, 4).reshape(3, 16, 4)
+    X = patches @ body.embed.weight.T
+    heads = []
+    for Q, K, V in zip(*(layer.weight.split(16) for layer in (body.q, body.k, body.v)), strict=True):
+        A = torch.softmax((X @ Q.T) @ (X @ K.T).transpose(1, 2) / 16**0.5, dim=2)
+        heads.append(A @ (X @ V.T))
+    X = X + torch.cat(heads, dim=2) @ body.out.weight.T
+    X = X + torch.relu(X @ body.ffn.weight.T)
+    torch.testing.assert_close(body(x), X.mean(dim=1) @ body.head.weight.T, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("how", "words"), [({"width": 20}, "multiple of 16"), ({"patch_size": 3}, "must divide")])
+def test_a_block_that_cannot_be_is_refused(how, words):
+    config = Build(model="attention_block", **({"width": 32, "patch_size": 2} | how))
+    with pytest.raises(ValueError, match=words):
+        build(config, (1, 8, 8), 10, ((0.5,), (0.5,)), 0)

@@ -107,6 +107,13 @@ CLAIMS: tuple[Claim, ...] = (
         control=Control(y=moved("risk_bound_tight"), words="the bound by each weight, which must follow the other one"),
         quote="Theorem 2's bound falls as the risk of nets under random masks does.",
     ),
+    Claim(
+        id="B-block-follows", source="B, H.6 and Figure 16", statistic="spearman", threshold=HALF, dated=DATED,
+        rows=Rows(arm="bernoulli", axis="keep_prob", x=moved("risk_block_bound_printed"), y=moved("risk_worst")),
+        regime=Regime(clean=False, every_level=True),
+        control=Control(y=moved("risk_block_bound"), words="the corrected bound, which must follow the printed one"),
+        quote="Theorem 1's bound falls as the risk of a transformer block under random masks does.",
+    ),
     _depth("magnitude", "magnitude", 0.4),
     _depth("fgsm", "magnitude", 0.4, current("native", "fgsm")),
     _depth("bernoulli", "bernoulli", 0.8),

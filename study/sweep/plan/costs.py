@@ -30,6 +30,7 @@ GPU_SHARES = {
     ("*", "fcn"): 0.25,  # 4 x 2000: 0.3 GB of weights, gradients, moments; kernels too small to fill a GPU alone
     ("*", "fcn, wide"): 0.5,  # from 4096 up: weights grow with the square, and the kernels fill half a GPU
     ("*", "resnet18"): 0.5,  # 0.2 GB of weights, but some GB of activations while whole batches are attacked
+    ("*", "attention_block"): 0.25,
     ("*", "vit"): 0.5,
     ("*", "cnn"): 0.25,
     ("*", "cnn8"): 0.25,
@@ -55,6 +56,8 @@ def multiplications(model: str, data: str, settings: Mapping[str, Any]) -> float
     side = models.side(model, image[-1])
     if model == "vit":
         return (side // settings["patch_size"]) ** 2 * depth * 12 * width**2
+    if model == "attention_block":
+        return (image[-1] // settings["patch_size"]) ** 2 * 5 * width**2
     info = models.MODELS.get(model, models.Model())
     if millions := info.millions[0]:
         larger = (side / info.pixels if info.pixels else image[-1] / info.counted_at) ** 2
@@ -68,6 +71,8 @@ def parameters(model: str, data: str, settings: Mapping[str, Any]) -> float:
     """Weights of a model, about; a user's model is taken for a fully connected net of the set size."""
     if model == "vit":
         return settings["depth"] * 12 * settings["width"] ** 2
+    if model == "attention_block":
+        return 5 * settings["width"] ** 2
     millions = models.MODELS.get(model, models.Model()).millions[1]
     return millions * 1e6 * settings["width_multiplier"] ** 2 or multiplications(model, data, settings)
 

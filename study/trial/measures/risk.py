@@ -9,6 +9,7 @@ from study.attacks import ball, memory
 from study.attacks.random_points import draw
 from study.nets import masks
 from study.nets import net as nets
+from study.nets.attention import AttentionBlock, by_head, tokens_of
 from study.nets.net import Net
 from study.spec.config import Risk
 from study.spec.identity import seed_for
@@ -28,7 +29,10 @@ def risk(state: State, config: Risk) -> list[Row]:
     risk_bound is Theorem 2's gamma times eps, risk_bound_tight its form with the marginals of each weight,
     risk_tightness the former over risk_worst; fidelity_bound is Proposition 1's zeta in the form that holds for all
     probabilities, fidelity_bound_printed as printed. They bound expectations over masks, and stand there for bias-free
-    ReLU chains whose weights are those of f under a mask alone (or f itself): no fine-tuning, no levels.
+    ReLU chains whose weights are those of f under a mask alone (or f itself): no fine-tuning, no levels. Of one
+    transformer block (nets.attention) under Bernoulli masks of its five layers risk_block_bound is Theorem 1's,
+    corrected (errata 16, 17) and as printed, times the norms of what lies before and behind the block. HEURISTIC:
+    erratum 19.
     """
     assert state.net is not None
     data = state.on()
@@ -49,6 +53,7 @@ def risk(state: State, config: Risk) -> list[Row]:
             rows += [row(f"risk_bound{name}", value, **at) for name, value in gamma.items()]
             if (worst := float(found.worst.double().mean())) > 0:
                 rows.append(row("risk_tightness", gamma[""] / worst, **at))
+        rows += [row(name, eps / std * value, **at) for name, value in _of_block(state, net, x).items()]
     if state.teacher is not None:
         away = memory.logits(state.teacher, x) - memory.logits(net, x)
         rows.append(row("fidelity", float(ball.lengths(away, "l2").double().mean()), **where))
@@ -116,3 +121,28 @@ def _terms(state: State, net: Net) -> tuple[list[Tensor], list[Tensor | float]] 
     if not all(torch.equal(W, own[name]) for name, W in masked.items()):
         return None
     return [W.detach().cpu() for W in weights.values()], [keep[n].cpu() if n in keep else 1.0 for n in weights]
+
+
+def _of_block(state: State, net: Net, x: Tensor) -> dict[str, float]:
+    """The two forms of Theorem 1 for a net of one attention block, per unit of a normalised input's norm; none else.
+
+    An image's patches do not overlap, so that the tokens' matrix moves by at most ||embed||_2 times the image; the mean
+    of T tokens moves by at most 1 / sqrt(T) of the matrix.
+    """
+    whole = (state.teacher or net).body
+    if not isinstance(whole, AttentionBlock) or not isinstance(net.body, AttentionBlock):
+        return {}
+    keep = state.keep if state.teacher is not None else {}
+    shares = {float(P.min()) for P in keep.values()} | {float(P.max()) for P in keep.values()} or {1.0}
+    own = masks.weights(net)
+    masked = {n: W.detach() * net.masks.get(n, 1.0) for n, W in masks.weights(state.teacher or net).items()}
+    same = [*masked] == [*own] and all(torch.equal(W, own[name]) for name, W in masked.items())
+    if len(shares) > 1 or not same or {*keep} & {"embed.weight", "head.weight"}:
+        return {}
+    outer = [float(torch.linalg.matrix_norm(layer.weight.detach(), ord=2)) for layer in (whole.embed, whole.head)]
+    scale = outer[0] * outer[1] / tokens_of(whole, x.shape[1:]) ** 0.5
+    block = (*by_head(whole), whole.out.weight.detach(), whole.ffn.weight.detach(), whole.q.in_features, shares.pop())
+    return {
+        "risk_block_bound": scale * pruning.thm1_gamma(*block),
+        "risk_block_bound_printed": scale * pruning.thm1_gamma(*block, corrected=False),
+    }
