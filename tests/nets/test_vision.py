@@ -237,7 +237,7 @@ def test_every_layer_of_a_transformer_is_called_so_that_its_inputs_can_be_quanti
 @pytest.mark.parametrize("model", [name for name in models.MODELS if name != "fcn"])
 def test_what_a_plan_believes_of_a_model_is_what_is_counted_on_it(model):
     """Multiply-adds and parameters, within 2 % of the layers' own (a vit's first and last layers are left out)."""
-    config = Build(model=model, width=192, depth=6) if model == "vit" else Build(model=model)
+    config = Build(model=model, width=192, depth=6) if model in ("vit", "attention_block") else Build(model=model)
     settings = {name: knob.default for name, knob in KNOBS.items()} | {"width": config.width, "depth": config.depth}
     net, madds = on_meta(config).eval(), []
     for layer in nets.weighted(net).values():
