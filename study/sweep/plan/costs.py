@@ -72,7 +72,8 @@ def parameters(model: str, data: str, settings: Mapping[str, Any]) -> float:
     if model == "vit":
         return settings["depth"] * 12 * settings["width"] ** 2
     if model == "attention_block":
-        return ((shape(data) or OTHER_SHAPE)[0] * settings["patch_size"] ** 2 + 5 * settings["width"]) * settings["width"]
+        pixels = (shape(data) or OTHER_SHAPE)[0] * settings["patch_size"] ** 2
+        return settings["width"] * (pixels + 5 * settings["width"])
     millions = models.MODELS.get(model, models.Model()).millions[1]
     return millions * 1e6 * settings["width_multiplier"] ** 2 or multiplications(model, data, settings)
 
