@@ -14,7 +14,7 @@ from study.spec.studies import Arm
 Axes = Mapping[str, tuple[Value, ...]]
 SEEDS, TWO_SEEDS = (0, 1, 2, 3, 4), (0, 1)
 FREE: Axes = {"frobenius": (0.0,)}
-ABOUT = ("keep_prob",)
+ABOUT = ("keep_prob", "mask_draw", "depth")  # draws are averaged, and depths compared: neither parts a study's nets
 KEPT = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 FEWER = (1.0, 0.9, 0.8, 0.7, 0.6, 0.4, 0.2)
 DRAWS = (0, 1, 2)
@@ -41,7 +41,8 @@ SMOKE = {
 
 def masked(name: str, kept: tuple[float, ...], **more: tuple[Value, ...]) -> Arm:
     """Trained nets whose weights are masked to falling shares by one rule."""
-    return Arm(name=name, family="compressed", axes={**FREE, "keep_prob": kept, **more}, about=ABOUT)
+    axes: Axes = {**FREE, "keep_prob": kept, **more}
+    return Arm(name=name, family="compressed", axes=axes, about=tuple(a for a in ABOUT if a in axes))
 
 
 def control_rate() -> Arm:

@@ -44,13 +44,13 @@ def _arms(shares: tuple[float, ...], draws: tuple[int, ...]) -> tuple[Arm, ...]:
     return (masked("bernoulli", shares, mask=("bernoulli",), mask_draw=draws),)
 
 
-def _published(model: str, settings: Mapping[str, Any]) -> Preset:
+def _published(model: str, more: Mapping[str, Any]) -> Preset:
     return Preset(
         arms=_arms(SHARES, (0, 1, 2, 3, 4)),
         seeds=SEEDS,
         data="mnist",
         model=model,
-        settings=PUBLISHED | PUBLISHED_RISK | {"epochs": 30, "more_attacks": ()} | settings,
+        settings={**PUBLISHED, **PUBLISHED_RISK, "epochs": 30, "more_attacks": (), **more},
         gpus_per_trial=0.25,
         instance="g5.xlarge",
     )

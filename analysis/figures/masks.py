@@ -17,6 +17,7 @@ from study.store.manifest import Manifest
 
 PURPLE, BROWN = "#8d4fa8", "#8b6b3d"
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, BROWN, GREY, "#c2a21d")
+NEAR = 0.9  # clean accuracy, of the closer look
 RULES = {"chebyshev": BLUE, "exact": GREEN, "printed": ORANGE}
 LINES = {"layerwise": ("o", "-"), "uniform": ("s", ":")}
 
@@ -65,7 +66,7 @@ def risk(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) 
             "Proposition 1": per_trial(frame, "fidelity_bound_printed", **at),
         },
     }
-    fig, grid = subplots(2, max(1, len(parts)), 3.0, bottom=0.95)
+    fig, grid = subplots(2, max(1, len(parts)), 3.0, right=0.84)
     for line, (words, values) in zip(grid, rows.items(), strict=True):
         for ax, (title, table) in zip(line, parts.items(), strict=False):
             for color, (name, column) in zip(COLOURS, values.items(), strict=False):
@@ -74,31 +75,34 @@ def risk(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) 
             ax.set_xlabel("share of the weights kept")
             ax.set_yscale("log")
             ax.invert_xaxis()
+        for ax in line[1:]:
+            ax.sharey(line[0])
         line[0].set_ylabel(words)
-        key(line[-1], fontsize=7)
+        line[-1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return fig
 
 
 def pairs(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
     """Robust against clean accuracy for each way of choosing the shares, beside one share for all: means over seeds, a
-    point for each trade-off; left of all, right of those that keep most of the clean accuracy."""
+    point for each trade-off; left all of them, right those that keep nine tenths of clean accuracy, where there are."""
     clean = per_trial(frame, "clean_accuracy", split="test")
-    own = {"attack": attack_of(study, "configured"), "norm": "linf", "eps": float(study.settings["judged_linf"])}
-    robust = per_trial(frame, "robust_accuracy", split="test", **own)
-    fig, ((whole, near),) = subplots(1, 2, 4.2, bottom=0.7)
-    for ax in (whole, near):
+    eps, attack = float(study.settings["judged_linf"]), attack_of(study, "configured")
+    robust = per_trial(frame, "robust_accuracy", split="test", attack=attack, norm="linf", eps=eps)
+    whole_means = [_mean(clean, t) for *_, table, axis in _choices(frame, study) for _, t in table.groupby(axis)]
+    fig, (axes,) = subplots(1, 2 if max(whole_means, default=0.0) > NEAR else 1, 4.2, bottom=0.7)
+    for ax in axes:
         for label, color, marker, line, table, axis in _choices(frame, study):
             where = [(_mean(clean, t), _mean(robust, t)) for _, t in table.groupby(axis, sort=True)]
             points = np.array([p for p in where if not np.isnan(p).any()])
             if len(points):
                 ax.plot(*points.T, marker=marker, ls=line, color=color, ms=4, lw=1.2, label=label)
         ax.set_xlabel("clean accuracy")
-    seen = [y for line in near.lines for x, y in zip(*map(np.asarray, line.get_data()), strict=True) if x > 0.9]
-    near.set_xlim(0.9, 1.0)
-    if seen:
+    for near in axes[1:]:
+        seen = [y for line in near.lines for x, y in zip(*map(np.asarray, line.get_data()), strict=True) if x > NEAR]
+        near.set_xlim(NEAR, 1.0)
         near.set_ylim(min(seen) - 0.03, max(seen) + 0.03)
-    whole.set_ylabel(f"robust accuracy, l∞ {budget(own['eps'], 'linf')}")  # type: ignore[arg-type]
-    key(whole, fontsize=8)
+    axes[0].set_ylabel(f"robust accuracy, l∞ {budget(eps, 'linf')}")
+    key(axes[0], fontsize=8)
     return fig
 
 
