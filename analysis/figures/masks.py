@@ -39,7 +39,7 @@ def kept(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) 
         ax.set_xlabel("share of the weights kept")
         ax.set_ylim(0, 1.02)
         ax.invert_xaxis()
-    grid[0][0].set_ylabel("accuracy")
+    _once(grid[0], "accuracy")
     _below(fig, grid)
     return fig
 
@@ -117,7 +117,7 @@ def chosen(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]
         ax.set_title(label)
         ax.set_xlabel("lam")
         ax.set_ylim(0, 1.05)
-    grid[0][0].set_ylabel("share of the layer's weights kept")
+    _once(grid[0], "share of the layer's weights kept")
     _below(fig, grid)
     return fig
 
@@ -175,6 +175,13 @@ def _along(ax: Axes, table: pd.DataFrame, column: pd.Series, axis: str, color: s
     ax.plot(places, [i.value for i in found], color=color, marker="o", ms=3, lw=1.3, label=label)
     if not any(np.isnan(i.low) for i in found):
         ax.fill_between(places, [i.low for i in found], [i.high for i in found], color=color, alpha=0.18, lw=0)
+
+
+def _once(row: np.ndarray, words: str) -> None:
+    """One label and one set of ticks for a row of panels of the same range."""
+    row[0].set_ylabel(words)
+    for ax in row[1:]:
+        ax.tick_params(labelleft=False)
 
 
 def _below(fig: Figure, grid: np.ndarray) -> None:
