@@ -1,6 +1,6 @@
 """A convolution held as a chain of smaller ones: what a Tucker, tensor-train or CP factorization of it computes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +33,7 @@ class FactoredConv2d(nn.Module):
         """F0, F1, ... as they are used: rounded where they are quantized."""
         return [getattr(self, name) for name in self.names]
 
-    def steps(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every kernel with its outputs (N, channels, height, width) on x (N, in, height, width), first one first."""
+    def forward(self, x: Tensor) -> Tensor:
         padding: str | tuple[int, ...] = self.padding
         if self.padding_mode != "zeros":
             x, padding = nn.functional.pad(x, self.frame, mode=self.padding_mode), (0, 0)
@@ -43,11 +42,6 @@ class FactoredConv2d(nn.Module):
             pad = padding if isinstance(padding, str) else _along(moves, padding, 0)
             bias = self.bias if name == self.names[-1] else None
             x = nn.functional.conv2d(x, F, bias, stride, pad, dilation, x.shape[1] // F.shape[1])
-            yield F, x
-
-    def forward(self, x: Tensor) -> Tensor:
-        for _, out in self.steps(x):
-            x = out
         return x
 
     def product(self) -> Tensor:

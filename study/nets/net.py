@@ -161,6 +161,19 @@ def matrix(layer: nn.Module) -> Tensor:
     raise TypeError(f"no weight matrix in a layer of type {type(layer).__name__}")
 
 
+def groups(layer: nn.Module) -> int:
+    """How many blocks of rows a layer's matrix holds, each for inputs of its own: a grouped convolution's; else 1.
+
+    As a map it has them on its diagonal: the singular values are those of all blocks, the norms of rows as they stand.
+    """
+    return layer.groups if isinstance(layer, (nn.Conv2d, LowRankConv2d)) else 1
+
+
+def unstacked(W: Tensor, groups: int) -> Tensor:
+    """The blocks of a matrix (m, n) as a stack (groups, m / groups, n), one alone as it is: each has a spectrum."""
+    return W if groups == 1 else W.view(groups, -1, W.shape[1])
+
+
 def weight_matrices(net: Net, names: Collection[str] | None = None) -> dict[str, Tensor]:
     """The hidden weight matrices by name, of the layers in `names` alone where given; a fused q, k, v projection counts
     as three."""

@@ -99,26 +99,28 @@ def _top_norms(W: Tensor) -> Tensor:
 
 
 def nuclear_norm(matrices: Iterable[Tensor]) -> Tensor:
-    """Sum over layers of the singular values, sum_l ||sigma^l||_1 (paper A, section 4)."""
+    """Sum over layers of the singular values, sum_l ||sigma^l||_1 (paper A, section 4), of stacks of matrices too."""
     return torch.stack([torch.linalg.svdvals(W).sum() for W in matrices]).sum()
 
 
 @torch.no_grad()
 def polar(W: Tensor, exact: bool = True) -> Tensor:
-    """The polar factor U V^T of W (m, n), the gradient of its nuclear norm, by the smaller Gram matrix's eigenvectors.
+    """The polar factor U V^T of W (..., m, n), the gradient of its nuclear norm, by the smaller Gram matrix's
+    eigenvectors.
 
     The Gram matrix squares the condition number: in float64, and singular values below 1e-6 of the largest count as
     zero, where 0 is a subgradient too. Not `exact` stays in W's float32 at half the cost and leaves out those below
     1e-3 of the largest, which drown there.
     """
-    tall = W.shape[0] >= W.shape[1]
-    A = W if tall else W.T
+    tall = W.shape[-2] >= W.shape[-1]
+    A = W if tall else W.mT
     A, least = (A.double(), 1e-6) if exact else (A, 1e-3)
-    V = torch.linalg.eigh(A.T @ A).eigenvectors
+    V = torch.linalg.eigh(A.mT @ A).eigenvectors
     U = A @ V
-    s = torch.linalg.vector_norm(U, dim=0)
-    factor = (U * torch.where(s > least * s.max(), 1 / s.clamp_min(torch.finfo(s.dtype).tiny), 0.0)) @ V.T
-    return (factor if tall else factor.T).to(W.dtype)
+    s = torch.linalg.vector_norm(U, dim=-2, keepdim=True)
+    largest = s.amax(-1, keepdim=True)
+    factor = (U * torch.where(s > least * largest, 1 / s.clamp_min(torch.finfo(s.dtype).tiny), 0.0)) @ V.mT
+    return (factor if tall else factor.mT).to(W.dtype)
 
 
 def linearised(matrices: Iterable[Tensor], polars: Iterable[Tensor]) -> Tensor:
@@ -128,9 +130,9 @@ def linearised(matrices: Iterable[Tensor], polars: Iterable[Tensor]) -> Tensor:
 
 @torch.no_grad()
 def shrink(W: Tensor, threshold: float) -> Tensor:
-    """The proximal map of threshold * ||W||_*: every singular value less the threshold, at least 0."""
+    """The proximal map of threshold * ||W||_*: every singular value less the threshold, at least 0. W (..., m, n)."""
     U, s, V = torch.linalg.svd(W, full_matrices=False)
-    return (U * (s - threshold).clamp_min(0)) @ V
+    return (U * (s - threshold).clamp_min(0)[..., None, :]) @ V
 
 
 PENALTIES: dict[str, Callable[[Iterable[Tensor]], Tensor]] = {

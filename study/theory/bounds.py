@@ -59,8 +59,11 @@ class NetBounds(NamedTuple):
     l2_search: tuple[Bound, ...] = ()
 
 
-def layer_bounds(W: Tensor, share: float = 0.1) -> LayerBounds:
+def layer_bounds(W: Tensor, share: float = 0.1, groups: int = 1) -> LayerBounds:
     """The statistics of one layer, (m, n), at k = max(1, round(share d)), share in (0, 1].
+
+    `groups` blocks of rows, one below the other, are a map that has them on its diagonal: its singular values are those
+    of all blocks, its norm in l_2 the largest block's. In l_inf it is that of the rows as they stand.
 
     >>> import torch
     >>> found = layer_bounds(torch.eye(4))  # k = 1
@@ -68,7 +71,7 @@ def layer_bounds(W: Tensor, share: float = 0.1) -> LayerBounds:
     (0.75, 1.0, 1.0)
     """
     W = checked_matrix("W", W)
-    return _layer(W, row_l1(W), spectra.values(W), share)
+    return _layer(W, row_l1(W), spectra.values(W, groups), share)
 
 
 def _layer(W: Tensor, nu: Tensor, sigma: Tensor, share: float) -> LayerBounds:

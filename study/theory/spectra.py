@@ -51,12 +51,18 @@ def _roots(eigenvalues: Tensor) -> Tensor | None:
     return s if float(s[-1]) > RESOLVED * float(s[0]) else None
 
 
-def values(W: Tensor) -> Tensor:
+def values(W: Tensor, groups: int = 1) -> Tensor:
     """All singular values, descending: (m, n) -> (min(m, n),).
+
+    Of `groups` blocks of rows, those of the map that has them on its diagonal, (min(m, groups n),): all of the blocks'.
 
     >>> values(torch.tensor([[0.0, 2.0], [-3.0, 0.0]], dtype=torch.float64)).round(decimals=9).tolist()
     [3.0, 2.0]
+    >>> values(torch.ones(4, 1, dtype=torch.float64), 4).tolist()  # the identity, not a column of norm 2
+    [1.0, 1.0, 1.0, 1.0]
     """
+    if groups > 1:
+        return torch.cat([values(part) for part in W.chunk(groups)]).sort(descending=True).values
     W, scale = unit(W)
     wide = W if W.shape[0] <= W.shape[1] else W.T
     if wide.shape[0] > SMALL:

@@ -43,7 +43,9 @@ def add(loss: Tensor, net: Net, frozen: Frozen, moving: Collection[str], config:
     if moving and (structured or config.spread_control > 0 or config.alignment_penalty > 0 or config.l1 > 0):
         named = nets.weight_matrices(net, moving)
         matrices = list(named.values())
-        if structured:
+        if structured and config.penalty == "nuclear_norm":
+            loss = loss + config.alpha * _structured(_blocks(net, named), config, held)
+        elif structured:
             loss = loss + config.alpha * _structured(matrices, config, held)
         if config.l1 > 0 and config.l1_on == "hidden":
             loss = loss + config.l1 * l1_norm(matrices)
@@ -54,6 +56,12 @@ def add(loss: Tensor, net: Net, frozen: Frozen, moving: Collection[str], config:
     if config.l1 > 0 and config.l1_on == "all":
         loss = loss + config.l1 * l1_norm(frozen.moving(net))
     return loss
+
+
+def _blocks(net: Net, named: dict[str, Tensor]) -> list[Tensor]:
+    """The matrices of a spectrum's penalty: a grouped convolution's are its groups', a stack."""
+    groups = {name: nets.groups(layer) for name, layer in nets.layers(net).items()}
+    return [nets.unstacked(W, groups.get(name, 1)) for name, W in named.items()]
 
 
 def _structured(matrices: Sequence[Tensor], config: Train, held: Held) -> Tensor:

@@ -63,7 +63,8 @@ def _shrink(layers: list[Any], config: Train, rate: float, step: int) -> None:
     every = max(1, config.penalty_refresh)
     if config.penalty == "nuclear_norm_prox" and (step + 1) % every == 0:
         for layer in layers:
-            nets.set_matrix(layer, shrink(nets.matrix(layer).detach(), rate * config.alpha * every))
+            W = nets.unstacked(nets.matrix(layer).detach(), nets.groups(layer))
+            nets.set_matrix(layer, shrink(W, rate * config.alpha * every))
 
 
 def _epoch(

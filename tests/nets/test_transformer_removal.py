@@ -102,7 +102,8 @@ def test_parameters_and_macs_by_hand(ratio, heads, units):
     block = 3 * (D * a + a) + (a * D + D) + (D * units + units) + (units * D + D) + 4 * D
     ends = (3 * 64 * D + D) + D + TOKENS * D + 2 * D + (D * 10 + 10)  # patches, class token, places, last norm, head
     assert parameters(out) == 2 * block + ends
-    assert macs(out, X[:1]) == 2 * TOKENS * (4 * D * a + 2 * D * units) + 16 * 3 * 64 * D + D * 10
+    attention = 2 * TOKENS**2 * a  # queries with keys, and what they weigh
+    assert macs(out, X[:1]) == 2 * (TOKENS * (4 * D * a + 2 * D * units) + attention) + 16 * 3 * 64 * D + D * 10
 
 
 def test_a_smaller_one_learns_is_masked_and_quantized_and_is_saved_and_loaded():
@@ -132,7 +133,7 @@ def test_a_trial_compresses_a_trained_one_in_every_way_and_comes_to_it_again_fro
     x = done.state.data.test.x
     assert torch.equal(again.state.net.eval()(x), done.state.net.eval()(x))
     assert {r["measure"]: r["value"] for r in again.rows}["macs"] == 17 * (
-        4 * 32 * 64 + 2 * 64 * 128
+        4 * 32 * 64 + 2 * 64 * 128 + 2 * 17 * 32
     ) + 16 * 192 * 64 + 640
 
 

@@ -80,11 +80,24 @@ def test_groups_depthwise_strides_frames_and_dense_layers_beside_them():
         assert found["operator_norm_lower", name, "l2"] <= true <= found["operator_norm_bound", name, "l2"]
         assert found["operator_norm_certified", name, "l2"] >= true * (1 - 1e-5)
         assert found["operator_norm", name, "linf"] == pytest.approx(float(T.abs().sum(1).max()), rel=1e-5)
+    for name, groups in (("1", 4), ("2", 2)):
+        parts = body.get_submodule(name).weight.detach().flatten(1).chunk(groups)
+        largest = max(float(torch.linalg.matrix_norm(part, 2)) for part in parts)
+        assert found["operator_norm_matricised", name, "l2"] == pytest.approx(largest)
     dense = layer_bounds(body[5].weight.detach())
     for measure in ("operator_norm", "operator_norm_certified", "operator_norm_matricised"):
         assert found[measure, "5", "l2"] == dense.l2_norm
         product = math.prod(found[measure, name, "l2"] for name in "1235")
         assert found[measure, "product", "l2"] == pytest.approx(product)
+
+
+def test_a_depthwise_identity_is_the_identity():
+    body = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1, groups=4), nn.Flatten(), nn.Linear(16, 2))
+    body[1].weight.data.fill_(1.0)
+    found = numbers(body, (1, 2, 2))
+    for measure in ("operator_norm", "operator_norm_certified", "operator_norm_matricised", "operator_norm_bound"):
+        assert found[measure, "1", "l2"] == pytest.approx(1)
+    assert found["compress_eps_sigma", "1", None] == pytest.approx(0.75), "three of four equal values are left out"
 
 
 def test_a_dense_net_has_no_rows_of_convolutions():

@@ -77,8 +77,8 @@ def plant(net: Net, structure: str, strength: float) -> Net:
             factors[order] = torch.arange(1, len(W) + 1, dtype=W.dtype, device=W.device) ** -strength
             moved = W * factors[:, None]
         elif structure == "spectrum":
-            U, s, Vh = torch.linalg.svd(W, full_matrices=False)
-            moved = U @ torch.diag(s * (s / s[0]) ** strength) @ Vh
+            U, s, Vh = torch.linalg.svd(nets.unstacked(W, nets.groups(layer)), full_matrices=False)
+            moved = U @ torch.diag_embed(s * (s / s.max()) ** strength) @ Vh
         else:
             raise ValueError(f"structure must be rows or spectrum, got {structure!r}")
         nets.set_matrix(layer, (moved * (W.norm() / moved.norm())).float())

@@ -62,7 +62,7 @@ def norm_rows(c: Convolution, found: LayerBounds) -> list[Row]:
 
     `operator_norm` is exact in l_inf and an estimate from below in l_2, `operator_norm_certified` an upper bound, both
     of T itself. Theorem 3.1's bounds of W hold for T in l_inf, and times sqrt(copies) in l_2. Theorem B.4's hold where
-    some output sees the whole kernel, in l_2 over sqrt(groups); elsewhere they are 0.
+    some output sees the whole kernel; elsewhere they are 0. Of a grouped convolution W has the groups on its diagonal.
     """
     whole = operators.sees_whole(c)
     return [
@@ -72,14 +72,14 @@ def norm_rows(c: Convolution, found: LayerBounds) -> list[Row]:
         row("operator_norm_bound_tight", found.linf_upper_tight, norm="linf"),
         row("operator_norm_bound", math.sqrt(operators.copies(c)) * found.l2_upper, norm="l2"),
         row("operator_norm_lower", found.linf_lower if whole else 0.0, norm="linf"),
-        row("operator_norm_lower", found.l2_lower / math.sqrt(c.groups) if whole else 0.0, norm="l2"),
+        row("operator_norm_lower", found.l2_lower if whole else 0.0, norm="l2"),
         row("operator_norm_certified", operators.norm_2_upper(c), norm="l2"),
         *matricised_rows(found),
     ]
 
 
 def matricised_rows(found: LayerBounds) -> list[Row]:
-    """The norms of the kernel as a matrix out x (in kh kw), which are no operator's in l_2."""
+    """The norms of the kernel as a matrix out x (in kh kw), which are no operator's in l_2; of groups the largest."""
     return [
         row("operator_norm_matricised", found.linf_norm, norm="linf"),
         row("operator_norm_matricised", found.l2_norm, norm="l2"),

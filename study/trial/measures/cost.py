@@ -12,8 +12,8 @@ from study.nets import masks
 from study.nets import net as nets
 from study.nets.compression.integer import integer
 from study.nets.compression.quantize import InputQuantizer, bits_of, scales_of
-from study.nets.factored import FactoredConv2d
 from study.nets.net import Net
+from study.nets.products import multiply_adds
 from study.spec.config import Cost
 from study.spec.rows import Row, row
 from study.trial.measures.energy import inference_joules, meter
@@ -78,28 +78,14 @@ def _kept(V: Tensor, mask: Tensor | None, bits: int) -> int | None:
     return None if mask is None else int(mask.count_nonzero())
 
 
-@torch.no_grad()
 def macs(net: Net, image: Tensor) -> int:
-    """Multiply-accumulates of the layers with weights for one image (1, C, H, W), on hardware that computes densely.
+    """Multiply-accumulates of the net for one image (1, C, H, W), on hardware that computes densely.
 
-    Zeros of a mask are multiplied like any weight and bits do not matter; rows removed and low rank do save. Products
-    between activations (attention), activations, norms and biases are not counted.
+    Every product of matrices and every convolution (study.nets.products): of layers, of functional calls, between
+    activations (attention). Zeros of a mask are multiplied like any weight and bits do not matter; rows removed and low
+    rank do save. Activations, norms and biases are not counted.
     """
-    total = 0
-
-    def count(layer: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
-        nonlocal total
-        if isinstance(layer, FactoredConv2d):  # its convolutions have images of their own sizes
-            total += sum(made[0, 0].numel() * F.numel() for F, made in layer.steps(given[0]))
-            return
-        positions = out.numel() // nets.matrix(layer).shape[0]
-        total += positions * sum(W.numel() for W in masks.stored(layer).values())
-
-    hooks = [layer.register_forward_hook(count) for layer in nets.weighted(net).values()]
-    net.eval()(image)
-    for hook in hooks:
-        hook.remove()
-    return total
+    return multiply_adds(net, image)
 
 
 @torch.no_grad()

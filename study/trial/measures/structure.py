@@ -3,7 +3,7 @@
 import itertools
 import math
 
-from study.nets.net import Net, chain, weight_matrices
+from study.nets.net import Net, chain, groups, layers, weight_matrices
 from study.spec.config import Structure
 from study.spec.rows import Row, row
 from study.theory.bounds import LayerBounds, NetBounds, layer_bounds, net_bounds
@@ -18,13 +18,19 @@ def structure(state: State, config: Structure) -> list[Row]:
     eps and spread of nu and sigma at k = max(1, round(share * d)), q = 1. A bound at that k would be infinite where
     fewer than k entries are non-zero; there it uses the largest k that has them all. The norms of a convolution are
     those of the map on the images that it meets (study.trial.measures.convolutions); the rest is of its kernel as a
-    matrix. A product bounds a whole net for a chain of dense layers alone.
+    matrix, of a grouped one with the groups' blocks on the diagonal. A product bounds a whole net for a chain of dense
+    layers alone.
     """
     matrices = {"matrix": state.matrix} if state.matrix is not None else {}
     matrices |= weight_matrices(state.net) if state.net is not None else {}
     images = convolutions(state.net, state.data.shape) if state.net is not None and state.data is not None else {}
     whole = encoder_bounds(state.net, config.share, search=True) if state.net is not None else None
-    found = whole.layers if whole else [layer_bounds(W.detach().cpu(), config.share) for W in matrices.values()]
+    several = {name: groups(layer) for name, layer in layers(state.net).items()} if state.net is not None else {}
+    found = (
+        whole.layers
+        if whole
+        else [layer_bounds(W.detach().cpu(), config.share, several.get(name, 1)) for name, W in matrices.items()]
+    )
     rows = []
     for name, layer in zip(matrices, found, strict=True):
         rows += [r | {"layer": name} for r in _vectors(layer) + _norms(layer, images, name)]
