@@ -82,7 +82,7 @@ def trains(ways):
     """The net as it is and one level of each way, all trained in the sweep."""
     axes = [{"frobenius": (0.0,)}, *({"frobenius": (0.0,), way: WAYS[way]} for way in ways)]
     arms = tuple(Arm(name=[*a][-1], family="compressed", axes=a) for a in axes)
-    settings = SETTINGS | TINY | {"epochs": 6, "learning_rate": 0.01, "batch_size": 64}
+    settings = SETTINGS | TINY | {"epochs": 6, "learning_rate": 0.01, "batch_size": 64, "train_size": 700}
     laptop = Preset(
         arms=arms, seeds=(0,), settings=settings | {"eps_linf": (8 / 255, 16 / 255), "judged_linf": 16 / 255}
     )

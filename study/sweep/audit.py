@@ -105,9 +105,10 @@ def audit(
             output=str(output) or tempfile.mkdtemp(prefix="audit-"),
             gpus_per_trial=gpus_per_trial,
         )
-        plan, found = against_folder(make_plan(request), resume=True)
-        if found:
+        plan = make_plan(request)
+        if (plan.folder / layout.STUDY).exists():
             raise UsageError(f"output {output} holds results already: study.results.read has them; give another folder")
+        plan, _ = against_folder(plan, resume=False)
         preflight.check_trials(plan)
         return _run(plan, data_dir, quiet)
 
@@ -159,7 +160,7 @@ def _model(net: Any) -> str:
     if not callable(net):
         raise UsageError(
             "net: a torch.nn.Module, a function (shape, classes) that returns one, or a model's name is accepted, got "
-            f" {type(net).__name__}"
+            f"{type(net).__name__}"
         )
     name = getattr(net, "__name__", type(net).__name__)
     try:

@@ -19,6 +19,7 @@ from study.store import results
 from tests import audit_cases
 
 SMOKE = {"preset": "smoke", "quiet": True}
+LEAST = SMOKE | {"attack_iterations": 1, "second_attack": "none", "audit_queries": 0, "gap_iterations": 1}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def net(digits):
 
 
 def numbers(frame):
-    kept = frame[frame["deterministic"]].drop(columns=["trial"]).dropna(axis=1, how="all")
+    kept = frame[frame["deterministic"]].drop(columns=["model", "trial"]).dropna(axis=1, how="all")
     keys = [c for c in kept.columns if c != "value"]
     return kept.sort_values(keys, kind="stable").reset_index(drop=True)
 
@@ -100,7 +101,7 @@ def test_a_builder_and_a_file_and_its_rungs_in_files(net, digits, tmp_path):
     whole.net.load_state_dict(net.state_dict())
     torch.save(whole.state_dict(), tmp_path / "net.pt")
     x, y = digits.test[:40]
-    found = study.audit(lambda shape, classes: Whole(), (x.numpy(), y.tolist()), weights=tmp_path / "net.pt", **SMOKE,
+    found = study.audit(lambda shape, classes: Whole(), (x.numpy(), y.tolist()), weights=tmp_path / "net.pt", **LEAST,
                         output=tmp_path / "out")  # fmt: skip
     trial = found.frame.loc[found.frame["bits"] == 4, "trial"].iloc[0]
     assert any(
@@ -113,12 +114,12 @@ def test_a_builder_and_a_file_and_its_rungs_in_files(net, digits, tmp_path):
         found.export(trial, tmp_path / "net.st", "safetensors")
     with pytest.raises(UsageError, match=r"holds results already"):
         study.audit(
-            lambda shape, classes: Whole(), (x, y), weights=tmp_path / "net.pt", **SMOKE, output=tmp_path / "out"
+            lambda shape, classes: Whole(), (x, y), weights=tmp_path / "net.pt", **LEAST, output=tmp_path / "out"
         )
 
 
 def test_a_file_of_a_net_that_was_handed_over_is_read_by_a_function_that_builds_it(net, tmp_path):
-    found = study.audit(net, "digits", **SMOKE, test_size=60, attack_iterations=1, second_attack="none")
+    found = study.audit(net, "digits", **LEAST)
     trial = found.frame.loc[found.frame["keep_prob"] == 0.5, "trial"].iloc[0]
     found.export(trial, tmp_path / "net.st", "safetensors")
     again = load_exported(tmp_path / "net.st", model="tests.audit_cases:resnet")
