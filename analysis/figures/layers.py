@@ -11,7 +11,7 @@ from analysis.figures.drawing import BLUE, GREY, NORM, ORANGE, WIDTH, plain_log
 from study.store.manifest import Manifest
 
 LINE, LETTER = 0.24, 0.075  # inches that a layer, and a letter of its name, takes
-MARGINS = 1.3  # inches above and below the layers
+MARGINS = 1.05  # inches above and below the layers
 
 
 def figure(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
@@ -21,7 +21,7 @@ def figure(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]
     height = MARGINS + LINE * max(3, len(found))
     left = min(3.0, 0.3 + LETTER * max((len(layer.name) for layer in found), default=0))
     fig = Figure(figsize=(WIDTH, height))
-    place = {"left": left / WIDTH, "right": 0.985, "bottom": 0.95 / height, "top": 1 - 0.35 / height, "wspace": 0.08}
+    place = {"left": left / WIDTH, "right": 0.985, "bottom": 0.7 / height, "top": 1 - 0.35 / height, "wspace": 0.08}
     energy, residual, norm = fig.subplots(1, 3, sharey=True, gridspec_kw=place)
     at = range(len(found))
     energy.barh(at, [100 * layer.energy for layer in found], color=GREY, height=0.6)
