@@ -69,7 +69,7 @@ CAPTIONS: dict[str, str] = {
     "plain": MEANS + " Where an arm moves several axes, a point is also the mean over the others.",
     "layers": "Energy: a layer's share of the squared weights of all hidden layers. Residual: what is lost of the "
     "rows' l1 norms (of the singular values) where a tenth of them is kept. A layer stretches a change of its input at "
-    "most by its norm, and its norm is at most the bound at the end of its line, which falls with the residuals "
+    "most by its norm, and its norm is at most the bound at the end of its line, which its compressibility gives "
     "(Theorem 3.1 of paper A).",
     "tuned": MEANS + " The band reaches 5 points below the robust accuracy of the uncompressed robust net.",
     "levels": MEANS + " Gray: 8 bit, and the sparsity that validation images match to it, nearest of those tried. Nets "
