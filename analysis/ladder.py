@@ -1,7 +1,7 @@
 """A net that was given, rung by rung: how far each way of compression goes before accuracy or robustness breaks."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -12,6 +12,7 @@ from analysis.figures.labels import said
 from analysis.intervals import over_images
 from analysis.tables import arm_trials, attack_of, per_trial
 from study.spec.attack_names import current
+from study.spec.datasets import HANDED
 from study.spec.domains import Value
 from study.spec.knobs import KNOBS, by_strength
 from study.store.manifest import ArmRecord, Manifest
@@ -25,7 +26,7 @@ DOUBTFUL = 0.05  # of the images have no gradient at all: an attack by gradients
 class Rung:
     """One net of the ladder: its level in words, test accuracies on n images, what it costs, and why its robust
     accuracy is not to be believed (nothing where it is). `second` is the robust accuracy under the attacks beside the
-    study's own, by their names, each on its own number of images."""
+    study's own, by their names, each on its own number of images; `zero` the share of the images without a gradient."""
 
     axis: str
     value: Value
@@ -38,6 +39,7 @@ class Rung:
     stored_bytes: float
     macs: float
     doubt: str
+    zero: float = 0.0
 
 
 def is_given(study: Manifest) -> bool:
@@ -96,6 +98,7 @@ def _rungs(frame: pd.DataFrame, study: Manifest, arm: ArmRecord, axis: str) -> l
                     stored_bytes=float(numbers["bytes"].get(name, math.nan)),
                     macs=float(numbers["macs"].get(name, math.nan)),
                     doubt=_doubt(float(numbers["zero"].get(name, 0.0)), float(numbers["flag"].get(name, 0.0))),
+                    zero=float(numbers["zero"].get(name, 0.0)),
                 )
             )  # fmt: skip
     return out
@@ -131,11 +134,55 @@ def sentences(frame: pd.DataFrame, study: Manifest, address: str = "") -> list[s
         "levels see the same images."
     )
     ends = [paid for rungs in arms.values() if (paid := _last(rungs, lambda r: _affordable(base, r)))]
-    return out + [
-        f"To ship the net at {r.words}: python -m study.launch export {address or 'DIR'} {r.trial} --to onnx (or "
-        "safetensors, packed)."
-        for r in ends
-    ]
+    return out + [f"To ship the net at {r.words}: {_export(study, r.trial, address)}." for r in ends]
+
+
+def _export(study: Manifest, trial: str, address: str) -> str:
+    """What writes a net to a file: the command, or of nets and data that only one process has, the call."""
+    if HANDED in (study.model[: len(HANDED)], study.data[: len(HANDED)]):
+        return f'.export("{trial}", "net.onnx") of what study.audit returned'
+    return f"python -m study.launch export {address or 'DIR'} {trial} --to onnx (or safetensors, packed)"
+
+
+def trusted(frame: pd.DataFrame, study: Manifest) -> list[dict[str, str]]:
+    """Rung by rung what each attack left, in a table's words, and whether the robust accuracy is to be believed;
+    nothing for a folder of another kind, or before the net itself is finished."""
+    base, arms = ladder(frame, study) if is_given(study) else (None, {})
+    if base is None:
+        return []
+    rungs = [base, *(r for rungs in arms.values() for r in rungs)]
+    seconds = dict.fromkeys(name for r in rungs for name in r.second)
+    out = []
+    for r in rungs:
+        left = {
+            attack_words(name): f"{_share(r.second[name][0])} of {r.second[name][1]}" if name in r.second else ""
+            for name in seconds
+        }
+        own = {"": r.words, "clean": _share(r.clean), "robust": f"{_share(r.robust)} of {r.n}"}
+        believed = f"no: {r.doubt}" if r.doubt else "yes"
+        out.append(own | left | {"no gradient": _share(r.zero), "to be believed": believed})
+    return out
+
+
+def checked(rows: Sequence[Mapping[str, str]], study: Manifest) -> str:
+    """What the table of `trusted` says, in plain words; nothing of no table."""
+    if not rows:
+        return ""
+    doubtful = sum(row["to be believed"] != "yes" for row in rows)
+    eps = drawing.budget(float(study.settings["judged_linf"]), "linf")
+    square = study.settings.get("audit_queries", 0)
+    second = (
+        f"Square tries {square} changes per image and asks for no gradient: where it fools images that the attack with "
+        "gradients had left, more than one in a hundred and chance explain, the net hides its gradients and the robust "
+        "accuracy is too high. "
+        if square
+        else "No attack without gradients was asked for. "
+    )
+    found = f"So it is in {doubtful} of {len(rows)} nets." if doubtful else "No net here does either."
+    return (
+        f"Robust accuracy is what AutoPGD leaves at l_inf {eps}: an upper bound, as of any attack. {second}"
+        f"Nor is it to be believed where more than {100 * DOUBTFUL:g} % of the images have no gradient at all. {found}"
+    )
 
 
 def _affordable(base: Rung, rung: Rung) -> bool:

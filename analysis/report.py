@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from analysis import costs, finalists, ladder, levels, matched, optimism, origin, sections, trust
+from analysis import costs, finalists, ladder, layers, levels, matched, optimism, origin, sections, trust
 from analysis import figures as pictures
 from analysis import summary as numbers
 from analysis.attempt import attempt
@@ -187,6 +187,7 @@ def write(
         published=[] if study.search else beside.tables(frame, study),
         matched=matched.of(frame, study),
     )
+    there, rungs = layers.layers(frame, study), ladder.trusted(frame, study)
     environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", ""), autoescape=True)
     environment.filters |= {"norms": drawing.norms, "gathered": gathered}
     html = environment.get_template("report.html.j2").render(
@@ -202,6 +203,10 @@ def write(
         pictures=[p | {"png": base64.b64encode(p["files"].get("png", b"")).decode()} for p in shown],
         origin=origin.sentences(folder, study),
         checks=trust.checks(frame, study.settings),
+        beside={
+            "ladder": {"said": [ladder.checked(rungs, study)], "rows": rungs},
+            "layers": {"said": layers.sentences(there), "rows": layers.table(there)},
+        },
         costs=costs.costs(whole, study),
         where=sections.where(frame, study, taken),
         settings=study.settings,

@@ -47,7 +47,7 @@ def _arms(rungs: dict[str, Axes]) -> tuple[Arm, ...]:
 STUDY = Study(
     name="audit",
     question="How far can this net be compressed before it breaks, and is it still hard to fool?",
-    figures=("ladder", "bytes"),
+    figures=("ladder", "layers", "bytes"),
     presets={
         "smoke": Preset(
             arms=_arms({"keep_prob": {"keep_prob": (0.5,)}, "bits": {"bits": (4,)}}),

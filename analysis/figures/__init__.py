@@ -18,6 +18,7 @@ from analysis.figures import (
     costs,
     features,
     ladder,
+    layers,
     levels,
     masks,
     pareto,
@@ -52,6 +53,7 @@ FIGURES: dict[str, tuple[str, Drawing]] = {
     "bytes": ("Accuracy against stored bytes", costs.stored_bytes),
     "tuned": ("What fine-tuning gives to compressed nets", tuned.tuned),
     "ladder": ("The net along each way of compression", ladder.figure),
+    "layers": ("Where the energy sits: the hidden layers of the net as it is", layers.figure),
     "levels": ("Accuracy against the level of pruning and of quantization", levels.levels),
     "ascent": ("Both norms while one of them is pushed", ascent.ascent),
     "kept": ("Accuracy against the share of weights kept", masks.kept),
@@ -70,6 +72,10 @@ CAPTIONS: dict[str, str] = {
     "prunability": "Means over {seeds}, without intervals.",
     "pruning_curves": MEANS + " No intervals are drawn where there are more than five curves.",
     "plain": MEANS + " Where an arm moves several axes, a point is also the mean over the others.",
+    "layers": "Energy: a layer's share of the squared weights of all hidden layers. Residual: what is lost of the "
+    "rows' l1 norms (of the singular values) where a tenth of them is kept. A layer stretches a change of its input at "
+    "most by its norm, and its norm is at most the bound at the end of its line, which its compressibility gives "
+    "(Theorem 3.1 of paper A).",
     "tuned": MEANS + " The band reaches 5 points below the robust accuracy of the uncompressed robust net.",
     "levels": MEANS + " Gray: 8 bit, and the sparsity that validation images match to it, nearest of those tried. Nets "
     "that nothing compressed are fine-tuned as pruned ones are.",

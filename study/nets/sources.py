@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from study.nets import checks, decoded, folders
+from study.nets import checks, decoded, folders, handed
 from study.nets.modules import own_modules
-from study.spec.datasets import ACCEPTED, DATASETS, image_folder, is_user_function, names
+from study.spec.datasets import ACCEPTED, DATASETS, HANDED, image_folder, is_user_function, names
 from study.spec.errors import UsageError, of_a_function, told
 
 
 def user_object(name: str, what: str) -> Any:
     """What `package:name` names, looked up in the working folder too; UsageError when it is not there."""
+    if found := handed.function(name):
+        return found
     module, _, attribute = name.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -30,6 +32,10 @@ def user_object(name: str, what: str) -> Any:
     except BaseException as error:  # a user's module may raise anything while it is imported
         if not of_a_function(error):
             raise
+        if name.startswith(HANDED):
+            raise UsageError(
+                f"{what} {name} was handed over by the process that made these results (study.audit), and is in no file"
+            ) from None
         cause = told(error).splitlines()[0]
         raise UsageError(f"{what} {name}: cannot import it ({cause}); give package:function") from None
 
@@ -54,6 +60,8 @@ def source_digest(name: str, what: str) -> str:
 
     UsageError where there is no such function, or no source.
     """
+    if known := handed.digest(name):
+        return known
     function = user_function(name, what)
     named = sys.modules[name.partition(":")[0]]
     defined = inspect.getmodule(function)

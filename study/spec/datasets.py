@@ -83,6 +83,7 @@ DATASETS = {
     ),
 }
 MODELS = tuple(models.MODELS)
+HANDED = "given:"  # before the names of models and data that Python has handed over: study.audit
 ACCEPTED = f"{', '.join(DATASETS)}, imagefolder:PATH or package:function"
 
 

@@ -16,12 +16,12 @@ NEEDED = ("configuration", "arms", "seeds", "trials")
 # Where the keys of study.json and of its configuration stand in a Manifest under their own names, and what is a tuple.
 SINGLE = ("preset", "question", "figure", "baseline", "module", "instance", "gpus_per_trial", "axes_off", "created",
           "sweep", "version", "commit", "command", "complete")  # fmt: skip
-LISTS = ("covers", "figures", "claims", "parameters", "seeds", "trials", "earlier")
+LISTS = ("covers", "figures", "claims", "parameters", "seeds", "trials", "earlier", "notes")
 CONFIGURATION = ("data", "data_digest", "model", "model_digest", "settings", "revisions", "sources")
 SHAPES = {
     **dict.fromkeys(("preset", "question", "figure", "module", "instance", "sweep", "version", "commit", "name", "data",
                      "data_digest", "model", "model_digest"), of_json.text),
-    **dict.fromkeys(("covers", "figures", "claims", "parameters"), of_json.many(of_json.text)),
+    **dict.fromkeys(("covers", "figures", "claims", "parameters", "notes"), of_json.many(of_json.text)),
     **dict.fromkeys(("gpus_per_trial", "created"), of_json.number),
     **dict.fromkeys(("baseline", "axes_off"), of_json.named(of_json.value)),
     "settings": of_json.settings,
@@ -90,7 +90,8 @@ class Manifest:
     `baseline`, where the version that wrote it did not name them. `search` (its knobs, resolved objectives and
     options), `points` and `complete` are of a search alone. `earlier` names finished trials of earlier sources of the
     user's functions: {model_digest, data_digest, sources, trials}, the oldest first. `created` is in seconds since
-    1970, `command` the newest that ran here. `unknown` and `unknown_configuration` are what a newer version has added.
+    1970, `command` the newest that ran here, `notes` say what was left out and why. `unknown` and
+    `unknown_configuration` are what a newer version has added.
     """
 
     name: str = ""
@@ -121,6 +122,7 @@ class Manifest:
     version: str = ""
     commit: str = ""
     command: str = ""
+    notes: tuple[str, ...] = ()
     search: Mapping[str, Any] = field(default_factory=dict)
     points: tuple[PointRecord, ...] = ()
     earlier: tuple[Mapping[str, Any], ...] = ()
@@ -205,6 +207,7 @@ class Manifest:
             "version": self.version,
             "commit": self.commit,
             **({"command": self.command} if self.command else {}),
+            **({"notes": list(self.notes)} if self.notes else {}),
             **search,
             **({"earlier": [dict(source) for source in self.earlier]} if self.earlier else {}),
             **self.unknown,

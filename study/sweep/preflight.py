@@ -39,6 +39,17 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
             f"this sweep wants {plan.gpus_per_trial:g} GPU per trial and there is no GPU here; "
             "give --address of a cluster that has some, or --gpus-per-trial 0"
         )
+    check_trials(plan)
+    if plan.preset.search:
+        _check_search(plan, plan.preset.search)
+    if isinstance(plan.place, S3Path):
+        return  # it has just been listed; that it takes files shows when it is locked, before anything starts
+    if (parent := unwritable(plan.folder)) is not None:
+        raise UsageError(f"--output {plan.folder}: {parent[0]} cannot be written ({parent[1]})")
+
+
+def check_trials(plan: Plan) -> None:
+    """UsageError where the plan's data cannot be read, or its model not be built, run, compressed or attacked."""
     tried = to_try(plan)
     if plan.data and (
         plan.data != "digits" or plan.model != "fcn" or len(tried) > 1 or len(loads(tried[0])) > 1 or weighted(tried[0])
@@ -49,12 +60,6 @@ def preflight(plan: Plan, uri: str, address: str, in_process: bool) -> None:
             shape = check_data_and_model(trial)
         for values in [plan.settings, *map(knob_values, plan.points)]:  # data of one's own have a shape only now
             budgets.check(values, shape)
-    if plan.preset.search:
-        _check_search(plan, plan.preset.search)
-    if isinstance(plan.place, S3Path):
-        return  # it has just been listed; that it takes files shows when it is locked, before anything starts
-    if (parent := unwritable(plan.folder)) is not None:
-        raise UsageError(f"--output {plan.folder}: {parent[0]} cannot be written ({parent[1]})")
 
 
 def check_home() -> None:

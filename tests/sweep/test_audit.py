@@ -14,6 +14,7 @@ from study.spec.knobs import KNOBS
 from study.store import manifest, results
 from study.sweep import typed
 from study.sweep.plan import given
+from study.sweep.plan.folder import manifest as of_plan
 from study.sweep.plan.request import Request, make_plan
 from study.trial.run import run
 
@@ -93,9 +94,11 @@ def test_what_a_net_cannot_be_given_is_left_out_and_said(mine, monkeypatch):
 def test_a_search_from_a_given_net_asks_nothing_of_its_training(tmp_path):
     plan = make_plan(Request(study="pareto_search", overrides={"epochs": "0"}, output=str(tmp_path / "o")))
     assert set(plan.preset.search.knobs) == {
-        "penalised", "compression", "keep_prob", "lam", "mask", "prune_ratio", "bits", "finetune", "finetune_epochs",
+        "penalised", "compression", "factorize_ratio", "keep_prob", "lam", "mask", "prune_ratio", "bits", "finetune",
+        "finetune_epochs",
     }  # fmt: skip
-    assert plan.preset.search.knobs["compression"].values == ("none", "mask", "trade_off", "removal")
+    assert plan.preset.search.knobs["compression"].values == ("none", "mask", "trade_off", "removal", "factors")
+    assert {"compression": ("mask", "trade_off", "removal", "factors")} in plan.preset.search.knobs["finetune"].when
     assert plan.preset.search.knobs["penalised"].values == ("no",)
     assert "alpha, rank, adversarial_ratio, penalty, frobenius, which act in its training" in plan.notes[0]
     with pytest.raises(UsageError, match="alpha: it acts in the first training"):
@@ -107,6 +110,32 @@ def test_a_search_whose_net_loses_no_rows_is_refused_before_it_starts(mine, monk
     assert done.returncode == 2
     assert "theirs:grouped cannot be given prune_ratio: filters can be removed from plain convolutions" in done.stderr
     assert not (mine / "refused").exists()
+
+
+def test_a_search_from_a_given_net_leaves_out_what_the_net_cannot_be_given(mine, monkeypatch):
+    monkeypatch.chdir(mine)
+    monkeypatch.syspath_prepend(str(mine))
+
+    def plan(**knobs):
+        overrides = typed.net("grouped.pt", "") | {"epochs": "0"} | knobs
+        return make_plan(Request(study="pareto_search", model="theirs:grouped", overrides=overrides, output="none"))
+
+    found = plan()
+    assert {"keep_prob", "factorize_ratio", "bits", "mask", "finetune"} <= set(found.preset.search.knobs)
+    assert not {"prune_ratio", "lam", "rank"} & set(found.preset.search.knobs)
+    assert found.preset.search.knobs["compression"].values == ("none", "mask", "factors")
+    assert "rank, adversarial_ratio, penalty, frobenius, which act in its training" in found.notes[0]
+    assert found.notes[1].startswith("theirs:grouped takes no lam")
+    assert found.notes[2].startswith("prune_ratio is left out of the search: filters can be removed from plain")
+    kept = manifest.Manifest.of(of_plan(found).record())
+    assert kept.notes == found.notes
+    with pytest.raises(UsageError, match="--set prune_ratio: theirs:grouped cannot be given it: filters can be"):
+        plan(prune_ratio="0.5")
+    strange = mine / "strange.pt"
+    tensors = torch.load(mine / "grouped.pt", weights_only=True)["model_state_dict"]
+    torch.save({name: torch.zeros_like(W) for name, W in tensors.items()}, strange)
+    with pytest.raises(UsageError, match="clean accuracy on 360 test images is"):
+        plan(**typed.net(str(strange), ""))
 
 
 def test_without_weights_there_is_no_net_to_audit(tmp_path):

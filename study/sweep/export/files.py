@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from study.nets.compression import shipped
 from study.nets.net import Net
 from study.spec.config import Build
-from study.spec.datasets import is_user_function
+from study.spec.datasets import HANDED, is_user_function
 from study.spec.errors import UsageError, brief
 from study.spec.identity import canonical_trial, trial_of
 from study.trial.skeleton import seen, skeleton
@@ -49,9 +50,9 @@ def load_exported(path: str | Path, model: str = "") -> Net:
 
     Images (N, C, H, W) in [0, 1] to logits (N, classes), on the CPU, in evaluation mode. Weights are the numbers that
     the net multiplied when it was measured (quantized ones float32 on their levels); inputs of layers are quantized as
-    they were; `masks` says which weights are held at zero. For a net of one's own function `model` names that:
-    package:function; no file can have a module imported. UsageError for a file that is none of these, is damaged, or
-    was written by a version that this one does not read.
+    they were; `masks` says which weights are held at zero. For a net of one's own function `model` names that (for one
+    that study.audit was handed, a function that builds it): package:function; no file can have a module imported.
+    UsageError for a file that is none of these, is damaged, or was written by a version that this one does not read.
     """
     try:
         return decoded(Path(path).read_bytes(), str(path), model)
@@ -75,6 +76,11 @@ def decoded(whole: bytes, path: str, model: str = "") -> Net:
         stages = trial_of(facts["trial"]).stages
     except (KeyError, TypeError, ValueError):
         raise UsageError(f"{path} was written by a version whose configurations this one does not read") from None
+    if is_user_function(model):  # a net that Python handed over has a name in that process alone
+        stages = tuple(
+            replace(s, model=model, source="") if isinstance(s, Build) and s.model.startswith(HANDED) else s
+            for s in stages
+        )
     for name in [s.model for s in stages if isinstance(s, Build) and is_user_function(s.model) and s.model != model]:
         raise UsageError(
             f"{path} holds a net of {name}, which no file can have imported; name it yourself: "

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from study.spec import datasets
-from study.spec.domains import Choice, Domain, Value, asked
+from study.spec.domains import Choice, Domain, Uniform, Value, asked
 from study.spec.errors import UsageError
 from study.spec.expand import at_data
 from study.spec.families.compressed import FCN_ALONE, OF_TRAINING, REMOVABLE, removable
@@ -23,12 +23,43 @@ def to_given(search: Search, typed: Iterable[str]) -> tuple[Search, list[str]]:
     """The search without the knobs of a first training, for a net that is taken as its weights are (epochs 0);
     UsageError where one of them was typed."""
     gone = [name for name in (*OF_TRAINING, "penalty", "frobenius") if name in search.knobs]
+    search = _with_factors(search)
     if asked := [name for name in gone if name in set(typed)]:
         raise UsageError(f"--set {asked[0]}: it acts in the first training, and epochs is 0; leave it away")
     if not gone:
         return search, []
     said = f"epochs 0, the net as it is: {', '.join(gone)}, which act in its training, are left out of the search"
     return replace(search, knobs=without(search.knobs, gone)), [said]
+
+
+def _with_factors(search: Search) -> Search:
+    """The search with factors of the finished layers in place of the rank that they would be trained at, where it
+    chooses among ways to compress and knows no such factors yet."""
+    ways = search.knobs.get("compression")
+    if not isinstance(ways, Choice) or "low_rank" not in ways.values or "factorize_ratio" in search.knobs:
+        return search
+    knobs: dict[str, Domain] = {}
+    for name, domain in search.knobs.items():
+        when = tuple({s: (*vs, "factors") if s == "compression" and "low_rank" in vs and name != "rank" else vs
+                      for s, vs in way.items()} for way in domain.when)  # fmt: skip
+        knobs[name] = replace(domain, when=when)
+        if name == "compression":
+            knobs[name] = replace(ways, values=(*ways.values, "factors"))
+        if name == "rank":
+            knobs["factorize_ratio"] = Uniform(low=0.1, high=0.9, when=({"compression": ("factors",)},))
+    return replace(search, knobs=knobs)
+
+
+def to_refused(search: Search, why: Mapping[str, str], model: str, typed: Iterable[str]) -> tuple[Search, list[str]]:
+    """The search without knobs that this very net cannot be given, and why each; UsageError where one of them was
+    typed, or nothing that compresses is left."""
+    gone = [name for name in why if name in search.knobs]
+    if asked := [name for name in gone if name in set(typed)]:
+        raise UsageError(f"--set {asked[0]}: {model} cannot be given it: {why[asked[0]]}")
+    left = without(search.knobs, gone)
+    if not any(name in KNOBS and KNOBS[name].compressed for name in left):
+        raise UsageError(f"{model} cannot be compressed: {'; '.join(dict.fromkeys(why[name] for name in gone))}")
+    return replace(search, knobs=left), [f"{name} is left out of the search: {why[name]}" for name in gone]
 
 
 def to_model(search: Search, model: str, typed: Iterable[str]) -> tuple[Search, list[str]]:

@@ -48,6 +48,7 @@ def manifest(plan: Plan, past: Manifest | None = None, complete: bool = False) -
         version=__version__,
         commit=git_commit(),
         earlier=plan.earlier,
+        notes=plan.notes,
         unknown=past.unknown if past else {},
     )
 

@@ -1,7 +1,7 @@
 """A net that somebody already has, looked at before it is audited: does it know these images, what can it be given?"""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,12 @@ from study.nets.data import load
 from study.nets.net import Net
 from study.spec.config import ON_LAYERS, Build, Decompose, Load, Quantize, Remove, Trial
 from study.spec.datasets import is_user_function
+from study.spec.domains import Value
 from study.spec.errors import UsageError
-from study.sweep.plan.plan import Plan
+from study.spec.expand import settled
+from study.spec.studies import Point
+from study.sweep.plan import fitting
+from study.sweep.plan.plan import Plan, job_of
 from study.sweep.plan.tryout import attention, of_the_model, why
 
 IMAGES = 500  # test images that a net is asked of
@@ -31,11 +35,57 @@ def looked_at(plan: Plan) -> Plan:
     that was given no weights (a smoke preset's).
     """
     first = next(iter(plan.jobs.values())).trial
-    stage = next(s for s in first.stages if isinstance(s, Load))
+    net, shape = _checked(plan, first)
+    arms, notes = [], list(plan.notes)
+    for arm in plan.preset.arms:
+        trials = [job.trial for job in plan.jobs.values() if arm.optional and _of(job.axes, arm.axes, plan.axes_off)]
+        if said := next((s for trial in trials if (s := _refused(net, trial, shape))), ""):
+            notes.append(f"{arm.name} is left out: {said}")
+        else:
+            arms.append(arm)
+    return dataclasses.replace(plan, preset=dataclasses.replace(plan.preset, arms=tuple(arms)), notes=tuple(notes))
+
+
+# Levels at which a search's net is tried: rows that go may leave a shape that some nets cannot be run in.
+TRIED: dict[str, tuple[Value, ...]] = {
+    "prune_ratio": (0.1, 0.25, 0.5, 0.9), "factorize_ratio": (0.5,), "keep_prob": (0.5,), "lam": (0.5,), "bits": (4,),
+}  # fmt: skip
+
+
+def searched(plan: Plan, typed: Iterable[str]) -> Plan:
+    """The plan of a search from a net that is there, without the knobs that the net itself cannot be given, which its
+    notes say; UsageError as `looked_at` raises it."""
+    search = plan.preset.search
+    assert search is not None
+
+    def trial(**axes: Value) -> Trial:
+        whole = settled({**plan.axes_off, **axes}, plan.settings)
+        point = Point(family=search.family, arms=(), seed=search["search_seed"], axes=whole, settings=plan.settings)
+        return job_of(plan, point).trial
+
+    first = trial()
     config = next(s for s in first.stages if isinstance(s, Build))
-    data = load(stage, first.seed)
+    if not config.weights and not is_user_function(plan.model):
+        return plan
+    net, shape = _checked(plan, first)
+    refused = {
+        name: said
+        for name in (n for n in TRIED if n in search.knobs)
+        if (said := next((s for v in TRIED[name] if (s := _refused(net, trial(**{name: v}), shape))), ""))
+    }
+    search, notes = fitting.to_refused(search, refused, plan.model, typed)
+    return dataclasses.replace(
+        plan, preset=dataclasses.replace(plan.preset, search=search), notes=(*plan.notes, *notes)
+    )
+
+
+def _checked(plan: Plan, trial: Trial) -> tuple[Net, tuple[int, int, int]]:
+    """The net of a trial before any compression, which knows its images, and the shape of one."""
+    stage = next(s for s in trial.stages if isinstance(s, Load))
+    config = next(s for s in trial.stages if isinstance(s, Build))
+    data = load(stage, trial.seed)
     with of_the_model(plan.model):
-        net = build(config, data.shape, data.classes, (data.mean, data.std), first.seed).eval()
+        net = build(config, data.shape, data.classes, (data.mean, data.std), trial.seed).eval()
     if config.weights or is_user_function(plan.model):
         x, y = data.test[:IMAGES]
         check(net, x, y, data.classes)
@@ -44,14 +94,7 @@ def looked_at(plan: Plan) -> Plan:
             f"{plan.study.name}: which net? Give --weights FILE for --model {plan.model}, or --model package:function "
             "of a function that returns a trained net"
         )
-    arms, notes = [], list(plan.notes)
-    for arm in plan.preset.arms:
-        trials = [job.trial for job in plan.jobs.values() if arm.optional and _of(job.axes, arm.axes, plan.axes_off)]
-        if said := next((s for trial in trials if (s := _refused(net, trial, data.shape))), ""):
-            notes.append(f"{arm.name} is left out: {said}")
-        else:
-            arms.append(arm)
-    return dataclasses.replace(plan, preset=dataclasses.replace(plan.preset, arms=tuple(arms)), notes=tuple(notes))
+    return net, data.shape
 
 
 def _of(axes: Mapping[str, Any], arm: Mapping[str, tuple[Any, ...]], off: Mapping[str, Any]) -> bool:
@@ -63,8 +106,10 @@ def _refused(net: Net, trial: Trial, shape: tuple[int, int, int]) -> str:
     """Why a trial's compression cannot be had of this net; nothing where it can."""
     if any(isinstance(stage, ON_LAYERS) for stage in trial.stages) and (left := attention(net)):
         return left
+    what = ""
     try:
         for stage in trial.stages:
+            what = type(stage).__name__
             if isinstance(stage, Remove):
                 remove.remove_rows(net, stage.ratio, shape)
             elif isinstance(stage, Decompose):
@@ -72,6 +117,8 @@ def _refused(net: Net, trial: Trial, shape: tuple[int, int, int]) -> str:
             elif isinstance(stage, Quantize):
                 quantize.quantize(net, stage.bits, iter([torch.rand(2, *shape)]), stage.granularity, stage.one_bit)
     except (ValueError, TypeError, RuntimeError) as error:
+        if what == "Remove" and not isinstance(error, ValueError):
+            return f"without some of its rows the net does not run ({why(error)})"
         return why(error)
     return ""
 

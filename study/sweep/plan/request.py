@@ -90,8 +90,12 @@ def make_plan(request: Request, *, need_data: bool = True, need_warm_start: bool
         from study.sweep.plan.given import looked_at
 
         plan = with_jobs(looked_at(plan))
-    if preset.search:
-        _try_ends(plan, preset.search)
+    if need_data and preset.search and settings["epochs"] == 0:
+        from study.sweep.plan.given import searched
+
+        plan = searched(plan, request.overrides)
+    if plan.preset.search:
+        _try_ends(plan, plan.preset.search)
     return plan
 
 
