@@ -23,11 +23,13 @@ def build(
     seed: int,
     *,
     begun: bool = True,
+    whole: bool = False,
 ) -> Net:
     """An untrained network for images of `shape` (C, H, W), its weights drawn from `seed` alone.
 
     `statistics` are the per-channel mean and standard deviation, which the configuration's own override. Not `begun`
-    leaves out the weights that the configuration names: for a net whose weights are all overwritten. Raises UsageError
+    leaves out the weights that the configuration names: for a net whose weights are all overwritten. `whole` takes no
+    file with a head for other classes: for a net that nothing will train. Raises UsageError
     for a user's function that does not return an nn.Module with a hidden layer and a head, knobs that the model does
     not take, weights that it cannot be given.
     """
@@ -44,7 +46,7 @@ def build(
         body, hidden = make(config, shape, classes, size)
     net = Net(body, mean, std, hidden, size)
     if begun:
-        weights.begin(net, config)
+        weights.begin(net, config, whole=whole)
     return net
 
 

@@ -35,7 +35,7 @@ def looked_at(plan: Plan) -> Plan:
     config = next(s for s in first.stages if isinstance(s, Build))
     data = load(stage, first.seed)
     with of_the_model(plan.model):
-        net = build(config, data.shape, data.classes, (data.mean, data.std), first.seed).eval()
+        net = build(config, data.shape, data.classes, (data.mean, data.std), first.seed, whole=True).eval()
     if config.weights or is_user_function(plan.model):
         x, y = data.test[:IMAGES]
         check(net, x, y, data.classes)

@@ -15,7 +15,7 @@ from study.nets.net import Net, layers
 from study.nets.pairs import UNPAIRED, pairs
 from study.nets.splits import Dataset
 from study.spec import datasets
-from study.spec.config import ON_LAYERS, Build, Decompose, Head, Load, Remove, Robustness, Trial, aligned
+from study.spec.config import ON_LAYERS, Build, Decompose, Head, Load, Remove, Robustness, Train, Trial, aligned
 from study.spec.errors import UsageError, of_a_function, told
 
 
@@ -32,7 +32,8 @@ def check_data_and_model(trial: Trial) -> tuple[int, ...]:
             f"({own.name}; channels, height, width): they must be the same"
         )
     with of_the_model(model.model):
-        net = build(model, dataset.shape, dataset.classes, (dataset.mean, dataset.std), 0)
+        untrained = not any(isinstance(stage, Train) and stage.epochs for stage in trial.stages)
+        net = build(model, dataset.shape, dataset.classes, (dataset.mean, dataset.std), 0, whole=untrained)
         with torch.random.fork_rng():  # some nets return more in training than in eval mode
             logits = [net.train(mode)(dataset.train[:2][0]) for mode in (True, False)]
         if any(isinstance(stage, Head) for stage in trial.stages):
