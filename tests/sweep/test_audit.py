@@ -128,8 +128,8 @@ def test_a_net_without_the_head_is_not_searched_untrained_and_is_trained_with_a_
     given_net = typed.net("headless.pt", "")["weights"]
     digest = {given_net: _digest(mine / "headless.pt")}
     point = {n: k.default for n, k in KNOBS.items()} | {
-        "data": "digits", "data_digest": "", "data_dir": "", "model": "theirs:net", "model_digest": "", "sources": digest,
-        "seed": 0, "weights": given_net, "frobenius": 0.0,
+        "data": "digits", "data_digest": "", "data_dir": "", "model": "theirs:net", "model_digest": "",
+        "sources": digest, "seed": 0, "weights": given_net, "frobenius": 0.0,
     }  # fmt: skip
     with pytest.raises(UsageError, match=r"headless\.pt have a head of other classes \(it has no 8\.weight, here"):
         tryout.check_data_and_model(FAMILIES["compressed"](point | {"epochs": 0}))

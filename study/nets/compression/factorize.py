@@ -24,6 +24,8 @@ def factorize(net: Net, rank: int, seed: int) -> Net:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for name, layer in nets.layers(out).items():
+            if not layer.weight.requires_grad:
+                raise ValueError(f"{name} is frozen (requires_grad=False): fresh factors in its place would be trained")
             new = _factors(layer, rank)
             nn.init.kaiming_uniform_(new.A, a=math.sqrt(5))
             nn.init.kaiming_uniform_(new.B, a=math.sqrt(5))

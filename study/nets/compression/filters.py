@@ -36,6 +36,8 @@ def remove_filters(net: Net, ratio: float, shape: Shape) -> tuple[Net, Gone]:
         raise ValueError("filters cannot be removed: a channel of zeros is not without effect in this net")
     for mine, before in zip(out.modules(), net.modules(), strict=True):
         mine.training = before.training
+    for W, old in zip(out.parameters(), net.parameters(), strict=True):
+        W.requires_grad_(old.requires_grad)
     return out, gone
 
 
