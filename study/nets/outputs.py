@@ -28,7 +28,7 @@ def logits(out: Any, x: Tensor, classes: int) -> Tensor:
 
 def chosen(out: Any, n: int, classes: int) -> Tensor:
     """The tensor of `out` that has the logits of n images, one of one logit per image among them; TypeError without."""
-    found = [t for t in _tensors(out) if t.is_floating_point() and t.ndim in (1, 2) and t.shape[0] == n]
+    found = [t for t in tensors(out) if t.is_floating_point() and t.ndim in (1, 2) and t.shape[0] == n]
     fit = [t for t in found if t.ndim == 2 and t.shape[1] == classes]
     if classes == 2:
         fit += [t for t in found if t.ndim == 1 or t.shape[1] == 1]
@@ -50,16 +50,16 @@ def _widened(found: Tensor, classes: int) -> Tensor:
     return torch.cat([torch.zeros_like(z), z], dim=1)
 
 
-def _tensors(out: Any) -> Iterator[Tensor]:
+def tensors(out: Any) -> Iterator[Tensor]:
     """The tensors in what was returned, in its order."""
     if isinstance(out, Tensor):
         yield out
     elif isinstance(out, Mapping):
         for value in out.values():
-            yield from _tensors(value)
+            yield from tensors(value)
     elif isinstance(out, tuple | list):
         for value in out:
-            yield from _tensors(value)
+            yield from tensors(value)
 
 
 def told(out: Any) -> str:

@@ -14,7 +14,8 @@ from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 from study.attacks.apgd import apgd
 from study.attacks.losses import dlr, log_odds, margin, targeted_dlr
 from study.nets import net as nets
-from study.nets import own, tracing
+from study.nets import own, sources, tracing
+from study.nets.build import build
 from study.nets.compression import decompose, factorize, mask, quantize, remove
 from study.nets.data import load
 from study.nets.net import Net
@@ -104,12 +105,23 @@ def test_the_first_tensor_of_logits_is_taken_and_said(form, tried):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("form", ["tuple", "dict"])
+def test_what_is_returned_beside_the_logits_loses_the_rows_that_are_removed(form):
+    net = made(own_net(PAIR[form], aux=nn.Linear(16, 7)))
+    smaller = remove.remove_rows(net, 0.5, SHAPE)
+    assert smaller(images()).shape == (6, 10)
+    assert smaller.body.b.weight.shape == (8, 8)
+    assert smaller.body.aux.in_features == (8 if form == "tuple" else 16)  # the dict's is never called
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("way", [lambda net, h: net.head(h), lambda net, h: net.head(h)[:, 0]])
 def test_one_logit_is_two_classes(way, tried):
     net = made(own_net(way, classes=1), classes=2)
     z = way(net.body, net.body.b(net.body.a(((images() - 0.3) / 0.4).flatten(1)).relu()).relu()).reshape(-1)
     assert torch.allclose(net(images()).softmax(1)[:, 1], z.sigmoid())
     assert torch.equal(net(images()).argmax(1), (z > 0).long())
+    assert remove.remove_rows(net, 0.5, SHAPE)(images()).shape == (6, 2)
     said = tried(lambda: own_net(way, classes=1), binary=True)
     assert "it returns one logit z per image; its two classes have the logits 0 and z" in said
 
@@ -335,6 +347,26 @@ def test_weights_computed_from_others_are_folded_and_can_be_compressed(which, tr
             tried(lambda: own_net(a=wrap(nn.Linear(64, 16))), Train(epochs=1))
         with pytest.raises(ValueError, match=r"a has .*, which plain weights would lose"):
             training.start(net, Train(epochs=1))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("which", ["weight_norm (hook)", "weight_norm", "spectral_norm (hook)", "spectral_norm"])
+def test_a_file_of_weights_that_are_computed_from_others_is_read_before_they_are_folded(which, tmp_path, monkeypatch):
+    wrap = WAYS[which][0]
+    torch.manual_seed(3)
+    theirs = own_net(a=wrap(nn.Linear(64, 16)))
+    theirs(images())
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pt")
+
+    def fresh(shape, classes):
+        return own_net(a=wrap(nn.Linear(64, 16)))
+
+    monkeypatch.setattr(sources, "user_function", lambda name, what: fresh)
+    file = str(tmp_path / "theirs.pt")
+    config = Build(model="mine:fresh", weights=f"file:{sources.file_digest(file)}", weights_file=file)
+    net = build(config, SHAPE, CLASSES, ((0.3,), (0.4,)), 0).eval()
+    assert torch.allclose(net(images()), theirs.eval()((images() - 0.3) / 0.4), atol=1e-6)
+    assert isinstance(net.body.a.weight, nn.Parameter)
 
 
 def test_copies_of_a_parametrized_layer_are_folded_each():
