@@ -112,7 +112,7 @@ def weighted(net: Net) -> dict[str, nn.Module]:
     """Every layer with weights by name, in the net's order: hidden ones, head, and a stem that is not hidden. The first
     reads the image, the last is the head."""
     kinds = (*WEIGHTED, LowRankLinear, LowRankConv2d, FactoredConv2d)
-    found = {name: m for name, m in net.body.named_modules() if isinstance(m, kinds)}
+    found: dict[str, nn.Module] = {name: m for name, m in net.body.named_modules() if isinstance(m, kinds)}
     return {name: found[name] for name in net.order} if net.order else found
 
 

@@ -57,7 +57,8 @@ def fold(net: Net) -> tuple[list[str], str]:
 
 def _old(module: nn.Module) -> Iterator[str]:
     """Fold what computes a weight in a hook before each pass; its kind."""
-    for hook in list(module._forward_pre_hooks.values()):
+    hooks: list[Any] = list(module._forward_pre_hooks.values())
+    for hook in hooks:
         for kind, word in OLD.items():
             if not isinstance(hook, kind):
                 continue
