@@ -1,14 +1,16 @@
-"""Networks by name. Normalisation is inside; the head is known by its place, never by its width."""
+"""Networks by name. Normalisation is inside; the head is known by its place, never by its width (that of somebody's own
+net by what its logits depend on last: study.nets.own)."""
 
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
+from study.nets import own as owned
 from study.nets import sources, weights
 from study.nets.attention import attention_block
 from study.nets.fcn import fcn
-from study.nets.net import Net, hidden_of
+from study.nets.net import Net
 from study.spec import datasets, models
 from study.spec.config import Build
 from study.spec.errors import UsageError
@@ -24,11 +26,13 @@ def build(
     seed: int,
     *,
     begun: bool = True,
+    whole: bool = False,
 ) -> Net:
     """An untrained network for images of `shape` (C, H, W), its weights drawn from `seed` alone.
 
     `statistics` are the per-channel mean and standard deviation, which the configuration's own override. Not `begun`
-    leaves out the weights that the configuration names: for a net whose weights are all overwritten. Raises UsageError
+    leaves out the weights that the configuration names: for a net whose weights are all overwritten. `whole` takes no
+    file with a head for other classes: for a net that nothing will train. Raises UsageError
     for a user's function that does not return an nn.Module with a hidden layer and a head, knobs that the model does
     not take, weights that it cannot be given.
     """
@@ -41,11 +45,14 @@ def build(
     size = models.side(config.model, shape[-1])
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        make = _users if own else BUILDERS[config.model]
-        body, hidden = make(config, shape, classes, size)
-    net = Net(body, mean, std, hidden, size)
+        body, hidden = _users(config, shape, classes) if own else BUILDERS[config.model](config, shape, classes, size)
+    net = Net(body, mean, std, hidden, size, classes=classes)
+    if own:
+        owned.known(net, shape, config.model)
     if begun:
-        weights.begin(net, config)
+        weights.begin(net, config, whole=whole)
+    if own:
+        owned.folded(net)
     return net
 
 
@@ -121,15 +128,12 @@ def _swin_t(config: Build, shape: Shape, classes: int, size: int) -> Body:
     return swin.swin_t(classes)
 
 
-def _users(config: Build, shape: Shape, classes: int, size: int) -> Body:
+def _users(config: Build, shape: Shape, classes: int) -> Body:
     name = config.model
     body = sources.user_function(name, "--model")(shape, classes)
     if not isinstance(body, nn.Module):
         raise UsageError(f"--model {name} must return a torch.nn.Module, got {type(body).__name__}")
-    hidden = hidden_of(body)
-    if not hidden:
-        raise UsageError(f"--model {name} must have a Linear or Conv2d layer before its head, found none")
-    return body, hidden
+    return body, []  # which layers are hidden its outputs tell
 
 
 # What is built for images of `size` pixels a side is given them enlarged; the others (0) take them as they come.

@@ -30,7 +30,7 @@ def read(path: Path) -> dict[str, Tensor]:
     while isinstance(found, Mapping) and not _tensors(found) and (inside := _inside(found)):
         name = inside[0]
         if len(inside) > 1:
-            _say(f"weights: {path} holds {' and '.join(inside)}; those under {name} are taken")
+            say(f"weights: {path} holds {' and '.join(inside)}; those under {name} are taken")
         found = found[name]
     if not isinstance(found, Mapping) or not _tensors(found):
         raise UsageError(f"weights: {path} holds no state dict: found {_told(found)}, expected {WANTED}")
@@ -84,7 +84,7 @@ def _told(found: Any) -> str:
 
 
 @functools.cache
-def _say(words: str) -> None:
+def say(words: str) -> None:
     """Once per process: every trial of a sweep reads the same file."""
     log.warning(words)
 
@@ -105,5 +105,5 @@ def bare(found: dict[str, Tensor], own: Mapping[str, Tensor], what: str) -> dict
         found = {name.removeprefix(prefix): W for name, W in found.items() if name.startswith(prefix)}
         taken.append(prefix)
     if others := [p for p in taken if p not in ("net.", "body.")]:  # our own files have these
-        _say(f"weights: {''.join(others)!r} was taken off the names in {what}")
+        say(f"weights: {''.join(others)!r} was taken off the names in {what}")
     return found

@@ -31,6 +31,7 @@ def fresh(net: Net, shape: tuple[int, int, int], classes: int, seed: int) -> Net
         raise ValueError(f"the last layer, {name}, gives {outputs} numbers and the net {logits} logits: no head there")
     home, _, last = name.rpartition(".")
     setattr(new.body.get_submodule(home), last, head)
+    new.classes = classes if new.classes else 0
     return new
 
 

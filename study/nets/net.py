@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from study.nets import outputs
 from study.nets.factored import FactoredConv2d
 
 WEIGHTED = (nn.Linear, nn.Conv2d)
@@ -16,16 +17,33 @@ class Net(nn.Module):
 
     `hidden` names the body's layers that penalties, factorization and the structure measures act on: never the head.
     `masks` says, by name ("layer1.weight"), which entries of a weight tensor may differ from zero: study.nets.masks.
-    Input (N, C, H, W) in [0, 1], output logits (N, classes). TypeError where the body returns anything but a tensor.
+    Input (N, C, H, W) in [0, 1], output logits (N, classes) in the images' precision, read from what the body returns
+    as study.nets.outputs says; `classes` 0 takes any tensor. TypeError naming what came back where there are none.
+
+    Of a net of somebody's study.nets.own sets the rest: `order`, its layers with weights where the first of them is not
+    the one that reads the image, or the last not the head; `resting`, the modules that its owner left in eval mode
+    alone; `notes`, what a user is told of it; `bound`, why it cannot be trained.
     """
 
     def __init__(
-        self, body: nn.Module, mean: Iterable[float], std: Iterable[float], hidden: Iterable[str], size: int = 0
+        self,
+        body: nn.Module,
+        mean: Iterable[float],
+        std: Iterable[float],
+        hidden: Iterable[str],
+        size: int = 0,
+        *,
+        classes: int = 0,
     ) -> None:
         super().__init__()
         self.body = body
         self.hidden = tuple(hidden)
         self.size = size
+        self.classes = classes
+        self.order: tuple[str, ...] = ()
+        self.resting: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = ()
+        self.bound = ""
         self.masks: dict[str, Tensor] = {}
         self.mean: Tensor
         self.std: Tensor
@@ -38,10 +56,7 @@ class Net(nn.Module):
             x = x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
             if x.shape[-1] != self.size:
                 x = nn.functional.interpolate(x, size=(self.size, self.size), mode="bilinear", antialias=False)
-        out = self.body(x)
-        if not isinstance(out, Tensor):
-            raise TypeError(f"it returned a {type(out).__name__}; it must return logits alone, a tensor (N, classes)")
-        return out
+        return outputs.logits(self.body(x), x, self.classes)
 
 
 class LowRankLinear(nn.Module):
@@ -94,13 +109,15 @@ def layers(net: Net) -> dict[str, nn.Module]:
 
 
 def weighted(net: Net) -> dict[str, nn.Module]:
-    """Every layer with weights by name, in the body's order: hidden ones, head, and a stem that is not hidden."""
+    """Every layer with weights by name, in the net's order: hidden ones, head, and a stem that is not hidden. The first
+    reads the image, the last is the head."""
     kinds = (*WEIGHTED, LowRankLinear, LowRankConv2d, FactoredConv2d)
-    return {name: m for name, m in net.body.named_modules() if isinstance(m, kinds)}
+    found: dict[str, nn.Module] = {name: m for name, m in net.body.named_modules() if isinstance(m, kinds)}
+    return {name: found[name] for name in net.order} if net.order else found
 
 
 def head(net: Net) -> nn.Module:
-    """The last layer with weights: known by its place."""
+    """The last layer with weights: known by its place, in a net of somebody's by what the logits depend on last."""
     return list(weighted(net).values())[-1]
 
 

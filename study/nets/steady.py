@@ -81,6 +81,11 @@ def reason(what: str, draws: int) -> str:
             "the net gives probabilities, not logits (no output is negative and each image's sum to 1); take its last "
             "softmax away: it hides the gradient of every image that the net is sure of"
         )
+    if what == "sigmoid":
+        return (
+            "the net gives a probability of each class, a sigmoid, not logits; take it away: it hides the gradient of "
+            "every image that the net is sure of"
+        )
     return ""
 
 

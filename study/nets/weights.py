@@ -15,11 +15,12 @@ from study.spec.models import FILE
 log = logging.getLogger(__name__)
 
 
-def begin(net: nets.Net, config: Build) -> None:
+def begin(net: nets.Net, config: Build, *, whole: bool = False) -> None:
     """Overwrite the body's weights with those that the configuration names, in place; nothing where it names none.
 
-    A head of another number of classes stays as it was drawn, and that is said. UsageError where the weights are not
-    there, are not those that the trial was planned with, or are another net's.
+    A head of another number of classes stays as it was drawn, and that is said; where the net is to be `whole`, because
+    nothing will train that head, it is refused. UsageError where the weights are not there, are not those that the
+    trial was planned with, or are another net's.
     """
     if not config.weights:
         return
@@ -36,19 +37,22 @@ def begin(net: nets.Net, config: Build) -> None:
         from study.nets.vision import published
 
         path = published.path_of(config.model, config.weights)
-    place(net, checkpoints.read(path), str(path))
+    place(net, checkpoints.read(path), str(path), whole=whole)
 
 
 @torch.no_grad()
-def place(net: nets.Net, found: dict[str, Tensor], what: str) -> None:
+def place(net: nets.Net, found: dict[str, Tensor], what: str, *, whole: bool = False) -> None:
     """Overwrite the body's tensors with those of a state dict of the body, of a Net, or of the library's own model with
-    fused q, k, v; UsageError naming tensors that do not fit."""
+    fused q, k, v; UsageError naming tensors that do not fit, of a head too where the net is to be `whole`."""
     own = net.body.state_dict()
     given = found = qkv.cut(checkpoints.bare(found, own, what), own)
     head = next(reversed(nets.weighted(net)))
     of_head = [name for name in own if name.startswith(f"{head}.")]
-    if any(name not in found or found[name].shape != own[name].shape for name in of_head):
-        log.warning("the head of %s has other classes: a fresh one is drawn", what)
+    odd = next((n for n in of_head if n not in found or found[n].shape != own[n].shape), "")
+    if odd:
+        has = f"its {odd} is {tuple(found[odd].shape)}" if odd in found else f"it has no {odd}"
+        if not whole:
+            log.warning("the head of %s has other classes: a fresh one is drawn", what)
         found = {name: W for name, W in found.items() if not name.startswith(f"{head}.")}
         found |= {name: own[name] for name in of_head}
     counters = {name: W for name, W in own.items() if name.endswith("num_batches_tracked")}
@@ -63,5 +67,11 @@ def place(net: nets.Net, found: dict[str, Tensor], what: str) -> None:
         fit = sum(n in given and given[n].shape == own[n].shape for n in own)
         raise UsageError(
             f"weights: {what} are those of another net: {fit} of its {len(own)} tensors fit ({'; '.join(said)})"
+        )
+    if odd and whole:
+        raise UsageError(
+            f"weights: {what} have a head of other classes ({has}, here {tuple(own[odd].shape)}), and nothing would "
+            "train the one that is drawn in its place; give the data that the net was trained on, or a file with a "
+            "head for these"
         )
     net.body.load_state_dict(found)

@@ -48,12 +48,14 @@ class Frozen:
 
 
 def frozen(net: Net, names: Sequence[str]) -> Frozen:
-    """What the names of layers (or blocks of them) of the body hold, or all but the head for "encoder".
+    """What the names of layers (or blocks of them) of the body hold, or all but the head for "encoder"; and what the
+    net's owner froze: parameters with requires_grad=False, modules all of whose own are such, or left in eval mode.
 
     ValueError for a name that the body does not have, and where nothing would be left to train.
     """
-    parameters: set[int] = set()
-    modules: list[nn.Module] = []
+    parameters = {id(p) for p in net.parameters() if not p.requires_grad}
+    modules = [m for m in net.body.modules() if _still(m)]
+    modules += [net.body.get_submodule(name) for name in net.resting]
     for name in names:
         if name == ENCODER:
             last = nets.head(net)
@@ -66,8 +68,15 @@ def frozen(net: Net, names: Sequence[str]) -> Frozen:
             parameters |= {id(p) for p in part.parameters()}
             modules += list(part.modules())
     if parameters and all(id(p) in parameters for p in net.parameters()):
-        raise ValueError(f"freeze {', '.join(names)} leaves nothing to train")
+        what = f"freeze {', '.join(names)}" if names else "requires_grad=False of every weight"
+        raise ValueError(f"{what} leaves nothing to train")
     return Frozen(frozenset(parameters), tuple(modules))
+
+
+def _still(module: nn.Module) -> bool:
+    """Whether a module has parameters of its own, and none of them asks for a gradient."""
+    own = list(module.parameters(recurse=False))
+    return bool(own) and not any(p.requires_grad for p in own)
 
 
 def _part(net: Net, name: str) -> nn.Module:

@@ -120,6 +120,8 @@ def start(net: Net, config: Train, teacher: Net | None = None) -> Progress:
     ValueError for a configuration that names what there is not, distillation without a teacher among it.
     """
     optimise.check(config, LOSSES)
+    if net.bound and config.epochs:
+        raise ValueError(net.bound)
     held = frozen(net, config.freeze)
     penalty.check(net, held.layers(net), config)
     layers = list(held.layers(net).values())

@@ -60,18 +60,18 @@ def test_what_is_absent_stands_at_its_default_and_is_not_written():
 def test_what_a_newer_version_added_is_kept(tmp_path):
     """Also when the folder goes on, and study.json is written anew."""
     configuration = LEAST["configuration"] | {"precision": "bfloat16", "revisions": {"revision": 2}}
-    newer = LEAST | {"configuration": configuration, "arms": [MOVED | {"about": ["alpha"]}], "notes": {"a": [1, 2]}}
+    newer = LEAST | {"configuration": configuration, "arms": [MOVED | {"about": ["alpha"]}], "remarks": {"a": [1, 2]}}
     record = Manifest.of(newer).record()
-    assert {k: record[k] for k in ("arms", "notes")} == {k: newer[k] for k in ("arms", "notes")}
+    assert {k: record[k] for k in ("arms", "remarks")} == {k: newer[k] for k in ("arms", "remarks")}
     assert {k: record["configuration"][k] for k in configuration} == configuration
     plan = make_plan(Request(study="compressibility_sweep", preset="smoke", output=str(tmp_path / "out")))
     plan.folder.mkdir()
-    first = replace(write_manifest(plan, None), unknown={"notes": "mine"})
+    first = replace(write_manifest(plan, None), unknown={"remarks": "mine"})
     (plan.folder / "study.json").write_text(json.dumps(first.record()))
     extended, found = against_folder(plan, resume=True)
     write_manifest(extended, found)
     again = asked(plan.folder)
-    assert again["notes"] == "mine"
+    assert again["remarks"] == "mine"
     assert (again["sweep"], again["created"]) == (first.sweep, first.created)
     (plan.folder / "study.json").write_text(json.dumps(replace(first, unknown_configuration={"x": 1}).record()))
     with pytest.raises(UsageError, match="x: there 1, asked None"):
@@ -93,7 +93,7 @@ def test_the_manifest_of_a_plan_is_read_as_it_was_written(name, tmp_path):
 @pytest.mark.parametrize("field", [f.name for f in fields(Manifest)])
 def test_every_field_is_written(field):
     """One that `record` forgot would be lost when a folder is gone on with."""
-    more = {"arms": [MOVED], "baseline": {}, "claims": ["c"], "figures": ["f"], "module": "m"}
+    more = {"arms": [MOVED], "baseline": {}, "claims": ["c"], "figures": ["f"], "module": "m", "notes": ["n"]}
     whole = Manifest.of(asked(OLD / "search") | more)
     others = {str: "other", float: 7.5, bool: False, tuple: (), dict: {"family": "other"}}
     earlier = ({"model_digest": "m", "data_digest": "d", "sources": {}, "trials": ["a"]},)

@@ -13,7 +13,7 @@ from study.spec.families import FAMILIES
 from study.spec.knobs import KNOBS
 from study.store import manifest, results
 from study.sweep import typed
-from study.sweep.plan import given
+from study.sweep.plan import given, tryout
 from study.sweep.plan.folder import manifest as of_plan
 from study.sweep.plan.request import Request, make_plan
 from study.trial.run import run
@@ -136,6 +136,34 @@ def test_a_search_from_a_given_net_leaves_out_what_the_net_cannot_be_given(mine,
     torch.save({name: torch.zeros_like(W) for name, W in tensors.items()}, strange)
     with pytest.raises(UsageError, match="clean accuracy on 360 test images is"):
         plan(**typed.net(str(strange), ""))
+
+
+def test_a_head_for_other_classes_is_not_audited_as_drawn_afresh(mine, here):
+    found = torch.load(mine / "net.pt", weights_only=True)["model_state_dict"]
+    of_seven = {name: W[:7] if name.startswith("module.8") else W for name, W in found.items()}
+    torch.save(of_seven, mine / "seven.pt")
+    done = here("audit", "--model", "theirs:net", "--weights", "seven.pt", *FAST, "--output", "seven", cwd=mine)
+    assert done.returncode == 2
+    (message,) = [line for line in done.stderr.splitlines() if "seven.pt" in line and "taken off" not in line]
+    assert "have a head of other classes (its 8.weight is (7, 32), here (10, 32)), and nothing would train" in message
+    assert not (mine / "seven").exists()
+
+
+def test_a_net_without_the_head_is_not_searched_untrained_and_is_trained_with_a_warning(mine, monkeypatch, caplog):
+    monkeypatch.chdir(mine)
+    monkeypatch.syspath_prepend(str(mine))
+    found = torch.load(mine / "net.pt", weights_only=True)["model_state_dict"]
+    torch.save({name: W for name, W in found.items() if not name.startswith("module.8")}, mine / "headless.pt")
+    given_net = typed.net("headless.pt", "")["weights"]
+    digest = {given_net: _digest(mine / "headless.pt")}
+    point = {n: k.default for n, k in KNOBS.items()} | {
+        "data": "digits", "data_digest": "", "data_dir": "", "model": "theirs:net", "model_digest": "",
+        "sources": digest, "seed": 0, "weights": given_net, "frobenius": 0.0,
+    }  # fmt: skip
+    with pytest.raises(UsageError, match=r"headless\.pt have a head of other classes \(it has no 8\.weight, here"):
+        tryout.check_data_and_model(FAMILIES["compressed"](point | {"epochs": 0}))
+    tryout.check_data_and_model(FAMILIES["compressed"](point | {"epochs": 1}))
+    assert "has other classes: a fresh one is drawn" in caplog.text
 
 
 def test_without_weights_there_is_no_net_to_audit(tmp_path):

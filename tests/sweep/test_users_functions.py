@@ -73,11 +73,8 @@ def holds(net, out):
 
 
 WAYS = {
-    "pair": lambda net, out: (out, out),
-    "named": lambda net, out: {"logits": out},
     "nothing": lambda net, out: None,
     "array": lambda net, out: out.detach().numpy(),
-    "auxiliary": lambda net, out: (out, out) if net.training else out,
     "whole": lambda net, out: out.long(),
     "exits": exits,
     "cancels": cancels,
@@ -111,12 +108,9 @@ def trial(model):
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        ("pair", "cannot be used: TypeError: it returned a tuple; it must return logits alone, a tensor (N, classes)"),
-        ("named", "it returned a dict; it must return logits alone"),
-        ("nothing", "it returned a NoneType; it must return logits alone"),
-        ("array", "it returned a ndarray; it must return logits alone"),
-        ("auxiliary", "it returned a tuple; it must return logits alone"),
-        ("whole", "must return logits of shape (N, 10), got (2, 10) of torch.int64"),
+        ("nothing", "cannot be used: TypeError: it returned a NoneType for N = 2; it must return logits, a floating"),
+        ("array", "it returned a ndarray for N = 2; it must return logits, a floating tensor (N, 10), alone or in a"),
+        ("whole", "it returned a tensor (2, 10) of torch.int64 for N = 2"),
         ("ends", "cannot be used: it called sys.exit('no licence')"),
     ],
 )

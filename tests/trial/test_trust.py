@@ -171,7 +171,7 @@ def test_dropout_that_is_on_is_seen_before_anything_is_trained(monkeypatch):
             return nn.functional.dropout(z, 0.2, training=True)
 
     body = nn.Sequential(nn.Flatten(), Drop(), nn.Linear(64, 10))
-    monkeypatch.setattr(tryout, "build", lambda *_: Net(body, (0.0,), (1.0,), ()))
+    monkeypatch.setattr(tryout, "build", lambda *_, **__: Net(body, (0.0,), (1.0,), ()))
     trial = Trial(seed=0, stages=(Load(test_size=60), Build(model="own:drop")), measures=(APGD,))
     with pytest.raises(UsageError, match=r"--model own:drop cannot be attacked: .*--set eot=16"):
         tryout.check_data_and_model(trial)

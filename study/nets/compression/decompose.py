@@ -47,7 +47,11 @@ def decompose(net: Net, ratio: float, method: str, seed: int, sweeps: int = 50) 
         level = largest(layer, how, ratio)
         kept[name] = min(1.0, count(layer, how, level) / layer.weight.numel())
         if kept[name] < 1:
-            _replace(out.body, layer, factors(layer, how, level, seed, sweeps))
+            new = factors(layer, how, level, seed, sweeps)
+            for part, F in new.named_parameters():  # what is frozen stays so
+                old = layer.bias if part == "bias" else None
+                F.requires_grad_((layer.weight if old is None else old).requires_grad)
+            _replace(out.body, layer, new)
     if min(kept.values(), default=1.0) == 1.0:
         raise ValueError("no hidden layer is large enough to become smaller: rank one has no fewer weights")
     return out, kept

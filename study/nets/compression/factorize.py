@@ -6,6 +6,7 @@ import math
 import torch
 from torch import nn
 
+from study.nets import masks
 from study.nets import net as nets
 from study.nets.net import LowRankConv2d, LowRankLinear, Net
 
@@ -24,6 +25,8 @@ def factorize(net: Net, rank: int, seed: int) -> Net:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for name, layer in nets.layers(out).items():
+            if not all(p.requires_grad for p in masks.stored(layer).values()):
+                raise ValueError(f"{name} is frozen (requires_grad=False): fresh factors in its place would be trained")
             new = _factors(layer, rank)
             nn.init.kaiming_uniform_(new.A, a=math.sqrt(5))
             nn.init.kaiming_uniform_(new.B, a=math.sqrt(5))

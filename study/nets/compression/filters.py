@@ -1,11 +1,14 @@
 """Which filters of a convolutional net go together, and their real removal: the one room of torch-pruning."""
 
 import copy
+from typing import Any
 
 import torch
 import torch_pruning
+from torch import Tensor
 
 from study.nets import net as nets
+from study.nets import outputs
 from study.nets.compression.prune import equal_outputs, silenced
 from study.nets.compression.shares import layerwise
 from study.nets.net import Net
@@ -36,7 +39,21 @@ def remove_filters(net: Net, ratio: float, shape: Shape) -> tuple[Net, Gone]:
         raise ValueError("filters cannot be removed: a channel of zeros is not without effect in this net")
     for mine, before in zip(out.modules(), net.modules(), strict=True):
         mine.training = before.training
+    for W, old in zip(out.parameters(), net.parameters(), strict=True):
+        W.requires_grad_(old.requires_grad)
     return out, gone
+
+
+def _all_outputs(net: Net, x: Tensor) -> list[Tensor]:
+    """The logits, and what else the body returns: an auxiliary head loses the inputs that are gone, too."""
+    returned: list[Any] = []
+    hook = net.body.register_forward_hook(lambda module, given, out: returned.append(out))
+    try:
+        logits = net(x)
+    finally:
+        hook.remove()
+    beside = [] if isinstance(returned[0], Tensor) else outputs.tensors(returned[0])
+    return [logits, *(t for t in beside if t.grad_fn is not None)]
 
 
 def _remove(net: Net, ratio: float, shape: Shape) -> Gone:
@@ -45,7 +62,8 @@ def _remove(net: Net, ratio: float, shape: Shape) -> Gone:
     head, gone = nets.head(net), Gone()
     with torch.enable_grad():  # couplings are read off the graph of gradients
         graph = torch_pruning.DependencyGraph()
-        graph.build_dependency(net, torch.zeros(1, *shape, device=net.mean.device), verbose=False)
+        image = torch.zeros(1, *shape, device=net.mean.device)
+        graph.build_dependency(net, image, forward_fn=_all_outputs, verbose=False)
     groups = list(graph.get_all_groups(ignored_layers=[head], root_module_types=list(nets.WEIGHTED)))
     for group in groups:
         made = [(d.target.module, places) for d, places in group if graph.is_out_channel_pruning_fn(d.handler)]

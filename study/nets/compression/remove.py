@@ -107,15 +107,17 @@ def _chain(net: Net) -> list[nn.Module]:
 
 def _keep_outputs(layer: nn.Module, kept: Tensor) -> None:
     name = "A" if isinstance(layer, LowRankLinear) else "weight"
-    setattr(layer, name, nn.Parameter(getattr(layer, name)[kept].clone()))
+    W = getattr(layer, name)
+    setattr(layer, name, nn.Parameter(W[kept].clone(), W.requires_grad))
     if isinstance(layer.bias, Tensor):
-        layer.bias = nn.Parameter(layer.bias[kept].clone())
+        layer.bias = nn.Parameter(layer.bias[kept].clone(), layer.bias.requires_grad)
     if isinstance(layer, nn.Linear):
         layer.out_features = len(kept)
 
 
 def _keep_inputs(layer: nn.Module, kept: Tensor) -> None:
     name = "B" if isinstance(layer, LowRankLinear) else "weight"
-    setattr(layer, name, nn.Parameter(getattr(layer, name)[:, kept].clone()))
+    W = getattr(layer, name)
+    setattr(layer, name, nn.Parameter(W[:, kept].clone(), W.requires_grad))
     if isinstance(layer, nn.Linear):
         layer.in_features = len(kept)

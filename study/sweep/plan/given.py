@@ -55,8 +55,9 @@ TRIED: dict[str, tuple[Value, ...]] = {
 def searched(plan: Plan, typed: Iterable[str]) -> Plan:
     """The plan of a search from a net that is there, without the knobs that the net itself cannot be given, which its
     notes say; UsageError as `looked_at` raises it."""
-    search = plan.preset.search
-    assert search is not None
+    found = plan.preset.search
+    assert found is not None
+    search = found
 
     def trial(**axes: Value) -> Trial:
         whole = settled({**plan.axes_off, **axes}, plan.settings)
@@ -85,7 +86,7 @@ def _checked(plan: Plan, trial: Trial) -> tuple[Net, tuple[int, int, int]]:
     config = next(s for s in trial.stages if isinstance(s, Build))
     data = load(stage, trial.seed)
     with of_the_model(plan.model):
-        net = build(config, data.shape, data.classes, (data.mean, data.std), trial.seed).eval()
+        net = build(config, data.shape, data.classes, (data.mean, data.std), trial.seed, whole=True).eval()
     if config.weights or is_user_function(plan.model):
         x, y = data.test[:IMAGES]
         check(net, x, y, data.classes)

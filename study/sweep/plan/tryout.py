@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
 
-from study.nets import heads, steady
+from study.nets import heads, outputs, steady
 from study.nets.build import build
+from study.nets.checkpoints import say
 from study.nets.compression.decompose import refusal
 from study.nets.compression.remove import remove_rows
 from study.nets.data import load
@@ -15,7 +17,7 @@ from study.nets.net import Net, layers
 from study.nets.pairs import UNPAIRED, pairs
 from study.nets.splits import Dataset
 from study.spec import datasets
-from study.spec.config import ON_LAYERS, Build, Decompose, Head, Load, Remove, Robustness, Trial, aligned
+from study.spec.config import ON_LAYERS, Build, Decompose, Head, Load, Remove, Robustness, Train, Trial, aligned
 from study.spec.errors import UsageError, of_a_function, told
 
 
@@ -32,12 +34,18 @@ def check_data_and_model(trial: Trial) -> tuple[int, ...]:
             f"({own.name}; channels, height, width): they must be the same"
         )
     with of_the_model(model.model):
-        net = build(model, dataset.shape, dataset.classes, (dataset.mean, dataset.std), 0)
+        untrained = not any(isinstance(stage, Train) and stage.epochs for stage in trial.stages)
+        net = build(model, dataset.shape, dataset.classes, (dataset.mean, dataset.std), 0, whole=untrained)
+        returned: list[Any] = []
+        hook = net.body.register_forward_hook(lambda module, given, out: returned.append(out))
         with torch.random.fork_rng():  # some nets return more in training than in eval mode
             logits = [net.train(mode)(dataset.train[:2][0]) for mode in (True, False)]
+        hook.remove()
+        ends = _ending(model.model, returned[-1], net.classes)
         if any(isinstance(stage, Head) for stage in trial.stages):
             heads.fresh(net, own.shape, own.classes, 0)
-        what = steady.unsteady(net, dataset.test[: steady.IMAGES][0])
+        what = steady.unsteady(net, dataset.test[: steady.IMAGES][0]) or ends
+    _check_training(net, trial, model.model)
     if aligned(trial) and not pairs(net):
         raise UsageError(f"--model {model.model}: {UNPAIRED}")
     if any(isinstance(stage, ON_LAYERS) for stage in trial.stages) and (left := attention(net)):
@@ -55,9 +63,38 @@ def check_data_and_model(trial: Trial) -> tuple[int, ...]:
             f"{' and '.join(sorted({f'{tuple(part.shape)} of {part.dtype}' for part in logits}))} for N = 2"
         )
     draws = [measure.eot for measure in trial.measures if isinstance(measure, Robustness)]
-    if draws and (reason := steady.reason(what, min(draws))):
+    reason = steady.reason(what, min(draws, default=0))
+    if draws and reason:
         raise UsageError(f"--model {model.model} cannot be attacked: {reason}")
+    read = [line for out in returned for line in outputs.said(out, 2, net.classes)] if net.classes else []
+    averaged = f"its logits depend on {what}: attacked is their mean over {min(draws)} draws" if what and draws else ""
+    for line in dict.fromkeys([*net.notes, *read, *filter(None, (reason, averaged))]):
+        say(f"--model {model.model}: {line}")
     return own.shape
+
+
+def _ending(model: str, out: Any, classes: int) -> str:
+    """What a net's outputs are where they are no logits: "softmax", "sigmoid" or ""; UsageError for one probability
+    where one logit is wanted, of which a threshold at 0 would make one class alone."""
+    if not classes:
+        return ""
+    found = outputs.chosen(out, 2, classes)
+    ends = outputs.squashed(found)
+    if ends == "sigmoid" and (found.ndim == 1 or found.shape[1] != classes):
+        raise UsageError(
+            f"--model {model} must return logits: it returns one probability per image, a sigmoid; take it away"
+        )
+    return ends
+
+
+def _check_training(net: Net, trial: Trial, model: str) -> None:
+    """UsageError for a net that a trial would train and that cannot be trained."""
+    if not any(isinstance(stage, Train) and stage.epochs for stage in trial.stages):
+        return
+    if net.bound:
+        raise UsageError(f"--model {model} cannot be trained: {net.bound}")
+    if not any(p.requires_grad for p in net.parameters()):
+        raise UsageError(f"--model {model} cannot be trained: all its weights are frozen (requires_grad=False)")
 
 
 @contextmanager

@@ -1,0 +1,58 @@
+"""What a net of somebody's is, found when it is built: head and hidden layers, what is made plain, and what is said."""
+
+from torch import nn
+
+from study.nets import net as nets
+from study.nets import plain, tracing
+from study.nets.net import Net
+from study.spec.errors import UsageError
+
+
+def known(net: Net, shape: tuple[int, int, int], model: str) -> None:
+    """Set a net's hidden layers, order, resting modules and notes, in place, and cast its weights to float32.
+
+    Hidden are the layers with weights (Linear, Conv2d) that the logits depend on, less the head, what gives logits
+    beside it or has its weight, and a convolution that is called first. `shape` (C, H, W) is an image's, `model` the
+    net's name. UsageError where there is no head, or no layer before it.
+    """
+    body = net.body
+    if body.training:
+        net.resting = tuple(name for name, m in body.named_modules() if not m.training)
+    said = [cast] if (cast := plain.cast(body)) else []
+    try:
+        found = tracing.trace(net, shape)
+    except UsageError as error:
+        raise UsageError(f"--model {model} cannot be used: {error}") from None
+    except RuntimeError as error:
+        if not cast:
+            raise
+        raise UsageError(f"--model {model} cannot be used: {cast}, and then RuntimeError: {error}") from None
+    layers = nets.weighted(net)
+    ends = (*found.logits, found.head)
+    tied = {id(p) for name in ends for n, p in layers[name].named_parameters(recurse=False) if n != "bias"}
+    hidden = [n for n in found.used if n not in ends and not any(id(p) in tied for p in layers[n].parameters(False))]
+    if found.first in hidden and isinstance(layers[found.first], nn.Conv2d):
+        hidden.remove(found.first)
+    if not hidden:
+        raise UsageError(f"--model {model} must have a Linear or Conv2d layer before its head, found none")
+    net.hidden = tuple(hidden)
+    names = list(layers)
+    if (names[0], names[-1]) != (found.first, found.head):
+        between = [name for name in names if name not in (found.first, found.head)]
+        net.order = (found.first, *between, found.head)
+        said.append(f"its head is {found.head} and the first layer {found.first}, by what its logits depend on")
+    if shared := [n for n in found.used if n not in ends and n not in hidden and n != found.first]:
+        said.append(f"{', '.join(shared)} has the weight of the head {found.head} and is no hidden layer either")
+    if found.logits:
+        said.append(
+            f"{', '.join(found.logits)} gives logits beside the head {found.head} and is no hidden layer either"
+        )
+    if unused := [name for name in names if name not in found.used]:
+        said.append(f"its logits do not depend on {', '.join(unused)}: no hidden layer")
+    net.notes = tuple(said)
+
+
+def folded(net: Net) -> None:
+    """Make weights that are computed from others plain ones, in place, once the net has those that it begins with."""
+    said, net.bound = plain.fold(net)
+    net.notes += tuple(said)
