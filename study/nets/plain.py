@@ -62,7 +62,8 @@ def _old(module: nn.Module) -> Iterator[str]:
         for kind, word in OLD.items():
             if not isinstance(hook, kind):
                 continue
-            name = hook._tensor_name if isinstance(hook, prune.BasePruningMethod) else hook.name
+            of: Any = hook
+            name = of._tensor_name if isinstance(hook, prune.BasePruningMethod) else of.name
             flag = any(p.requires_grad for n, p in module.named_parameters(recurse=False) if n.startswith(f"{name}_"))
             remove: Any = {WeightNorm: remove_weight_norm, SpectralNorm: remove_spectral_norm}.get(kind, prune.remove)
             remove(module, name)
