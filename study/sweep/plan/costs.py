@@ -63,7 +63,7 @@ def multiplications(model: str, data: str, settings: Mapping[str, Any]) -> float
         larger = (side / info.pixels if info.pixels else image[-1] / info.counted_at) ** 2
         larger *= SMALL_STEM if settings["stem"] == "small" else 1
         return millions * 1e6 * larger * settings["width_multiplier"] ** 2
-    sizes = [math.prod(image), *(width * settings["width_taper"] ** i for i in range(depth))]
+    sizes = [math.prod(image), *(width * settings.get("width_taper", 1.0) ** i for i in range(depth))]
     return sum(n * m for n, m in itertools.pairwise(sizes))
 
 
