@@ -31,6 +31,7 @@ def test_it_is_kept_without_outputs_and_uses_what_is_documented(notebook):
 
 def test_it_runs(notebook, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)  # asked for here first, it would stay for all tests of this process
     done = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": EXAMPLES}}).execute()
     outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
     said = "".join(o.text for o in outputs if o.output_type == "stream")

@@ -68,6 +68,8 @@ def risk(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) 
     }
     fig, grid = subplots(2, max(1, len(parts)), 3.0, right=0.84)
     for line, (words, values) in zip(grid, rows.items(), strict=True):
+        for ax in line[1:]:
+            ax.sharey(line[0])
         for ax, (title, table) in zip(line, parts.items(), strict=False):
             for color, (name, column) in zip(COLOURS, values.items(), strict=False):
                 _along(ax, table, column[column > 0], "keep_prob", color, name)
@@ -75,8 +77,6 @@ def risk(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) 
             ax.set_xlabel("share of the weights kept")
             ax.set_yscale("log")
             ax.invert_xaxis()
-        for ax in line[1:]:
-            ax.sharey(line[0])
         line[0].set_ylabel(words)
         line[-1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return fig

@@ -151,7 +151,8 @@ class Silent:
         pass
 
 
-@pytest.mark.parametrize("name", ["resnet", pytest.param("vit", marks=SLOW), pytest.param("timm's vit", marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet", "vit", "timm's vit"])
 def test_every_rung_gives_the_same_logits_in_a_fresh_process(name, whole, tmp_path, monkeypatch):
     folder = whole(name)
     monkeypatch.chdir(folder)

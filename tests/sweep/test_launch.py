@@ -17,7 +17,8 @@ BAD = [
     (["compressibility_sweep", "--set", "alpha=0..1"], "write FIRST..LAST:COUNT"),
     (
         ["pareto_search", "--model", "swin_t", "--set", "prune_ratio=0.5"],
-        "--set prune_ratio: it goes with model fcn, cnn, cnn8, resnet18, wrn50_2, wrn101_2, vgg16, vit, vit_b8, vit_tiny, got ",
+        "--set prune_ratio: it goes with model fcn, cnn, cnn8, resnet18, wrn50_2, wrn101_2, vgg16, vit, vit_b8, "
+        "vit_tiny, got ",
     ),
     (["compresibility_sweep"], "did you mean compressibility_sweep?"),
     ([], "which study?"),

@@ -13,7 +13,6 @@ from study.spec.attack_names import current
 DATED = "2026-11-27"
 TWO_POINTS, FIVE_POINTS, HALF = 0.02, 0.05, 0.5
 CLEAN = Term(measure="clean_accuracy", split="test")
-TRAINED = Term(measure="clean_accuracy", split="train")
 LATE = 0.3  # the share kept at which Taylor scores are to be ahead
 DEEP, FLAT = 3, 1  # hidden layers of the nets of four and of two layers
 
@@ -34,8 +33,8 @@ def _peak(name: str, arm: str, attack: str, words: str) -> Claim:
         id=f"B-peak-{name}", source="B, 6.3 and Figures 2, 3, 8 to 14", statistic="peak", threshold=TWO_POINTS,
         dated=DATED, rows=Rows(arm=arm, axis="keep_prob", y=y), regime=Regime(robust="linf"),
         control=Control(
-            arm="control_rate", axis="learning_rate", y=TRAINED, at={"keep_prob": 1.0},
-            words="accuracy on the training images along the learning rate, which a rate can miss on either side",
+            arm="control_rate", axis="learning_rate", at={"keep_prob": 1.0},
+            words="the same accuracy along the learning rate, which a rate can miss on either side",
         ),
         quote=f"As weights are masked {words}, attacked accuracy first rises and then falls.",
     )  # fmt: skip
