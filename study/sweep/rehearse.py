@@ -190,7 +190,7 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 def cells(entry: Mapping[str, Any]) -> list[str]:
     """An entry as the table's columns have it."""
     trainings = entry.get("trainings", [])
-    steps = [t["seconds"] for t in trainings] or [entry["ascent_seconds"]] * ("ascent_seconds" in entry)
+    steps = [t["seconds"] for t in trainings] or ([entry["ascent_seconds"]] if "ascent_seconds" in entry else [])
     batches = [f"{t['batch']}" if t["images"] == t["batch"] else f"{t['images']} of {t['batch']}" for t in trainings]
     attack, measured, peak = (entry.get(k) for k in ("attack_seconds", "measure_seconds", "peak_megabytes"))
     return [

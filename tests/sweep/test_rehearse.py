@@ -86,6 +86,13 @@ def test_a_small_study_is_rehearsed_and_kept_where_it_is_asked_for(folder, capsy
     assert sorted(path.name for path in folder.iterdir()) == ["kept.json", "page.md"]
 
 
+def test_a_study_that_trains_nothing_has_no_step_in_its_table(folder, capsys):
+    assert main(["audit", "--rehearse", "--preset", "smoke", "--model", "fcn"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert lines
+    assert all(line[-1] == "ok" for line in lines)
+
+
 def test_a_kind_that_fails_is_named_and_is_the_exit_status(folder, capsys):
     (folder / "broken_parts.py").write_text("def never(net, data):\n    raise ValueError('no such luck')\n")
     code = main(["compressibility_sweep", "--rehearse", "--preset", "smoke", "--set", "measures=broken_parts:never"])
