@@ -7,9 +7,10 @@ AutoAttack, at 4/255; here AutoPGD stands beside them, by which claims are judge
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from study.spec.domains import Value
-from study.spec.studies import Arm
+from study.spec.studies import Arm, Preset
 
 Axes = Mapping[str, tuple[Value, ...]]
 SEEDS, TWO_SEEDS = (0, 1, 2, 3, 4), (0, 1)
@@ -49,3 +50,23 @@ def control_rate() -> Arm:
     """Nets that are not masked, along the learning rate: too small and too large a rate both cost what is learnt."""
     axes: Axes = {**FREE, "learning_rate": RATES}
     return Arm(name="control_rate", family="compressed", axes=axes, about=("learning_rate",))
+
+
+def smoke(arms: tuple[Arm, ...]) -> Preset:
+    """Seconds on digits: it judges nothing."""
+    return Preset(arms=arms, seeds=TWO_SEEDS, settings=OF_MASKS | RISK | SMALL | SMOKE)
+
+
+def laptop(arms: tuple[Arm, ...], model: str = "fcn", **more: Any) -> Preset:
+    """Digits, or 5000 images of another data set, at settings that `more` overrides."""
+    settings = OF_MASKS | RISK | SMALL | DIGITS | more
+    other = MNIST | ({"patch_size": 4} if "patch_size" in more else {})  # of images of 28 pixels a side
+    return Preset(arms=arms, seeds=SEEDS, model=model, settings=settings, by_data={"*": other})
+
+
+def paper(arms: tuple[Arm, ...], model: str = "fcn", data: str = "mnist", gpus: float = 0.25, **more: Any) -> Preset:
+    """The published protocol, at settings that `more` overrides."""
+    settings = PUBLISHED | PUBLISHED_RISK | {"epochs": 30} | more
+    return Preset(
+        arms=arms, seeds=SEEDS, data=data, model=model, settings=settings, gpus_per_trial=gpus, instance="g5.xlarge"
+    )

@@ -10,22 +10,8 @@ laptop: scikit-learn's digits, 200 units a layer, five seeds, random masks besid
 cores. paper: MNIST, 400 units (the paper does not say), 30 epochs. smoke: seconds; it judges nothing.
 """
 
-from search_spaces._paper_b import (
-    DIGITS,
-    FEWER,
-    KEPT,
-    MNIST,
-    OF_MASKS,
-    PUBLISHED,
-    PUBLISHED_RISK,
-    RISK,
-    SEEDS,
-    SMALL,
-    SMOKE,
-    TWO_SEEDS,
-    masked,
-)
-from study.spec.studies import Arm, Preset, Study
+from search_spaces._paper_b import FEWER, KEPT, laptop, masked, paper, smoke
+from study.spec.studies import Arm, Study
 
 DEPTHS = (1, 2, 3)  # hidden layers: two, three and four with the head
 
@@ -43,20 +29,8 @@ STUDY = Study(
     figures=("kept", "risk"),
     claims=("B-depth-magnitude", "B-depth-fgsm", "B-depth-bernoulli"),
     presets={
-        "smoke": Preset(arms=_arms((1.0, 0.5), (1.0, 0.5)), seeds=TWO_SEEDS, settings=OF_MASKS | RISK | SMALL | SMOKE),
-        "laptop": Preset(
-            arms=_arms(KEPT, FEWER),
-            seeds=SEEDS,
-            settings=OF_MASKS | RISK | SMALL | DIGITS,
-            by_data={"*": MNIST},
-        ),
-        "paper": Preset(
-            arms=_arms(KEPT, FEWER),
-            seeds=SEEDS,
-            data="mnist",
-            settings=PUBLISHED | PUBLISHED_RISK | {"width": 400, "epochs": 30},
-            gpus_per_trial=0.25,
-            instance="g5.xlarge",
-        ),
+        "smoke": smoke(_arms((1.0, 0.5), (1.0, 0.5))),
+        "laptop": laptop(_arms(KEPT, FEWER)),
+        "paper": paper(_arms(KEPT, FEWER), width=400),
     },
 )

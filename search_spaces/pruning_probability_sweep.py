@@ -21,24 +21,8 @@ paper_vit: ViT-Tiny, 10 epochs, Taylor scores (ImageNet-100: `--data imagefolder
 nothing.
 """
 
-from search_spaces._paper_b import (
-    DIGITS,
-    DRAWS,
-    FEWER,
-    KEPT,
-    MNIST,
-    OF_MASKS,
-    PUBLISHED,
-    PUBLISHED_RISK,
-    RISK,
-    SEEDS,
-    SMALL,
-    SMOKE,
-    TWO_SEEDS,
-    control_rate,
-    masked,
-)
-from study.spec.studies import Arm, Preset, Study
+from search_spaces._paper_b import DRAWS, FEWER, KEPT, control_rate, laptop, masked, paper, smoke
+from study.spec.studies import Arm, Study
 
 
 def _arms(kept: tuple[float, ...], drawn: tuple[float, ...], draws: tuple[int, ...] = DRAWS) -> tuple[Arm, ...]:
@@ -47,19 +31,7 @@ def _arms(kept: tuple[float, ...], drawn: tuple[float, ...], draws: tuple[int, .
     return (*ranked.values(), *random.values(), control_rate())
 
 
-def _published(model: str, data: str, epochs: int, gpus: float, **more: float | str) -> Preset:
-    recipe = "paper_b_vit" if model == "vit_tiny" else "paper_b"
-    return Preset(
-        arms=_arms(KEPT, FEWER),
-        seeds=SEEDS,
-        data=data,
-        model=model,
-        settings=PUBLISHED | PUBLISHED_RISK | {"recipe": recipe, "epochs": epochs} | more,
-        gpus_per_trial=gpus,
-        instance="g5.xlarge",
-    )
-
-
+WHOLE = _arms(KEPT, FEWER)
 STUDY = Study(
     name="pruning_probability_sweep",
     question="Does masking a part of a net's weights make it harder to fool, and which part?",
@@ -71,20 +43,11 @@ STUDY = Study(
         "B-risk-magnitude", "B-risk-bernoulli", "B-fidelity",
     ),
     presets={
-        "smoke": Preset(
-            arms=_arms((1.0, 0.5), (1.0, 0.5), (0, 1))[:4],
-            seeds=TWO_SEEDS,
-            settings=OF_MASKS | RISK | SMALL | SMOKE,
-        ),
-        "laptop": Preset(
-            arms=_arms(KEPT, FEWER),
-            seeds=SEEDS,
-            settings=OF_MASKS | RISK | SMALL | DIGITS,
-            by_data={"*": MNIST},
-        ),
-        "paper": _published("fcn", "mnist", 30, 0.25, width=400, depth=1),
-        "paper_mlp": _published("fcn", "cifar10", 100, 0.5, width=8192, depth=4, width_taper=0.5),
-        "paper_cnn": _published("cnn", "cifar10", 100, 0.25),
-        "paper_vit": _published("vit_tiny", "cifar10", 10, 0.5),
+        "smoke": smoke(_arms((1.0, 0.5), (1.0, 0.5), (0, 1))[:4]),
+        "laptop": laptop(WHOLE),
+        "paper": paper(WHOLE, width=400, depth=1),
+        "paper_mlp": paper(WHOLE, "fcn", "cifar10", 0.5, epochs=100, width=8192, depth=4, width_taper=0.5),
+        "paper_cnn": paper(WHOLE, "cnn", "cifar10", epochs=100),
+        "paper_vit": paper(WHOLE, "vit_tiny", "cifar10", 0.5, recipe="paper_b_vit", epochs=10),
     },
 )  # fmt: skip

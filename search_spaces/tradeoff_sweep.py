@@ -16,21 +16,8 @@ laptop: scikit-learn's digits, two layers, five seeds; ten minutes on two cores.
 smoke: seconds; it judges nothing.
 """
 
-from search_spaces._paper_b import (
-    DIGITS,
-    FREE,
-    MNIST,
-    OF_MASKS,
-    PUBLISHED,
-    PUBLISHED_RISK,
-    RISK,
-    SEEDS,
-    SMALL,
-    SMOKE,
-    TWO_SEEDS,
-    masked,
-)
-from study.spec.studies import Arm, Preset, Study
+from search_spaces._paper_b import FREE, laptop, masked, paper, smoke
+from study.spec.studies import Arm, Study
 
 LAMS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97)
 RULES, LAYERS = ("chebyshev", "exact", "printed"), ("layerwise", "uniform")
@@ -60,20 +47,8 @@ STUDY = Study(
     figures=("pairs", "chosen"),
     claims=("B-lam-printed", "B-lam-chebyshev", "B-second-layer", "B-second-layer-front"),
     presets={
-        "smoke": Preset(arms=_arms((0.2, 0.8), (1.0, 0.5)), seeds=TWO_SEEDS, settings=OF_MASKS | RISK | SMALL | SMOKE),
-        "laptop": Preset(
-            arms=_arms(LAMS, SHARES),
-            seeds=SEEDS,
-            settings=OF_MASKS | RISK | SMALL | DIGITS,
-            by_data={"*": MNIST},
-        ),
-        "paper": Preset(
-            arms=_arms(LAMS, SHARES),
-            seeds=SEEDS,
-            data="mnist",
-            settings=PUBLISHED | PUBLISHED_RISK | {"width": 400, "depth": 1, "epochs": 30},
-            gpus_per_trial=0.25,
-            instance="g5.xlarge",
-        ),
+        "smoke": smoke(_arms((0.2, 0.8), (1.0, 0.5))),
+        "laptop": laptop(_arms(LAMS, SHARES)),
+        "paper": paper(_arms(LAMS, SHARES), width=400, depth=1),
     },
 )

@@ -32,9 +32,9 @@ def build(
 
     `statistics` are the per-channel mean and standard deviation, which the configuration's own override. Not `begun`
     leaves out the weights that the configuration names: for a net whose weights are all overwritten. `whole` takes no
-    file with a head for other classes: for a net that nothing will train. Raises UsageError
-    for a user's function that does not return an nn.Module with a hidden layer and a head, knobs that the model does
-    not take, weights that it cannot be given.
+    file with a head for other classes: for a net that nothing will train. Raises UsageError for a user's function that
+    does not return an nn.Module with a hidden layer and a head, knobs that the model does not take, weights that it
+    cannot be given.
     """
     mean, std = _normalization(config, shape[0]) or statistics
     own = datasets.is_user_function(config.model)

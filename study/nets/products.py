@@ -82,9 +82,7 @@ class _Read(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return (
-            False  # True imports torch._dynamo, for seconds: of use where a mode meets a compiled net, and here is none
-        )
+        return False  # True imports torch._dynamo, for seconds, for compiled nets: here is none
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func._overloadpacket in flop_registry or func._overloadpacket in MORE:

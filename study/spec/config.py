@@ -51,11 +51,11 @@ class Build:
     """Stage: a network before its training. `source` is the digest of a user-given function's source.
 
     `width_taper` is the width of each hidden layer of an fcn over that of the one before; `width_multiplier` multiplies
-    every channel count of a convolutional net, `stem` small is 3 x 3 without stride or
-    pooling, `patch_size` a vit's: study.spec.models says which model takes which. `weights` are published ones by their
-    library's name, or file:DIGEST of a file, which lies at `weights_file`; "" draws them from the seed. `on` names the
-    data that it is built for (Load.name), by default the trial's own. `input_mean` and `input_std` are what images are
-    normalised by, per channel or one number for all, where that is not the data set's own.
+    every channel count of a convolutional net, `stem` small is 3 x 3 without stride or pooling, `patch_size` a vit's:
+    study.spec.models says which model takes which. `weights` are published ones by their library's name, or file:DIGEST
+    of a file, which lies at `weights_file`; "" draws them from the seed. `on` names the data that it is built for
+    (Load.name), by default the trial's own. `input_mean` and `input_std` are what images are normalised by, per channel
+    or one number for all, where that is not the data set's own.
     """
 
     model: str = "fcn"

@@ -27,7 +27,7 @@ from torch.nn.functional import cross_entropy
 from study.nets import synthetic
 from study.nets.net import Net
 from study.nets.splits import Dataset
-from study.spec.config import Ascend, Build, Load, Train, Trial
+from study.spec.config import Ascend, Load, Train, Trial
 from study.spec.errors import brief, told
 from study.spec.identity import trial_of
 from study.spec.rehearsal import batch_of
@@ -91,8 +91,6 @@ class Rehearsal:
         begun, reports = process_time(), 0
         for _ in STAGES[type(stage)](state, stage):
             reports += 1
-        if isinstance(stage, Build) and state.net is not None:
-            _settle(state.net)
         if isinstance(stage, Ascend):
             self.found["ascent_seconds"] = (process_time() - begun) / reports
         if state.diverged:
@@ -163,14 +161,6 @@ class Rehearsal:
         with torch.no_grad():
             if not torch.equal(_logits(net, x), _logits(other.net, x)):
                 raise ValueError("the loaded net has other logits than the saved one")
-
-
-def _settle(net: Net) -> None:
-    """BatchNorm takes over the statistics of its first batch whole. After one step of the usual tenth a deep net's
-    activations overflow in evaluation mode, where a trained net's do not."""
-    for module in net.modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            module.momentum = None
 
 
 def _logits(net: Net, x: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """What each weight tensor of a chain keeps at a trade-off between risk and fidelity (paper B, section 5)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from torch import nn
@@ -9,7 +10,7 @@ from study.nets import masks
 from study.nets import net as nets
 from study.nets.net import Net
 from study.theory import tradeoff
-from study.theory.tradeoff import Constants
+from study.theory.tradeoff import Constants, Point
 
 START = 0.5  # where Algorithm 1 begins; the paper does not say
 
@@ -21,19 +22,15 @@ class Chosen(NamedTuple):
     said: tuple[float, ...]
 
 
-def _printed(k: Constants, lam: float, floor: float, uniform: bool) -> tuple[float, ...]:
-    return tradeoff.algorithm1_as_printed(k, lam, [START] * len(k.b), uniform=uniform)
+def _printed(k: Constants, lam: float, floor: float, uniform: bool = False) -> Point:
+    return tradeoff.evaluate(k, tradeoff.algorithm1_as_printed(k, lam, [START] * len(k.b), uniform=uniform))
 
 
-Rule = Callable[[Constants, float, float, bool], tuple[float, ...]]
-RULES: dict[str, Rule] = {
-    "chebyshev": lambda k, lam, floor, uniform: (
-        (tradeoff.chebyshev_uniform_floored if uniform else tradeoff.chebyshev_floored)(k, lam, floor).p
-    ),
-    "exact": lambda k, lam, floor, uniform: (
-        (tradeoff.scalarised_uniform if uniform else tradeoff.scalarised_floored)(k, lam, floor).p
-    ),
-    "printed": _printed,
+Rule = Callable[[Constants, float, float], Point]
+RULES: dict[str, tuple[Rule, Rule]] = {  # layer by layer, and one share for all
+    "chebyshev": (tradeoff.chebyshev_floored, tradeoff.chebyshev_uniform_floored),
+    "exact": (tradeoff.scalarised_floored, tradeoff.scalarised_uniform),
+    "printed": (_printed, partial(_printed, uniform=True)),
 }
 
 
@@ -65,5 +62,5 @@ def shares(
     if nets.chain(net) is None or (on == "all" and isinstance(head, nn.Linear) and head.bias is not None):
         raise ValueError("lam needs a chain of linear layers without bias, with ReLU between them")
     matrices = [W.detach().flatten(1).cpu() for W in masks.maskable(net, on).values()]
-    said = RULES[rule](tradeoff.constants(matrices, x_norm), lam, floor, uniform)
+    said = RULES[rule][uniform](tradeoff.constants(matrices, x_norm), lam, floor).p
     return Chosen(tuple(max(floor, p) for p in said), said)

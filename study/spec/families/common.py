@@ -1,6 +1,6 @@
 """What every family's trial shares: the data stage, the model stage, the measures."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -145,41 +145,31 @@ def attacks(point: Mapping[str, Any]) -> tuple[Measure, ...]:
         for norm in ("linf", "l2")
         if point[f"eps_{norm}"]
     )
-    more = tuple(_more(measure, name, point) for measure in own for name in point["more_attacks"])
-    return (*own, *more, *(_second(measure, point) for measure in own if point["second_attack"] != "none"))
+    return (*own, *(beside for measure in own for beside in _beside(measure, point)))
 
 
-def _more(own: Robustness, name: str, point: Mapping[str, Any]) -> Robustness:
-    """Another native attack on the same images at the same budgets."""
-    asked = {"attack_backend": "native", "attack": name, "audit_queries": 0}
-    return Robustness(
-        norm=own.norm,
-        eps=own.eps,
-        iterations={"pgd": point["more_steps"], "cw": STEPS}.get(name, own.iterations),
-        restarts=1 if name == "pgd" else own.restarts,
-        backend="native",
-        attack=name,
-        eot=own.eot,
-        checks=False,
-        **revisions(asked, point.get("revisions")),
-    )
+def _beside(own: Robustness, point: Mapping[str, Any]) -> Iterator[Robustness]:
+    """The native attacks beside the study's own: `more_attacks` on the same images at the same budgets, and the second
+    one on fewer images, at the judged budget alone."""
 
+    def attack(name: str, **more: Any) -> Robustness:
+        asked = {"attack_backend": "native", "attack": name, "audit_queries": 0}
+        given = {"eps": own.eps, "iterations": own.iterations, "restarts": own.restarts} | more
+        return Robustness(
+            norm=own.norm,
+            backend="native",
+            attack=name,
+            eot=own.eot,
+            checks=False,
+            **given,
+            **revisions(asked, point.get("revisions")),
+        )
 
-def _second(own: Robustness, point: Mapping[str, Any]) -> Robustness:
-    """The native attack beside the study's own, on fewer images, at the judged budget alone."""
-    asked = {"attack_backend": "native", "attack": point["second_attack"], "audit_queries": 0}
-    return Robustness(
-        norm=own.norm,
-        eps=own.gap_eps,
-        iterations=own.iterations,
-        restarts=own.restarts,
-        backend="native",
-        attack=point["second_attack"],
-        images=point["second_images"],
-        eot=own.eot,
-        checks=False,
-        **revisions(asked, point.get("revisions")),
-    )
+    of_their_own = {"pgd": {"iterations": point["more_steps"], "restarts": 1}, "cw": {"iterations": STEPS}}
+    for name in point["more_attacks"]:
+        yield attack(name, **of_their_own.get(name, {}))
+    if point["second_attack"] != "none":
+        yield attack(point["second_attack"], eps=own.gap_eps, images=point["second_images"])
 
 
 def accuracy(point: Mapping[str, Any]) -> Accuracy:
