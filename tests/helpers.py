@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from study.nets.net import Net
+from study.nets.net import WEIGHTED, Net
 from study.spec.config import Accuracy, Build, Factorize, Load, Prunability, Robustness, Structure, Train, Trial
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,3 +42,12 @@ def launch(*words: str, cwd: Path, timeout: float = 300, **env: str) -> subproce
         [sys.executable, "-m", "study.launch", *words],
         cwd=cwd, env=clean | env, capture_output=True, text=True, timeout=timeout, check=False,
     )  # fmt: skip
+
+
+def hidden_of(body: nn.Module) -> list[str]:
+    """The hidden layers of a plain module: its Linear and Conv2d layers in order, less the last one (the head) and,
+    where the first is a convolution, that one."""
+    found = [(name, m) for name, m in body.named_modules() if isinstance(m, WEIGHTED)][:-1]
+    if found and isinstance(found[0][1], nn.Conv2d):
+        found = found[1:]
+    return [name for name, _ in found]

@@ -269,12 +269,3 @@ def set_matrix(layer: nn.Module, W: Tensor) -> None:
     if not isinstance(layer, WEIGHTED):
         raise TypeError(f"cannot set the weights of a layer of type {type(layer).__name__}")
     layer.weight.copy_(W.view_as(layer.weight))
-
-
-def hidden_of(body: nn.Module) -> list[str]:
-    """The hidden layers of a user's module: its Linear and Conv2d layers in order, less the last one (the head) and,
-    where the first is a convolution, that one."""
-    found = [(name, m) for name, m in body.named_modules() if isinstance(m, WEIGHTED)][:-1]
-    if found and isinstance(found[0][1], nn.Conv2d):
-        found = found[1:]
-    return [name for name, _ in found]

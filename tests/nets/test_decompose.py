@@ -24,12 +24,13 @@ from study.nets.compression.shares import pruned
 from study.nets.data import load
 from study.nets.factored import FactoredConv2d
 from study.nets.fold import folded
-from study.nets.net import LowRankConv2d, LowRankLinear, Net, hidden_of
+from study.nets.net import LowRankConv2d, LowRankLinear, Net
 from study.spec.config import Build, Load, Train
 from study.theory import operators
 from study.trial import train as training
 from study.trial.measures.convolutions import convolutions
 from study.trial.measures.cost import macs, parameters, stored_bytes
+from tests.helpers import hidden_of
 
 DATA = load(Load(train_size=200, test_size=60), 0)
 KINDS = {

@@ -14,12 +14,13 @@ from study.nets.compression.factorize import factorize
 from study.nets.compression.quantize import quantize
 from study.nets.data import load
 from study.nets.fold import folded
-from study.nets.net import Net, hidden_of
+from study.nets.net import Net
 from study.spec.config import Build, Load, Robustness, Train
 from study.trial import train as training
 from study.trial.measures.robustness import robustness
 from study.trial.state import State
 from tests.attack_cases import QUICK, stream
+from tests.helpers import hidden_of
 
 DATA = load(Load(train_size=600, test_size=150), 0)
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from study.nets import net as nets
 from study.nets.compression.prune import plant
-from study.nets.net import Net, hidden_of
+from study.nets.net import Net
 from study.nets.pairs import pairs
 from study.nets.penalties import group_lasso, group_lasso_invariant, nuclear_norm, polar, shrink, spread_control
 from study.spec.config import Train
@@ -16,6 +16,7 @@ from study.theory.bounds import layer_bounds
 from study.trial import penalty
 from study.trial import train as training
 from study.trial.freeze import frozen
+from tests.helpers import hidden_of
 
 BLOCKED = ("compress_eps_sigma", "spread_sigma", "frobenius_norm", "l2_norm", "k_sigma", "l2_upper", "l2_lower")
 

@@ -9,8 +9,9 @@ from study.nets import net as nets
 from study.nets.build import build
 from study.nets.compression.quantize import quantize
 from study.nets.heads import fresh
-from study.nets.net import Net, hidden_of
+from study.nets.net import Net
 from study.spec.config import Build
+from tests.helpers import hidden_of
 
 COLOUR = (3, 32, 32)
 PLAIN = ((0.0,) * 3, (1.0,) * 3)

@@ -6,10 +6,11 @@ from torch import nn
 
 from study.nets import net as nets
 from study.nets.compression.factorize import factorize
-from study.nets.net import LowRankConv2d, Net, hidden_of
+from study.nets.net import LowRankConv2d, Net
 from study.theory import operators
 from study.trial.measures.convolutions import convolutions
 from study.trial.measures.cost import macs
+from tests.helpers import hidden_of
 
 KINDS = {
     "plain": {},

@@ -11,10 +11,11 @@ from study.nets.compression.factorize import factorize
 from study.nets.compression.mask import mask_weights
 from study.nets.compression.quantize import quantize
 from study.nets.data import load
-from study.nets.net import Net, hidden_of
+from study.nets.net import Net
 from study.spec.config import Build, Load, Train
 from study.trial import train as training
 from study.trial.freeze import frozen
+from tests.helpers import hidden_of
 
 DATA = load(Load(train_size=200, test_size=60, validation=0.2), 0)
 HARD = Train(

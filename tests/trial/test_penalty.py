@@ -14,7 +14,7 @@ from study.nets.build import build
 from study.nets.compression.factorize import factorize
 from study.nets.compression.mask import mask_weights
 from study.nets.data import load
-from study.nets.net import Net, hidden_of
+from study.nets.net import Net
 from study.nets.pairs import pairs
 from study.spec.config import Build, Load, Train
 from study.spec.errors import UsageError
@@ -28,6 +28,7 @@ from study.trial import penalty, stages
 from study.trial import train as training
 from study.trial.freeze import frozen
 from study.trial.state import State
+from tests.helpers import hidden_of
 
 DATA = load(Load(train_size=250, test_size=60), 0)
 ALL = {"l1": 0.001, "spread_control": 0.3, "alignment_penalty": 0.2}

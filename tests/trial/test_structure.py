@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from study.nets.net import Net, hidden_of
+from study.nets.net import Net
 from study.nets.splits import Dataset, Split
 from study.spec.config import Structure
 from study.theory.bounds import layer_bounds
 from study.trial.measures.structure import structure
 from study.trial.state import State
+from tests.helpers import hidden_of
 
 
 def state(body, shape, classes=2):
