@@ -17,12 +17,14 @@ laptop, laptop_block: scikit-learn's digits, two layers of an MLP and a block of
 on two cores each. paper, paper_block: MNIST, 400 units, 64 features, 30 epochs. smoke: seconds; it judges nothing.
 """
 
+from typing import Any
+
 from search_spaces._paper_b import laptop, masked, paper, smoke
 from study.spec.studies import Arm, Study
 
 SHARES, DRAWS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), (0, 1, 2, 3, 4)
-BLOCK = {"width": 64, "mask_on": "hidden"}  # Theorem 1 is of the block alone
-ALONE = {"more_attacks": (), "risk_points": 200}
+BLOCK: dict[str, Any] = {"width": 64, "mask_on": "hidden"}  # Theorem 1 is of the block alone
+ALONE: dict[str, Any] = {"more_attacks": (), "risk_points": 200}
 
 
 def _arms(shares: tuple[float, ...], draws: tuple[int, ...]) -> tuple[Arm, ...]:

@@ -154,7 +154,7 @@ def _beside(own: Robustness, point: Mapping[str, Any]) -> Iterator[Robustness]:
 
     def attack(name: str, **more: Any) -> Robustness:
         asked = {"attack_backend": "native", "attack": name, "audit_queries": 0}
-        given = {"eps": own.eps, "iterations": own.iterations, "restarts": own.restarts} | more
+        given: dict[str, Any] = {"eps": own.eps, "iterations": own.iterations, "restarts": own.restarts} | more
         return Robustness(
             norm=own.norm,
             backend="native",
@@ -165,7 +165,10 @@ def _beside(own: Robustness, point: Mapping[str, Any]) -> Iterator[Robustness]:
             **revisions(asked, point.get("revisions")),
         )
 
-    of_their_own = {"pgd": {"iterations": point["more_steps"], "restarts": 1}, "cw": {"iterations": STEPS}}
+    of_their_own: dict[str, dict[str, int]] = {
+        "pgd": {"iterations": point["more_steps"], "restarts": 1},
+        "cw": {"iterations": STEPS},
+    }
     for name in point["more_attacks"]:
         yield attack(name, **of_their_own.get(name, {}))
     if point["second_attack"] != "none":
