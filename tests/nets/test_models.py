@@ -12,7 +12,7 @@ from study.nets.compression.factorize import factorize
 from study.nets.compression.prune import keep_rows, plant
 from study.spec.config import Build
 from study.spec.errors import UsageError
-from tests.helpers import ROOT
+from tests.helpers import ROOT, hidden_of
 
 STATS = ((0.5,), (0.25,))
 
@@ -86,7 +86,7 @@ def test_factorized_layers_keep_shape_scale_and_rank(rank):
 def test_a_factorized_convolution_is_a_convolution_of_lower_rank():
     conv = nn.Conv2d(4, 6, 3, stride=2, padding=1)
     body = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), conv, nn.Flatten(), nn.Linear(6 * 16, 2))
-    net = nets.Net(body, *STATS, nets.hidden_of(body))
+    net = nets.Net(body, *STATS, hidden_of(body))
     assert net.hidden == ("1",)
     low = factorize(net, 2, 0)
     layer = nets.layers(low)["1"]
