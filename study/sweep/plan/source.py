@@ -34,7 +34,8 @@ class Source(Protocol):
 
 
 class FixedList:
-    """The jobs of a grid, in order."""
+    """The jobs of a grid, in order; but one whose trained base a running job is to make waits for that job, and others
+    go before it: a second worker would train the same net once more."""
 
     certain = True
 
@@ -42,6 +43,7 @@ class FixedList:
         self.jobs = jobs
         self.total = len(jobs)
         self._left, self._out = deque(jobs.values()), set[str]()
+        self._making, self._made = dict[str, str](), set[str]()  # bases by the job that trains them; those that are there
 
     @property
     def over(self) -> bool:
@@ -49,13 +51,20 @@ class FixedList:
         return not self._left and not self._out
 
     def next(self) -> Job | None:
-        """The next of the list."""
-        if not self._left:
+        """The first of the list that waits for no other."""
+        making = set(self._making.values())
+        at = next((i for i, job in enumerate(self._left) if job.base not in making), None)
+        if at is None:
             return None
-        job = self._left.popleft()
+        job = self._left[at]
+        del self._left[at]
         self._out.add(job.fingerprint)
+        if job.base and job.base not in self._made:
+            self._making[job.fingerprint] = job.base
         return job
 
     def told(self, job: Job) -> None:
         """One less to wait for."""
         self._out.discard(job.fingerprint)
+        if base := self._making.pop(job.fingerprint, ""):
+            self._made.add(base)
