@@ -43,7 +43,7 @@ class FixedList:
         self.jobs = jobs
         self.total = len(jobs)
         self._left, self._out = deque(jobs.values()), set[str]()
-        self._making, self._made = dict[str, str](), set[str]()  # bases by the job that trains them; those that are there
+        self._making, self._made = dict[str, str](), set[str]()  # by the job that trains it; those done
 
     @property
     def over(self) -> bool:
