@@ -22,7 +22,8 @@ class Net(nn.Module):
 
     Of a net of somebody's study.nets.own sets the rest: `order`, its layers with weights where the first of them is not
     the one that reads the image, or the last not the head; `resting`, the modules that its owner left in eval mode
-    alone; `notes`, what a user is told of it; `bound`, why it cannot be trained.
+    alone; `notes`, what a user is told of it; `bound`, why it cannot be trained; `channels_last` False, for it may call
+    `view` on what convolutions give.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Net(nn.Module):
         self.resting: tuple[str, ...] = ()
         self.notes: tuple[str, ...] = ()
         self.bound = ""
+        self.channels_last = True
         self.masks: dict[str, Tensor] = {}
         self.mean: Tensor
         self.std: Tensor

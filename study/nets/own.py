@@ -15,7 +15,7 @@ def known(net: Net, shape: tuple[int, int, int], model: str) -> None:
     beside it or has its weight, and a convolution that is called first. `shape` (C, H, W) is an image's, `model` the
     net's name. UsageError where there is no head, or no layer before it.
     """
-    body = net.body
+    body, net.channels_last = net.body, False
     if body.training:
         net.resting = tuple(name for name, m in body.named_modules() if not m.training)
     said = [cast] if (cast := plain.cast(body)) else []

@@ -49,9 +49,13 @@ def _load(state: State, config: Load) -> Iterator[State]:
 
 
 def _placed(net: Net, device: torch.device) -> Net:
-    """The net on its device; on a GPU convolutions run channels last, which its tensor cores want."""
+    """The net on its device; on a GPU convolutions run channels last, which its tensor cores want, where they may."""
     net.to(device)
-    return net.to(memory_format=torch.channels_last) if device.type == "cuda" else net
+    return net.to(memory_format=torch.channels_last) if net.channels_last and _has_tensor_cores(device) else net
+
+
+def _has_tensor_cores(device: torch.device) -> bool:
+    return device.type == "cuda"
 
 
 def _build(state: State, config: Build) -> Iterator[State]:

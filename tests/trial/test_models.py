@@ -1,8 +1,12 @@
 """The models of the table through a whole trial at a rank: trained, attacked, measured, costed."""
 
 import pytest
+import torch
+from torch import nn
 
+from study.nets import sources
 from study.spec.config import Accuracy, Build, Cost, Factorize, Load, Robustness, Structure, Train, Trial
+from study.trial import stages
 from study.trial.run import run
 
 MEASURES = (Accuracy(), Robustness(norm="linf", eps=(8 / 255,), iterations=2, gap_eps=(8 / 255,), gap_iterations=2,
@@ -33,3 +37,31 @@ def test_a_model_at_a_rank_is_trained_attacked_measured_and_costs_less(model):
         assert outcome.state.net is not None
         assert layers == set(outcome.state.net.hidden), "every hidden layer has its rows, under its own name"
     assert macs[2] < macs[0]
+
+
+class Viewed(nn.Module):
+    """Flattened by `view`, as many nets are."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.conv = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 8, 3, padding=1)
+        self.head = nn.Linear(8 * 64, 10)
+
+    def forward(self, x):
+        x = self.conv(self.stem(x).relu())
+        return self.head(x.view(x.size(0), -1))
+
+
+@pytest.mark.parametrize("model", ["cnn8", "mine:net"])
+def test_channels_come_last_on_a_gpu_but_in_nets_of_ones_own(model, monkeypatch):
+    """What convolutions give is then no longer one block, which `view` refuses."""
+    monkeypatch.setattr(stages, "_has_tensor_cores", lambda device: True)
+    monkeypatch.setattr(sources, "user_function", lambda name, option: lambda shape, classes: Viewed())
+    own = ":" in model
+    built = Build(model=model) if own else Build(model=model, width_multiplier=0.25)
+    given = (Load(train_size=40, test_size=20), built, Train(epochs=1))
+    *_, outcome = run(Trial(seed=0, stages=given, measures=(Accuracy(),)))
+    assert outcome.status == "ok"
+    weights = [p for p in outcome.state.net.parameters() if p.ndim == 4 and min(p.shape[1:]) > 1]
+    assert weights
+    assert all(p.is_contiguous(memory_format=torch.channels_last) != own for p in weights)
