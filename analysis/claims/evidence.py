@@ -214,6 +214,15 @@ def p_of_seeds(claim: Claim, found: Found) -> float:
 def sign(claim: Claim, found: Found, p: float) -> int:
     """1 or -1 where an effect of that sign is told from none at a p value, and is worth speaking of; else 0."""
     side = statistic_of(claim).sign(found, claim.threshold, p)
-    if side and claim.change is not None and found.ends is not None and side * found.ends.value < claim.change:
-        return 0
-    return side
+    return side if _moves(claim, found, side) else 0
+
+
+def large(claim: Claim, found: Found) -> bool:
+    """Whether an effect is worth speaking of, be it told from none or not."""
+    way = 1 if found.value > 0 else -1
+    return statistic_of(claim).large(found, claim.threshold) and _moves(claim, found, way)
+
+
+def _moves(claim: Claim, found: Found, way: int) -> bool:
+    """Whether the outcome moves between the ends of its levels by what the claim asks for, that way."""
+    return claim.change is None or found.ends is None or way * found.ends.value >= claim.change

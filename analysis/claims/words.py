@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-from analysis.claims.evidence import STATISTICS, sign
+from analysis.claims.evidence import STATISTICS, large
 from analysis.claims.judge import NOT_SUPPORTED, Judgement
 from analysis.claims.needs import ALPHA, many
 from analysis.intervals import Interval
@@ -105,7 +105,7 @@ def why(judgement: Judgement) -> str:
     if judgement.verdict != NOT_SUPPORTED:
         return ""
     claim, found = judgement.claim, judgement.statistic
-    if sign(claim, found, 0.0):
+    if large(claim, found):
         return "chance does as much"
     return "the effect is too small to speak of" + ("" if judgement.p_holm <= ALPHA else ", and chance does as much")
 

@@ -103,6 +103,9 @@ def test_what_turns_a_verdict_where_it_is_left_out_is_named():
     (lone,) = judge.judge_all(frame, MINE, [asked])
     assert lone.verdict == "not supported"
     assert lone.fragile == ("seed 4",)
+    assert lone.statistic.low < 0 < lone.statistic.high
+    assert words.why(lone) == "chance does as much", "large, and told from nothing"
+    assert words.why(replace(lone, claim=replace(asked, threshold=0.5))).startswith("the effect is too small")
     assert words.doubts(lone) == "Fragile: before Holm's correction the verdict would turn without seed 4."
     several = replace(lone, fragile=("seed 0", "seed 4", "bits 8"))
     assert words.doubts(several).endswith("would turn without any one of seed 0, seed 4 and bits 8.")
