@@ -1,6 +1,6 @@
 """Does masking a part of a trained net's weights make it harder to fool, and is there a best share to keep?
 
-Paper B, sections 4 to 6.3 and Figures 1 to 3 and 7 to 14, rows B1 and B2 of the protocol: weights of a trained net are
+Paper B, sections 4 to 6.3 and Figures 1 to 3 and 6 to 14, rows B1, B2 and B5 of the protocol: weights of a trained net are
 kept by size (`magnitude`), by what the loss would lose (`taylor`: |w dL/dw|, mean of 20 batches), at random with one
 probability (`bernoulli`) or with 1 - exp(-a |w|) (`smooth`), and the masked net is attacked. Expected by the paper: as
 fewer are kept attacked accuracy first rises (to a peak at about .85 to .9) and then falls; with Taylor scores that
@@ -35,9 +35,9 @@ WHOLE = _arms(KEPT, FEWER)
 STUDY = Study(
     name="pruning_probability_sweep",
     question="Does masking a part of a net's weights make it harder to fool, and which part?",
-    reproduces=tuple(f"B.fig{n}" for n in (1, 2, 3, 7, 8, 9, 10, 11, 12, 13, 14)),
-    covers=("B1", "B2"),
-    figures=("kept", "risk"),
+    reproduces=tuple(f"B.fig{n}" for n in (1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14)),
+    covers=("B1", "B2", "B5"),
+    figures=("kept", "risk", "pairs", "risk_fidelity"),
     claims=(
         "B-peak-magnitude", "B-peak-taylor", "B-peak-fgsm", "B-peak-pgd", "B-peak-cw", "B-taylor-later",
         "B-risk-magnitude", "B-risk-bernoulli", "B-fidelity",
