@@ -90,7 +90,8 @@ CAPTIONS: dict[str, str] = {
     "tuned": MEANS + " The band reaches 5 points below the robust accuracy of the uncompressed robust net.",
     "levels": MEANS + " Gray: 8 bit, and the sparsity that validation images match to it, nearest of those tried. Nets "
     "that nothing compressed are fine-tuned as pruned ones are.",
-    "kept": "Means over {seeds}, masks of a seed averaged first; bands are 95 % t intervals.",
+    "kept": "Means over {seeds}, masks of a seed averaged first; bands are 95 % t intervals. A second attack is asked "
+    "of fewer images, so that it may lie above a weaker one.",
     "risk": "Means over {seeds} on logarithmic scales, masks of a seed averaged first; bands are 95 % t intervals. The "
     "bounds hold on average over random masks; Proposition 1 as printed does not for all.",
     "pairs": f"Means over {{seeds}}, a point for each level, bars: 95 % t intervals. {FRONT} Area: what a way's points "

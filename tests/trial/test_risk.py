@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from study.nets.build import build
-from study.spec.config import Build, Load, Prune, Quantize, Risk, Teacher, Train, Trial
+from study.spec.config import Build, Load, Prune, Quantize, Remove, Risk, Teacher, Train, Trial
 from study.theory.pruning import zeta_bound
 from study.trial.measures.risk import moved, risk
 from study.trial.run import run
@@ -89,6 +89,7 @@ def test_the_bounds_know_the_masks_probabilities():
     [
         (Prune(keep_prob=0.5), Train(epochs=1)),
         (Quantize(bits=4),),
+        (Remove(ratio=0.5),),
     ],
 )
 def test_where_the_bounds_do_not_hold_they_are_left_out(after):

@@ -27,16 +27,18 @@ def moved(measure: str) -> Term:
     return Term(measure=measure, norm="l2", split="test", judged=True, scale="log")
 
 
-def _peak(name: str, arm: str, attack: str, words: str) -> Claim:
+def _peak(
+    name: str, arm: str, attack: str, how: str, *, axis: str = "keep_prob", control: Term | None = None, under: str = ""
+) -> Claim:
     y = robust(attack)
     return Claim(
         id=f"B-peak-{name}", source="B, 6.3 and Figures 2, 3, 8 to 14", statistic="peak", threshold=TWO_POINTS,
-        dated=DATED, rows=Rows(arm=arm, axis="keep_prob", y=y), regime=Regime(robust="linf"),
+        dated=DATED, rows=Rows(arm=arm, axis=axis, y=y), regime=Regime(robust="linf"),
         control=Control(
-            arm="control_rate", axis="learning_rate", at={"keep_prob": 1.0},
-            words="the same accuracy along the learning rate, which a rate can miss on either side",
+            arm="control_rate", axis="learning_rate", at={"keep_prob": 1.0}, y=control,
+            words=f"{under or 'the same accuracy'} along the learning rate, which a rate can miss on either side",
         ),
-        quote=f"As weights are masked {words}, attacked accuracy first rises and then falls.",
+        quote=f"As {how}, attacked accuracy first rises and then falls.",
     )  # fmt: skip
 
 
@@ -70,11 +72,16 @@ def _depth(name: str, arm: str, kept: float, attack: str = "configured") -> Clai
 
 SHARES: dict[str, Any] = {"statistic": "order", "threshold": HALF, "dated": DATED}
 CLAIMS: tuple[Claim, ...] = (
-    _peak("magnitude", "magnitude", "configured", "by size"),
-    _peak("taylor", "taylor", "configured", "by Taylor scores"),
-    _peak("fgsm", "magnitude", current("native", "fgsm"), "by size (FGSM)"),
-    _peak("pgd", "magnitude", current("native", "pgd"), "by size (PGD of 5 steps)"),
-    _peak("cw", "magnitude", current("native", "cw"), "by size (Carlini and Wagner)"),
+    _peak("magnitude", "magnitude", "configured", "weights are masked by size"),
+    _peak("taylor", "taylor", "configured", "weights are masked by Taylor scores"),
+    _peak("fgsm", "magnitude", current("native", "fgsm"), "weights are masked by size (FGSM)"),
+    _peak("pgd", "magnitude", current("native", "pgd"), "weights are masked by size (PGD of 5 steps)"),
+    _peak("cw", "magnitude", current("native", "cw"), "weights are masked by size (Carlini and Wagner)"),
+    _peak(
+        "autoattack", "magnitude", current("native", "autoattack"), "weights are masked by size (AutoAttack)",
+        control=robust(), under="accuracy under the study's own attack",
+    ),
+    _peak("removed", "removed", "configured", "whole neurons, filters or heads are removed", axis="prune_ratio"),
     Claim(
         id="B-taylor-later", source="B, 6.3 and Figure 3", statistic="difference", threshold=FIVE_POINTS, dated=DATED,
         rows=Rows(arm="taylor", y=robust(), at={"keep_prob": LATE}),
