@@ -70,7 +70,7 @@ def smoke(arms: tuple[Arm, ...]) -> Preset:
 def laptop(arms: tuple[Arm, ...], model: str = "fcn", **more: Any) -> Preset:
     """Digits, or 5000 images of another data set, at settings that `more` overrides."""
     settings = OF_MASKS | RISK | SMALL | DIGITS | more
-    other = MNIST | ({"patch_size": 4} if "patch_size" in more else {})  # of images of 28 pixels a side
+    other = MNIST | ({"patch_size": 4} if model == "attention_block" else {})  # of images of 28 pixels a side
     return Preset(arms=arms, seeds=SEEDS, model=model, settings=settings, by_data={"*": other})
 
 

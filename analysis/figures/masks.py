@@ -40,11 +40,14 @@ def kept(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) 
 
 
 def risk(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
-    """How far logits move in the judged l_2 ball, and how far they lie from the unmasked net's, with the bounds of both
-    (rows), on logarithmic scales, a column as in `kept`."""
+    """How far logits move in the judged l_2 ball (and, of a ViT, the tokens of its first block), and how far they lie
+    from the unmasked net's, with the bounds of each (rows), on logarithmic scales, a column as in `kept`."""
     found = _by_shares(frame, study)
     eps = float(study.settings["judged_l2"])
     at = {"norm": "l2", "split": "test"}
+    first = {"mean of random points": "mean", "largest of them": "max", "worst found": "worst"}
+    first |= {"Theorem 1, corrected": "blocks_bound", "Theorem 1 as printed": "blocks_bound_printed"}
+    early = {words: per_trial(frame, f"risk_{name}", eps=eps, layer="blocks.0", **at) for words, name in first.items()}
     rows = {
         f"move of the logits, l2 {budget(eps, 'l2')}": {
             "mean of random points": per_trial(frame, "risk_mean", eps=eps, **at),
@@ -54,14 +57,17 @@ def risk(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) 
             "Theorem 2": per_trial(frame, "risk_bound", eps=eps, **at),
             "Theorem 1, corrected": per_trial(frame, "risk_block_bound", eps=eps, **at),
             "Theorem 1 as printed": per_trial(frame, "risk_block_bound_printed", eps=eps, **at),
+            "product, corrected": per_trial(frame, "risk_blocks_bound", eps=eps, layer="product", **at),
+            "product as printed": per_trial(frame, "risk_blocks_bound_printed", eps=eps, layer="product", **at),
         },
+        **({"move of the first block's tokens": early} if any(map(len, early.values())) else {}),
         "distance to the whole net": {
             "measured": per_trial(frame, "fidelity", **at),
             "bound for all masks": per_trial(frame, "fidelity_bound", **at),
             "Proposition 1": per_trial(frame, "fidelity_bound_printed", **at),
         },
     }
-    fig, grid = subplots(2, max(1, len(found)), 3.0, right=0.84)
+    fig, grid = subplots(len(rows), max(1, len(found)), 3.0, right=0.84)
     for line, (words, values) in zip(grid, rows.items(), strict=True):
         for ax in line[1:]:
             ax.sharey(line[0])

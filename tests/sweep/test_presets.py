@@ -107,7 +107,8 @@ def test_paper_b_is_attacked_at_its_budgets_in_one_norm_by_its_attacks(study, pr
     assert settings["risk_eps"]
     assert (settings["risk_points"], settings["judged_l2"] in settings["risk_eps"]) == (200, True)
     attacks = () if study == "tightness_study" else ("fgsm", "pgd", "cw", "autoattack")
-    masked = "hidden" if preset == "paper_block" else "all"  # Theorem 1 is of the block alone
+    alone = study == "tightness_study" and preset in ("paper_block", "paper_vit")
+    masked = "hidden" if alone else "all"  # Theorem 1 is of the blocks alone
     assert (settings["more_attacks"], settings["more_steps"], settings["mask_on"]) == (attacks, 5, masked)
 
 

@@ -5,6 +5,7 @@ robust accuracy for a peak, for the paper's own figures show a few; five points 
 correlation of a half along the shares.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from analysis.claims.model import Claim, Control, Regime, Rows, Term
@@ -70,6 +71,19 @@ def _depth(name: str, arm: str, kept: float, attack: str = "configured") -> Clai
     )  # fmt: skip
 
 
+def _follows(name: str, layer: str | None, moves: str, bound: str) -> Claim:
+    def of(form: str) -> Term:
+        return replace(moved(f"risk_blocks_bound{form}"), layer=layer or "product")
+
+    return Claim(
+        id=f"B-{name}-follow{'s' if layer else ''}", source="B, 4.2, H.6 and Figure 16", statistic="spearman",
+        threshold=HALF, dated=DATED, regime=Regime(clean=False, every_level=True),
+        rows=Rows(arm="bernoulli", axis="keep_prob", x=of("_printed"), y=replace(moved("risk_worst"), layer=layer)),
+        control=Control(y=of(""), words="the corrected bound, which must follow the printed one"),
+        quote=f"Under random masks {moves} are moved the less the lower {bound} is (printed; a heuristic).",
+    )  # fmt: skip
+
+
 SHARES: dict[str, Any] = {"statistic": "order", "threshold": HALF, "dated": DATED}
 CLAIMS: tuple[Claim, ...] = (
     _peak("magnitude", "magnitude", "configured", "weights are masked by size"),
@@ -120,6 +134,8 @@ CLAIMS: tuple[Claim, ...] = (
         control=Control(y=moved("risk_block_bound"), words="the corrected bound, which must follow the printed one"),
         quote="Theorem 1's bound falls as the risk of a transformer block under random masks does.",
     ),
+    _follows("first-block", "blocks.0", "the tokens behind a ViT's first block", "Theorem 1's bound of that block"),
+    _follows("blocks", None, "a ViT's logits", "the product of Theorem 1's bounds of its blocks"),
     _depth("magnitude", "magnitude", 0.4),
     _depth("fgsm", "magnitude", 0.4, current("native", "fgsm")),
     _depth("bernoulli", "bernoulli", 0.8),
