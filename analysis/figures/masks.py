@@ -72,8 +72,9 @@ def risk(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) 
         for ax in line[1:]:
             ax.sharey(line[0])
         for ax, way in zip(line, found, strict=False):
-            for color, (name, column) in zip(COLOURS, values.items(), strict=False):
-                along(ax, way, column[column > 0], color, name)
+            there = {name: column[column > 0] for name, column in values.items() if len(column)}
+            for color, (name, column) in zip(COLOURS, there.items(), strict=False):
+                along(ax, way, column, color, name)
             _share_axis(ax, way)
             ax.set_yscale("log")
         line[0].set_ylabel(words)
@@ -97,7 +98,14 @@ def _by_shares(frame: pd.DataFrame, study: Manifest) -> list[Way]:
 def _share_axis(ax: Axes, way: Way) -> None:
     ax.set_title(way.label)
     ax.set_xlabel(f"share of the {'rows' if way.axis == 'prune_ratio' else 'weights'} kept")
-    ax.invert_xaxis()
+    places = _places(way, way.levels())
+    room = 0.04 * max(0.1, np.ptp(places))
+    ax.set_xlim(places.max() + room, places.min() - room)
+
+
+def _places(way: Way, levels: Sequence[float]) -> np.ndarray:
+    """Where levels of a way stand: at the share that stays, or at lam."""
+    return 1 - np.asarray(levels) if way.axis == "prune_ratio" else np.asarray(levels)
 
 
 def along(ax: Axes, way: Way, column: pd.Series, color: str, label: str) -> None:
@@ -106,7 +114,7 @@ def along(ax: Axes, way: Way, column: pd.Series, color: str, label: str) -> None
     table = way.by_seed(column).dropna(how="all")
     if table.empty:
         return
-    places = 1 - table.index.to_numpy() if way.axis == "prune_ratio" else table.index.to_numpy()
+    places = _places(way, table.index)
     found = [mean_t(values[~np.isnan(values)]) for values in table.to_numpy()]
     ax.plot(places, [i.value for i in found], color=color, marker="o", ms=3, lw=1.3, label=label)
     if not any(np.isnan(i.low) for i in found):
