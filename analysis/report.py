@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from analysis import costs, finalists, ladder, layers, levels, matched, optimism, origin, sections, trust
+from analysis import balance, costs, finalists, ladder, layers, levels, matched, optimism, origin, sections, trust
 from analysis import figures as pictures
 from analysis import summary as numbers
 from analysis.attempt import attempt
@@ -204,8 +204,9 @@ def write(
         origin=origin.sentences(folder, study),
         checks=trust.checks(frame, study.settings),
         beside={
-            "ladder": {"said": [ladder.checked(rungs, study)], "rows": rungs},
-            "layers": {"said": layers.sentences(there), "rows": layers.table(there)},
+            "ladder": {"said": [ladder.checked(rungs, study)], "rows": rungs, "of": "nets"},
+            "layers": {"said": layers.sentences(there), "rows": layers.table(there), "of": "layers"},
+            **balance.tables(frame, study, [p["name"] for p in shown if not p["undrawn"]]),
         },
         costs=costs.costs(whole, study),
         where=sections.where(frame, study, taken),

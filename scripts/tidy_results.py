@@ -3,8 +3,8 @@
 Writes rows.parquet, the tidy table of the folder as `study.results.read` gives it, in one small file; copies study.json
 and the figures that stand there already; writes a search's front.csv as it is in the default output. Rows that differ
 from run to run (times, memory) and curves over epochs are left out, but for the times that claims are about: no other
-verdict and no figure reads them. Where the folder has a README.md, the table of its claims, and that of the published
-numbers beside ours where it has markers for one, are written anew; a folder without pictures gets all.
+verdict and no figure reads them. Where the folder has a README.md, the tables that it has markers for are written anew:
+of its claims, of published numbers beside ours, of its ways of choosing; a folder without pictures gets all.
 """
 
 import re
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from analysis import finalists
+from analysis import balance, finalists
 from analysis.claims import find, judge, words
 from analysis.published import beside
 from study.store import layout, manifest, results
@@ -90,11 +90,23 @@ def published(frame: pd.DataFrame, study: manifest.Manifest) -> str:
     return "\n".join(lines) + "\n"
 
 
+def choices(frame: pd.DataFrame, study: manifest.Manifest) -> str:
+    """Which way of choosing gives the better pairs of accuracies, in a sentence and a Markdown table."""
+    found = balance.of_accuracies(frame, study)
+    heads = list(found["rows"][0]) if found["rows"] else []
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines += ["| " + " | ".join(row.values()) + " |" for row in found["rows"]]
+    return "\n".join([*found["said"], "", *lines]) + "\n"
+
+
 def rewritten(page: str, name: str, table: str) -> str:
     """A page with a table between its two markers of that name; as it is, where it has none."""
     begin, end = (m.format(name) for m in MARKERS)
     before, found, rest = page.partition(begin)
     return before + begin + table + end + rest.partition(end)[2] if found else page
+
+
+TABLES = {"claims": claims, "published": published, "choices": choices}
 
 
 def without_paths(text: str) -> str:
@@ -115,8 +127,10 @@ def keep(source: Path, target: Path) -> None:
     for name in [p.name for p in target.glob("*.png")] or [p.name for p in (source / "figures").glob("*.png")]:
         picture(source / "figures" / name, target / name)
     if (page := target / "README.md").exists():
-        text = rewritten(page.read_text(), "claims", claims(frame, study))
-        page.write_text(rewritten(text, "published", published(frame, study)))
+        text = page.read_text()
+        for name, table in TABLES.items():
+            text = rewritten(text, name, table(frame, study)) if MARKERS[0].format(name) in text else text
+        page.write_text(text)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from study.spec.studies import Arm, Preset
 Axes = Mapping[str, tuple[Value, ...]]
 SEEDS, TWO_SEEDS = (0, 1, 2, 3, 4), (0, 1)
 FREE: Axes = {"frobenius": (0.0,)}
-ABOUT = ("keep_prob", "mask_draw", "depth")  # draws are averaged, and depths compared: neither parts a study's nets
+# Draws are averaged, and depths compared: neither parts a study's nets.
+ABOUT = ("keep_prob", "prune_ratio", "mask_draw", "depth")
 KEPT = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 FEWER = (1.0, 0.9, 0.8, 0.7, 0.6, 0.4, 0.2)
 DRAWS = (0, 1, 2)
@@ -27,7 +28,7 @@ SMALL = {"depth": 1, "more_attacks": ("fgsm", "pgd", "cw")}
 DIGITS = {"eps_linf": (8 / 255, 16 / 255), "judged_linf": 16 / 255}
 MNIST = {
     "train_size": 5000, "test_size": 1000, "eps_linf": (4 / 255, 8 / 255), "judged_linf": 8 / 255, "risk_images": 50,
-    "risk_points": 20,
+    "risk_points": 20, "second_images": 100,
 }  # fmt: skip
 PUBLISHED = OF_MASKS | {
     "eps_linf": (4 / 255, 8 / 255), "judged_linf": 4 / 255, "attack_iterations": 100, "attack_restarts": 5,
@@ -42,7 +43,16 @@ SMOKE = {
 
 def masked(name: str, kept: tuple[float, ...], **more: tuple[Value, ...]) -> Arm:
     """Trained nets whose weights are masked to falling shares by one rule."""
-    axes: Axes = {**FREE, "keep_prob": kept, **more}
+    return _arm(name, {"keep_prob": kept, **more})
+
+
+def removed(name: str, kept: tuple[float, ...]) -> Arm:
+    """Trained nets whose hidden rows (neurons, filters, heads and units of MLPs) are removed to falling shares."""
+    return _arm(name, {"prune_ratio": tuple(round(1 - share, 9) for share in kept)})
+
+
+def _arm(name: str, moved: Axes) -> Arm:
+    axes: Axes = {**FREE, **moved}
     return Arm(name=name, family="compressed", axes=axes, about=tuple(a for a in ABOUT if a in axes))
 
 
@@ -60,7 +70,7 @@ def smoke(arms: tuple[Arm, ...]) -> Preset:
 def laptop(arms: tuple[Arm, ...], model: str = "fcn", **more: Any) -> Preset:
     """Digits, or 5000 images of another data set, at settings that `more` overrides."""
     settings = OF_MASKS | RISK | SMALL | DIGITS | more
-    other = MNIST | ({"patch_size": 4} if "patch_size" in more else {})  # of images of 28 pixels a side
+    other = MNIST | ({"patch_size": 4} if model == "attention_block" else {})  # of images of 28 pixels a side
     return Preset(arms=arms, seeds=SEEDS, model=model, settings=settings, by_data={"*": other})
 
 

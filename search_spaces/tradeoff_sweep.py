@@ -21,7 +21,7 @@ from study.spec.studies import Arm, Study
 
 LAMS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97)
 RULES, LAYERS = ("chebyshev", "exact", "printed"), ("layerwise", "uniform")
-SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05)  # down to the floor of what lam may choose
 
 
 def _arms(lams: tuple[float, ...], shares: tuple[float, ...]) -> tuple[Arm, ...]:
@@ -44,7 +44,7 @@ STUDY = Study(
     question="Which way of choosing what each layer keeps gives the better pairs of clean and attacked accuracy?",
     reproduces=("B.fig5", "B.fig6", "B.alg1"),
     covers=("B4", "B5"),
-    figures=("pairs", "chosen"),
+    figures=("pairs", "risk_fidelity", "chosen"),
     claims=("B-lam-printed", "B-lam-chebyshev", "B-second-layer", "B-second-layer-front"),
     presets={
         "smoke": smoke(_arms((0.2, 0.8), (1.0, 0.5))),

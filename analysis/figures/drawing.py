@@ -116,6 +116,13 @@ def curve(
     ax.set_xlabel(axis_words(axis))
 
 
+def staircase(ax: Axes, corners: np.ndarray, maximise: Sequence[bool], **style: Any) -> None:
+    """The border of what the points (N, 2) attain, drawn from corner to corner."""
+    order = corners[np.argsort(corners[:, 0])]
+    # Between two corners the attained value of y is that of the corner on the better side of x.
+    ax.step(order[:, 0], order[:, 1], where="pre" if maximise[0] else "post", **style)
+
+
 def key(ax: Axes, **how: Any) -> None:
     """A legend where no curve is; where there is no such place, over all of them: the axis grows, its ticks do not."""
     box = ax.legend(**how).get_window_extent()

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from analysis import finalists, pareto
 from analysis.claims.judge import Judgement
 from analysis.claims.needs import many
-from analysis.figures.drawing import BLUE, GREEN, GREY, ORANGE, plain_log, subplots
+from analysis.figures.drawing import BLUE, GREEN, GREY, ORANGE, plain_log, staircase, subplots
 from analysis.figures.labels import without_idle
 from analysis.intervals import MIN_SEEDS
 from study.store.manifest import Manifest
@@ -40,13 +40,6 @@ def scale(ax: Axes, x: Mapping[str, Any], y: Mapping[str, Any]) -> None:
         if objective["name"] in LOGARITHMIC:
             change("log")
             plain_log(axis)
-
-
-def staircase(ax: Axes, corners: np.ndarray, maximise: Sequence[bool], **style: Any) -> None:
-    """The border of what the points (N, 2) attain, drawn from corner to corner."""
-    order = corners[np.argsort(corners[:, 0])]
-    # Between two corners the attained value of y is that of the corner on the better side of x.
-    ax.step(order[:, 0], order[:, 1], where="pre" if maximise[0] else "post", **style)
 
 
 def fronts(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:

@@ -139,6 +139,10 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "risk_tightness": ("risk_bound over risk_worst", "from 1 on average over masks"),
     "risk_block_bound": ("heuristic bound on it for one transformer block (paper B, Theorem 1, corrected)", "from 0"),
     "risk_block_bound_printed": ("the same as printed", "from 0"),
+    "risk_blocks_bound": ("heuristic bound on it for a vision transformer's first block or the product of all blocks "
+                          "(Theorem 1 corrected, LayerNorm taken to stretch by max |gain| / sqrt(eps))", "from 0"),
+    "risk_blocks_bound_printed": ("the same as printed, LayerNorm taken to stretch by d / (d - 1), which is no "
+                                  "constant of it", "from 0"),
     "fidelity": ("how far logits lie from those of the net before its compression (paper B's zeta)", "from 0"),
     "fidelity_bound": ("bound on it that holds for all probabilities", "from 0"),
     "fidelity_bound_printed": ("the same as printed (Proposition 1)", "from 0"),

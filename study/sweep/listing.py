@@ -17,6 +17,7 @@ from study.sweep.plan.catalogue import find_study, study_names
 from study.sweep.plan.folder import manifest
 from study.sweep.plan.plan import Plan, least_finals
 from study.sweep.plan.request import Request, make_plan
+from study.sweep.plan.sharing import sharing
 
 BYTES_OF_WEIGHT = 4
 
@@ -32,14 +33,20 @@ def expected_workers(plan: Plan, max_concurrent: int = 0, in_process: bool = Fal
 
 
 def facts(plan: Plan, workers: int, pending: int | None = None) -> dict[str, Any]:
-    """Trials, seconds, disk and cost of a plan's pending trials (all by default) on `workers` workers (0: unknown)."""
+    """Trials, seconds, disk and cost of a plan's pending trials (all by default) on `workers` workers (0: unknown), and
+    the work that trained bases spare by being shared, which the seconds leave out."""
     trials = plan.total if pending is None else pending
     start = costs.SECONDS["gpu" if plan.gpus_per_trial else "cpu"]["start"]
     rehearsed_seconds = rehearsed.trial_seconds(plan)
     known = rehearsed_seconds > 0 and not plan.past_trials and not plan.gpus_per_trial
-    work = trials * (rehearsed_seconds if known else plan.estimated_trial_seconds)
+    alone, shared = trials * (rehearsed_seconds if known else plan.estimated_trial_seconds), sharing(plan)
+    spared = shared.share * alone
+    work = alone if plan.past_trials else alone - spared  # past trials have shown what sharing leaves
     return {
         "trials": plan.total,
+        "shared_bases": shared.bases,
+        "spared_trainings": shared.spared,
+        "spared_seconds": spared,
         "rehearsed_cpu_seconds": trials * rehearsed_seconds,
         "seconds": start + work / max(1, workers),
         "workers": workers,
@@ -183,6 +190,12 @@ def show_plan(
     left = "" if pending is None or pending == f["trials"] else f", {pending} of them left"
     least = "at least " if plan.preset.search else ""
     out.print(f"  {least}{f['trials']} trials{left}: {cost_text(f, plan)} ({source})", markup=False)
+    if f["spared_trainings"]:
+        out.print(
+            f"  {f['shared_bases']} nets are trained once and shared: {f['spared_trainings']} trainings, about "
+            f"{costs.duration(f['spared_seconds'])} of work, are spared (not in the time above)",
+            markup=False,
+        )
     if cpu and plan.gpus_per_trial:
         out.print(
             f"  the same without a GPU: at most {costs.duration(cpu)} of CPU time, {rehearsed.told()}", markup=False

@@ -107,8 +107,18 @@ def test_paper_b_is_attacked_at_its_budgets_in_one_norm_by_its_attacks(study, pr
     assert settings["risk_eps"]
     assert (settings["risk_points"], settings["judged_l2"] in settings["risk_eps"]) == (200, True)
     attacks = () if study == "tightness_study" else ("fgsm", "pgd", "cw", "autoattack")
-    masked = "hidden" if preset == "paper_block" else "all"  # Theorem 1 is of the block alone
+    alone = study == "tightness_study" and preset in ("paper_block", "paper_vit")
+    masked = "hidden" if alone else "all"  # Theorem 1 is of the blocks alone
     assert (settings["more_attacks"], settings["more_steps"], settings["mask_on"]) == (attacks, 5, masked)
+
+
+@pytest.mark.parametrize("preset", ["laptop", "paper", "paper_cnn", "paper_vit"])
+def test_rows_are_removed_at_the_shares_that_masks_keep_and_autoattack_is_asked_of_nets_masked_by_size(preset):
+    arms = {arm.name: arm.axes for arm in plan("pruning_probability_sweep", preset).preset.arms}
+    kept = [round(1 - ratio, 6) for ratio in arms["removed"]["prune_ratio"]]
+    assert kept == list(arms["magnitude"]["keep_prob"]) == list(arms["taylor"]["keep_prob"])
+    attacked = {name: ("autoattack",) == axes.get("second_attack") for name, axes in arms.items()}
+    assert [name for name, yes in attacked.items() if yes] == (["magnitude"] if preset == "laptop" else [])
 
 
 @pytest.mark.parametrize(("study", "preset"), [(s, p) for s, p in SCALES if p.startswith("paper") and of_paper("c", s)])

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.theory import pruning
+from study.theory import blocks, pruning
+from study.theory.blocks import Block
 from tests.theory.strategies import sylvester
 
 
@@ -130,11 +131,11 @@ def test_erratum_16_the_printed_constant_fails_and_the_corrected_one_holds(p):
     random = torch.Generator().manual_seed(0)
     expected = sum(norm_2(torch.eye(d) + ffn * (torch.rand(d, d, generator=random) < p)) for _ in range(200)) / 200
     frobenius = 1 + float(ffn.norm())
-    printed = pruning.thm1_constant([zero], [zero], [zero], zero, ffn, d, p, corrected=False)
-    corrected = pruning.thm1_constant([zero], [zero], [zero], zero, ffn, d, p)
+    printed = blocks.thm1_constant(Block([zero], [zero], [zero], zero, [ffn], d), p, corrected=False)
+    corrected = blocks.thm1_constant(Block([zero], [zero], [zero], zero, [ffn], d), p)
     assert expected > (d / (d - 1)) ** 2 * printed * frobenius
     assert expected <= corrected * frobenius
-    assert pruning.thm1_constant([zero], [zero], [zero], zero, ffn, d, 1.0) == pytest.approx(1)
+    assert blocks.thm1_constant(Block([zero], [zero], [zero], zero, [ffn], d), 1.0) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("p", [0.5, 0.25])
@@ -150,9 +151,9 @@ def test_erratum_16_the_attention_path_gets_p_and_not_its_square(p):
     # one token attends to itself alone, so that the block is x + out V x
     expected = sum(norm_2(torch.eye(d) + draw(out) @ draw(V)) for _ in range(60)) / 60
     full = 1 + float(out.norm()) * float(V.norm())
-    printed = pruning.thm1_constant([zero], [zero], [V], out, zero, d, p, corrected=False)
+    printed = blocks.thm1_constant(Block([zero], [zero], [V], out, [zero], d), p, corrected=False)
     assert expected > (d / (d - 1)) ** 2 * printed * full
-    assert expected <= pruning.thm1_constant([zero], [zero], [V], out, zero, d, p) * full
+    assert expected <= blocks.thm1_constant(Block([zero], [zero], [V], out, [zero], d), p) * full
 
 
 def test_erratum_17_the_expected_maximum_over_heads_is_not_the_maximum_of_expectations():
@@ -161,7 +162,7 @@ def test_erratum_17_the_expected_maximum_over_heads_is_not_the_maximum_of_expect
     assert largest == pytest.approx(0.83, abs=0.01)
     assert largest > math.sqrt(p)
     one, zero = torch.ones(1, 1), torch.zeros(1, 1)
-    factor = pruning.thm1_constant([zero] * H, [zero] * H, [one] * H, one, zero, 8, p)
+    factor = blocks.thm1_constant(Block([zero] * H, [zero] * H, [one] * H, one, [zero], 8), p)
     block = factor * (1 + math.sqrt(H))  # the corrected Frobenius bound of 1 + out [heads]
     assert 1 + p * largest <= 1 + p * math.sqrt(H) <= block + 1e-9
 
@@ -171,7 +172,7 @@ def test_erratum_18_the_constant_does_not_multiply_the_spectral_gamma(corrected)
     H, zero, p = sylvester(16), torch.zeros(16, 16), 0.5
     random = torch.Generator().manual_seed(0)
     expected = sum(norm_2(torch.eye(16) + H * (torch.rand(16, 16, generator=random) < p)) for _ in range(200)) / 200
-    factor = pruning.thm1_constant([zero], [zero], [zero], zero, H, 16, p, corrected)
+    factor = blocks.thm1_constant(Block([zero], [zero], [zero], zero, [H], 16), p, corrected)
     assert expected > factor * (1 + norm_2(H))
     assert expected <= factor * (1 + float(H.norm()))
 
@@ -194,7 +195,7 @@ def test_erratum_19_layer_normalisation_has_no_such_lipschitz_constant():
 
 def test_lemma_1_on_paper():
     eye = torch.eye(4)
-    found = pruning.lemma1_gamma([eye, eye], [eye, eye], [eye, eye], eye, 2 * eye, 4, 0.1)
+    found = blocks.lemma1_gamma(Block([eye, eye], [eye, eye], [eye, eye], eye, [2 * eye], 4), 0.1)
     c1 = 1 + math.sqrt(2) * (4 / math.sqrt(2) + 1)
     assert found == pytest.approx((4 / 3) ** 2 * c1 * 3 * 0.1)
 
@@ -212,3 +213,19 @@ def test_lemma_1_on_paper():
 def test_bad_input_names_the_argument(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize("p", [0.2, 0.7])
+def test_two_matrices_of_a_feed_forward_part_are_masked_each_by_itself(p):
+    """Without attention and activation the block is I + W2 W1: its expected norm lies under the corrected factor."""
+    random = torch.Generator().manual_seed(0)
+    W1, W2 = torch.randn(24, 8, generator=random), torch.randn(8, 24, generator=random)
+    zero = torch.zeros(8, 8)
+
+    def draw(W):
+        return W * (torch.rand(W.shape, generator=random) < p)
+
+    expected = sum(norm_2(torch.eye(8) + draw(W2) @ draw(W1)) for _ in range(100)) / 100
+    block = Block([zero], [zero], [zero], zero, [W1, W2], 8)
+    assert expected <= blocks.thm1_gamma(block, p) == pytest.approx(1 + p * float(W1.norm()) * float(W2.norm()))
+    assert blocks.thm1_gamma(block, p, norms=(5.0, 2.0)) == pytest.approx(1 + 2 * p * float(W1.norm() * W2.norm()))

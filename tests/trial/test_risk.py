@@ -1,12 +1,14 @@
 """Risk and fidelity (paper B): their order, answers known on paper, and bounds that hold on average over masks."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
+from study.nets import blocks
 from study.nets.build import build
-from study.spec.config import Build, Load, Prune, Quantize, Risk, Teacher, Train, Trial
+from study.spec.config import Build, Load, Prune, Quantize, Remove, Risk, Teacher, Train, Trial
 from study.theory.pruning import zeta_bound
 from study.trial.measures.risk import moved, risk
 from study.trial.run import run
@@ -89,6 +91,7 @@ def test_the_bounds_know_the_masks_probabilities():
     [
         (Prune(keep_prob=0.5), Train(epochs=1)),
         (Quantize(bits=4),),
+        (Remove(ratio=0.5),),
     ],
 )
 def test_where_the_bounds_do_not_hold_they_are_left_out(after):
@@ -176,3 +179,62 @@ def test_a_block_that_cannot_be_is_refused(how, words):
     config = Build(model="attention_block", **({"width": 32, "patch_size": 2} | how))
     with pytest.raises(ValueError, match=words):
         build(config, (1, 8, 8), 10, ((0.5,), (0.5,)), 0)
+
+
+FEW = Risk(eps=(0.5,), points=3, images=6, iterations=3)
+
+
+def vit(*after):
+    state = State(seed=0)
+    first = (Load(train_size=100, test_size=20), Build(model="vit", width=32, depth=2, patch_size=8), Train(epochs=1))
+    for at, stage in enumerate((*first, *after)):
+        state.stage = at
+        for _ in STAGES[type(stage)](state, stage):
+            pass
+    return state
+
+
+def by_layer(state):
+    return {(r["measure"], r.get("layer")): r["value"] for r in risk(state, FEW)}
+
+
+def test_a_vits_first_block_and_the_product_over_its_blocks_stand_beside_their_bounds():
+    whole, masked = by_layer(vit()), by_layer(vit(Teacher(), Prune(keep_prob=0.5, mask="bernoulli")))
+    for found in (whole, masked):
+        for layer, bound in (("blocks.0", "blocks.0"), (None, "product")):
+            assert 0 < found["risk_mean", layer] <= found["risk_max", layer] <= found["risk_worst", layer]
+            assert found["risk_worst", layer] < found["risk_blocks_bound", bound]
+    for form in ("", "_printed"):
+        for layer in ("blocks.0", "product"):
+            assert masked[f"risk_blocks_bound{form}", layer] < whole[f"risk_blocks_bound{form}", layer]
+    twice = {(r["measure"], r.get("layer")): r["value"] for r in risk(vit(), replace(FEW, eps=(1.0,)))}
+    assert twice["risk_blocks_bound", "product"] == pytest.approx(2 * whole["risk_blocks_bound", "product"])
+
+
+def test_a_vits_product_is_that_of_its_blocks_and_of_what_lies_around_them():
+    """As printed, with every norm written out: 32 features, one head, p = .25 in all layers of both blocks."""
+    state = vit(Teacher(), Prune(keep_prob=0.25, mask="bernoulli"))
+    body, ln = state.teacher.body, 32 / 31
+    first = [float(torch.linalg.norm(W.weight.double())) for b in body.blocks for W in (
+        b.attn.qkv.q, b.attn.qkv.k, b.attn.qkv.v, b.attn.proj, b.mlp.fc1, b.mlp.fc2)]  # fmt: skip
+    each = [
+        ln**2 * (1 + 0.25**2 * out * v * (4 / 32**0.5 * q * k + 1)) * (1 + 0.25 * one * two)
+        for q, k, v, out, one, two in (first[:6], first[6:])
+    ]
+    around = blocks.begin(state.teacher, (1, 8, 8)) * 0.5 / float(state.net.std.min())
+    head = float(torch.linalg.matrix_norm(body.head.weight.double(), ord=2))
+    found = by_layer(state)
+    assert found["risk_blocks_bound_printed", "blocks.0"] == pytest.approx(around * each[0], rel=1e-5)
+    assert found["risk_blocks_bound_printed", "product"] == pytest.approx(
+        around * each[0] * each[1] * ln * head, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "after",
+    [(Prune(keep_prob=0.5),), (Prune(keep_prob=0.5, mask="bernoulli", on="all"),), (Remove(ratio=0.5),)],
+)
+def test_a_vit_under_other_masks_has_its_risk_and_no_bound(after):
+    found = by_layer(vit(Teacher(), *after))
+    assert ("risk_worst", None) in found
+    assert not any("bound" in name or layer for name, layer in found)

@@ -5,6 +5,7 @@ robust accuracy for a peak, for the paper's own figures show a few; five points 
 correlation of a half along the shares.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from analysis.claims.model import Claim, Control, Regime, Rows, Term
@@ -27,16 +28,18 @@ def moved(measure: str) -> Term:
     return Term(measure=measure, norm="l2", split="test", judged=True, scale="log")
 
 
-def _peak(name: str, arm: str, attack: str, words: str) -> Claim:
+def _peak(
+    name: str, arm: str, attack: str, how: str, *, axis: str = "keep_prob", control: Term | None = None, under: str = ""
+) -> Claim:
     y = robust(attack)
     return Claim(
         id=f"B-peak-{name}", source="B, 6.3 and Figures 2, 3, 8 to 14", statistic="peak", threshold=TWO_POINTS,
-        dated=DATED, rows=Rows(arm=arm, axis="keep_prob", y=y), regime=Regime(robust="linf"),
+        dated=DATED, rows=Rows(arm=arm, axis=axis, y=y), regime=Regime(robust="linf"),
         control=Control(
-            arm="control_rate", axis="learning_rate", at={"keep_prob": 1.0},
-            words="the same accuracy along the learning rate, which a rate can miss on either side",
+            arm="control_rate", axis="learning_rate", at={"keep_prob": 1.0}, y=control,
+            words=f"{under or 'the same accuracy'} along the learning rate, which a rate can miss on either side",
         ),
-        quote=f"As weights are masked {words}, attacked accuracy first rises and then falls.",
+        quote=f"As {how}, attacked accuracy first rises and then falls.",
     )  # fmt: skip
 
 
@@ -68,13 +71,31 @@ def _depth(name: str, arm: str, kept: float, attack: str = "configured") -> Clai
     )  # fmt: skip
 
 
+def _follows(name: str, layer: str | None, moves: str, bound: str) -> Claim:
+    def of(form: str) -> Term:
+        return replace(moved(f"risk_blocks_bound{form}"), layer=layer or "product")
+
+    return Claim(
+        id=f"B-{name}-follow{'s' if layer else ''}", source="B, 4.2, H.6 and Figure 16", statistic="spearman",
+        threshold=HALF, dated=DATED, regime=Regime(clean=False, every_level=True),
+        rows=Rows(arm="bernoulli", axis="keep_prob", x=of("_printed"), y=replace(moved("risk_worst"), layer=layer)),
+        control=Control(y=of(""), words="the corrected bound, which must follow the printed one"),
+        quote=f"Under random masks {moves} are moved the less the lower {bound} is (printed; a heuristic).",
+    )  # fmt: skip
+
+
 SHARES: dict[str, Any] = {"statistic": "order", "threshold": HALF, "dated": DATED}
 CLAIMS: tuple[Claim, ...] = (
-    _peak("magnitude", "magnitude", "configured", "by size"),
-    _peak("taylor", "taylor", "configured", "by Taylor scores"),
-    _peak("fgsm", "magnitude", current("native", "fgsm"), "by size (FGSM)"),
-    _peak("pgd", "magnitude", current("native", "pgd"), "by size (PGD of 5 steps)"),
-    _peak("cw", "magnitude", current("native", "cw"), "by size (Carlini and Wagner)"),
+    _peak("magnitude", "magnitude", "configured", "weights are masked by size"),
+    _peak("taylor", "taylor", "configured", "weights are masked by Taylor scores"),
+    _peak("fgsm", "magnitude", current("native", "fgsm"), "weights are masked by size (FGSM)"),
+    _peak("pgd", "magnitude", current("native", "pgd"), "weights are masked by size (PGD of 5 steps)"),
+    _peak("cw", "magnitude", current("native", "cw"), "weights are masked by size (Carlini and Wagner)"),
+    _peak(
+        "autoattack", "magnitude", current("native", "autoattack"), "weights are masked by size (AutoAttack)",
+        control=robust(), under="accuracy under the study's own attack",
+    ),
+    _peak("removed", "removed", "configured", "whole neurons, filters or heads are removed", axis="prune_ratio"),
     Claim(
         id="B-taylor-later", source="B, 6.3 and Figure 3", statistic="difference", threshold=FIVE_POINTS, dated=DATED,
         rows=Rows(arm="taylor", y=robust(), at={"keep_prob": LATE}),
@@ -113,6 +134,8 @@ CLAIMS: tuple[Claim, ...] = (
         control=Control(y=moved("risk_block_bound"), words="the corrected bound, which must follow the printed one"),
         quote="Theorem 1's bound falls as the risk of a transformer block under random masks does.",
     ),
+    _follows("first-block", "blocks.0", "the tokens behind a ViT's first block", "Theorem 1's bound of that block"),
+    _follows("blocks", None, "a ViT's logits", "the product of Theorem 1's bounds of its blocks"),
     _depth("magnitude", "magnitude", 0.4),
     _depth("fgsm", "magnitude", 0.4, current("native", "fgsm")),
     _depth("bernoulli", "bernoulli", 0.8),

@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from study.nets import blocks
 from study.nets import net as nets
+from study.nets.blocks import PARTS, PROJECTIONS
 from study.nets.compression.prune import equal_outputs, largest_rows, silenced
 from study.nets.net import LowRankLinear, Net
 
 Shape = tuple[int, int, int]
 PASSIVE = (nn.Flatten, nn.ReLU, nn.Identity, nn.Dropout)  # map zero to zero, unit by unit
-PROJECTIONS = ("attn.qkv.q", "attn.qkv.k", "attn.qkv.v")  # of a block, as timm names what is in it
-PARTS = (*PROJECTIONS, "attn.proj", "mlp.fc1", "mlp.fc2")
 
 
 @torch.no_grad()
@@ -33,7 +33,7 @@ def remove_rows(net: Net, ratio: float, shape: Shape | None = None) -> Net:
     if net.masks or any(nets.is_quantized(m) for m in nets.weighted(net).values()):
         raise ValueError("remove rows before the weights are masked or quantized")
     chain = _chain(out)
-    if not chain and shape and _blocks(net):
+    if not chain and shape and blocks.names(net):
         return remove_heads(net, ratio, shape)[0]
     if not chain and shape:
         from study.nets.compression import filters  # torch-pruning takes seconds to import
@@ -60,7 +60,7 @@ def remove_heads(net: Net, ratio: float, shape: Shape) -> tuple[Net, dict[str, l
     say otherwise.
     """
     out, gone = copy.deepcopy(net), dict[str, list[int]]()
-    for block in _blocks(net):
+    for block in blocks.names(net):
         attention: Any = out.body.get_submodule(f"{block}.attn")
         *projections, proj, fc1, fc2 = (out.body.get_submodule(f"{block}.{part}") for part in PARTS)
         by_head = torch.cat([nets.matrix(layer) for layer in projections], dim=1).reshape(attention.num_heads, -1)
@@ -79,14 +79,6 @@ def remove_heads(net: Net, ratio: float, shape: Shape) -> tuple[Net, dict[str, l
     for module, mode in zip(out.modules(), modes, strict=True):
         module.training = mode
     return out, gone
-
-
-def _blocks(net: Net) -> list[str]:
-    """The blocks of a timm vision transformer with q, k and v apart; nothing for any other net."""
-    names = [name.removesuffix(".attn.proj") for name in net.hidden if name.endswith(".attn.proj")]
-    whole = {f"{name}.{part}" for name in names for part in PARTS} == set(net.hidden)
-    known = all(hasattr(net.body.get_submodule(f"{name}.attn"), "attn_dim") for name in names)
-    return names if whole and known else []
 
 
 def _without(layer: nn.Module, kept: Tensor) -> list[int]:

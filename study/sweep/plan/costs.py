@@ -4,7 +4,7 @@ import itertools
 import math
 import stat
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ GPU_SHARES = {
     ("*", "*"): 1.0,  # a user's model: nothing is known of it; --gpus-per-trial says better
 }
 WIDE = 4096
+# Queries of Square within AutoAttack and steps of the ascent behind the risk, where none are named.
+QUERIES, ASCENT = 5000, 30
 LEFT = 0.4  # of the passes over all images: AutoAttack lets those go that fall; measured on digits
 BYTES_PER_TRIAL = 45_000
 OTHER_IMAGES, OTHER_SHAPE = (50_000, 10_000), (3, 32, 32)
@@ -104,8 +106,25 @@ def trial_seconds(data: str, model: str, settings: Mapping[str, Any], gpu: bool)
     training += first * passes_over(before, settings["pretrain_batch_size"] or settings["batch_size"])
     budgets = len(settings["eps_linf"]) + len(settings["eps_l2"])
     passes = budgets * settings["attack_iterations"] * settings["attack_restarts"] * 2 + 2 * settings["gap_iterations"]
-    attacking = passes * (s["pass"] + test * madds * 3 * s["pass_flop"])
+
+    def attacked_by(passes: float, images: int) -> float:
+        return passes * (s["pass"] + images * madds * 3 * s["pass_flop"])
+
+    attacking = attacked_by(passes, test) + sum(attacked_by(*more) for more in _beside(settings, test))
     return s["trial"] + training + attacking
+
+
+def _beside(settings: Mapping[str, Any], test: int) -> Iterator[tuple[float, int]]:
+    """Passes, and the images of each, of the attacks beside the study's own and of the measured risk."""
+    iterations = settings["attack_iterations"] * settings["attack_restarts"]
+    of = {"fgsm": 1.0, "pgd": settings["more_steps"], "cw": 10.0, "autoattack": LEFT * (38 * iterations + QUERIES)}
+    norms = [settings[name] for name in ("eps_linf", "eps_l2") if settings[name]]
+    for name in settings["more_attacks"]:
+        yield sum(map(len, norms)) * of.get(name, iterations), test
+    if (second := settings["second_attack"]) != "none":
+        yield len(norms) * of.get(second, iterations), min(test, settings["second_images"] or test)
+    if settings["risk_eps"]:
+        yield len(settings["risk_eps"]) * (settings["risk_points"] + 2 * ASCENT), settings["risk_images"] or test
 
 
 def _pretrained(settings: Mapping[str, Any], train: int, test: int) -> tuple[int, int, int]:

@@ -26,7 +26,6 @@ from study.sweep.plan.plan import Plan, job_of
 
 RECORD = Path(__file__).with_name("rehearsed.json")
 RESULTS = Path(study.__file__).resolve().parent.parent / "docs" / "results"
-QUERIES = 5000  # of Square within AutoAttack, where nothing else is asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +140,7 @@ def attack_passes(measure: Any) -> float:
         return 0.0
     once = float(measure.iterations * getattr(measure, "restarts", 1))
     if getattr(measure, "attack", "").startswith("autoattack"):
-        once = costs.LEFT * (2 * 19 * measure.iterations + (getattr(measure, "queries", 0) or QUERIES))
+        once = costs.LEFT * (2 * 19 * measure.iterations + (getattr(measure, "queries", 0) or costs.QUERIES))
     count = sum(len(b) if isinstance(b, tuple) else 1 for b in budgets)
     nets = math.prod(len(getattr(measure, name, ("",))) for name in ("methods", "kept"))
     doubled = 2 if getattr(measure, "checks", False) else 1

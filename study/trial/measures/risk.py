@@ -1,6 +1,7 @@
 """How far a net's logits move within an l_2 ball, and how far they lie from those before its compression (paper B)."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,12 +10,12 @@ from study.attacks import ball, memory
 from study.attacks.random_points import draw
 from study.nets import masks
 from study.nets import net as nets
-from study.nets.attention import AttentionBlock, by_head, tokens_of
 from study.nets.net import Net
 from study.spec.config import Risk
 from study.spec.identity import seed_for
 from study.spec.rows import Row, row
 from study.theory import pruning
+from study.trial.measures import blocks
 from study.trial.state import State
 
 
@@ -29,10 +30,9 @@ def risk(state: State, config: Risk) -> list[Row]:
     risk_bound is Theorem 2's gamma times eps, risk_bound_tight its form with the marginals of each weight,
     risk_tightness the former over risk_worst; fidelity_bound is Proposition 1's zeta in the form that holds for all
     probabilities, fidelity_bound_printed as printed. They bound expectations over masks, and stand there for bias-free
-    ReLU chains whose weights are those of f under a mask alone (or f itself): no fine-tuning, no levels. Of one
-    transformer block (nets.attention) under Bernoulli masks of its five layers risk_block_bound is Theorem 1's,
-    corrected (errata 16, 17) and as printed, times the norms of what lies before and behind the block. HEURISTIC:
-    erratum 19.
+    ReLU chains whose weights are those of f under a mask alone (or f itself): no fine-tuning, no levels. Those of
+    transformers are HEURISTIC: trial.measures.blocks. Beside that of a ViT's first block stand risk_mean, risk_max and
+    risk_worst of that block's tokens (layer blocks.0).
     """
     assert state.net is not None
     data = state.on()
@@ -40,20 +40,26 @@ def risk(state: State, config: Risk) -> list[Row]:
     net = state.net.eval()
     where = {"norm": "l2", "split": "test", "n": len(x)}
     terms = _terms(state, net)
+    of_blocks, early = blocks.bounds(state, net, x.shape[1:]), blocks.first_block(net)
     std = float(net.std.min())
     rows: list[Row] = []
     for eps in dict.fromkeys(config.eps):
         generator = torch.Generator().manual_seed(seed_for(state.seed, f"risk {eps!r}"))
         found = moved(net, x, eps, config.points, config.iterations, generator)
         at = where | {"eps": eps}
-        rows += [row(f"risk_{name}", float(value.double().mean()), **at) for name, value in found._asdict().items()]
+        rows += found.rows(at)
         if terms is not None:
             bounds = {"": False, "_tight": True}
             gamma = {name: pruning.gamma_bound(*terms, eps / std, tight) for name, tight in bounds.items()}
             rows += [row(f"risk_bound{name}", value, **at) for name, value in gamma.items()]
             if (worst := float(found.worst.double().mean())) > 0:
                 rows.append(row("risk_tightness", gamma[""] / worst, **at))
-        rows += [row(name, eps / std * value, **at) for name, value in _of_block(state, net, x).items()]
+        for (name, layer), value in of_blocks.items():
+            rows.append(row(name, eps / std * value, **at, **({"layer": layer} if layer else {})))
+        if of_blocks and early is not None:
+            generator = torch.Generator().manual_seed(seed_for(state.seed, f"risk {eps!r}"))
+            there = moved(early[1], x, eps, config.points, config.iterations, generator)
+            rows += there.rows(at | {"layer": early[0]})
     if state.teacher is not None:
         away = memory.logits(state.teacher, x) - memory.logits(net, x)
         rows.append(row("fidelity", float(ball.lengths(away, "l2").double().mean()), **where))
@@ -70,6 +76,10 @@ class Moved(NamedTuple):
     mean: Tensor
     max: Tensor
     worst: Tensor
+
+    def rows(self, at: Mapping[str, Any]) -> list[Row]:
+        """risk_mean, risk_max and risk_worst, means over images."""
+        return [row(f"risk_{name}", float(value.double().mean()), **at) for name, value in self._asdict().items()]
 
 
 def moved(net: nn.Module, x: Tensor, eps: float, points: int, iterations: int, generator: torch.Generator) -> Moved:
@@ -121,28 +131,3 @@ def _terms(state: State, net: Net) -> tuple[list[Tensor], list[Tensor | float]] 
     if not all(torch.equal(W, own[name]) for name, W in masked.items()):
         return None
     return [W.detach().cpu() for W in weights.values()], [keep[n].cpu() if n in keep else 1.0 for n in weights]
-
-
-def _of_block(state: State, net: Net, x: Tensor) -> dict[str, float]:
-    """The two forms of Theorem 1 for a net of one attention block, per unit of a normalised input's norm; none else.
-
-    An image's patches do not overlap, so that the tokens' matrix moves by at most ||embed||_2 times the image; the mean
-    of T tokens moves by at most 1 / sqrt(T) of the matrix.
-    """
-    whole = (state.teacher or net).body
-    if not isinstance(whole, AttentionBlock) or not isinstance(net.body, AttentionBlock):
-        return {}
-    keep = state.keep if state.teacher is not None else {}
-    shares = {float(P.min()) for P in keep.values()} | {float(P.max()) for P in keep.values()} or {1.0}
-    own = masks.weights(net)
-    masked = {n: W.detach() * net.masks.get(n, 1.0) for n, W in masks.weights(state.teacher or net).items()}
-    same = [*masked] == [*own] and all(torch.equal(W, own[name]) for name, W in masked.items())
-    if len(shares) > 1 or not same or {*keep} & {"embed.weight", "head.weight"}:
-        return {}
-    outer = [float(torch.linalg.matrix_norm(layer.weight.detach(), ord=2)) for layer in (whole.embed, whole.head)]
-    scale = outer[0] * outer[1] / tokens_of(whole, x.shape[1:]) ** 0.5
-    block = (*by_head(whole), whole.out.weight.detach(), whole.ffn.weight.detach(), whole.q.in_features, shares.pop())
-    return {
-        "risk_block_bound": scale * pruning.thm1_gamma(*block),
-        "risk_block_bound_printed": scale * pruning.thm1_gamma(*block, corrected=False),
-    }

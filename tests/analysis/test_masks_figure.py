@@ -1,0 +1,53 @@
+"""Nets against the share that they keep: masks and removed rows on one scale, and every bound that a table has."""
+
+import pandas as pd
+import pytest
+
+from analysis.figures import masks
+from tests.claim_cases import study, table
+
+SETTINGS = {"judged_linf": 0.1, "judged_l2": 0.5}
+MASKED = ("magnitude", {"keep_prob": (1.0, 0.6, 0.2), "mask": ("magnitude",)})
+
+
+def curves(ax):
+    return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines}
+
+
+def test_removed_rows_stand_at_the_share_that_stays_beside_the_masks():
+    asked = study(MASKED, ("removed", {"prune_ratio": (0.0, 0.4, 0.8)}), settings=SETTINGS)
+    clean = table(lambda arm, axes: axes.get("keep_prob", 1.0) - axes.get("prune_ratio", 0.0) / 2, asked, noise=0)
+    robust = clean.assign(measure="robust_accuracy", attack="native/apgd", norm="linf", eps=0.1, value=0.25)
+    masked, removed = masks.kept(pd.concat([clean, robust]), asked, []).axes
+    assert (masked.get_xlabel(), removed.get_xlabel()) == ("share of the weights kept", "share of the rows kept")
+    assert [*map(pytest.approx, curves(masked)["clean"])] == [[1.0, 0.6, 0.2], [1.0, 0.6, 0.2]]
+    assert [*map(pytest.approx, curves(removed)["clean"])] == [[1.0, 0.6, 0.2], [1.0, 0.8, 0.6]]
+    assert curves(removed)["apgd, 0.1"][1] == pytest.approx([0.25] * 3)
+    for ax in (masked, removed):
+        assert ax.get_xlim()[0] > ax.get_xlim()[1], "fewer to the right"
+
+
+def rows(asked, measure, value, **where):
+    return table(lambda arm, axes: value, asked, noise=0).assign(measure=measure, norm="l2", **where)
+
+
+def test_a_vit_has_a_row_for_its_first_block_and_the_product_beside_its_logits():
+    asked = study(MASKED, settings=SETTINGS)
+    whole = [("risk_worst", 2.0, None), ("risk_mean", 1.0, None), ("fidelity", 3.0, None)]
+    blocks = [("risk_blocks_bound", 1e9, "blocks.0"), ("risk_blocks_bound", 1e19, "product"),
+              ("risk_blocks_bound_printed", 1e2, "blocks.0"), ("risk_blocks_bound_printed", 1e4, "product"),
+              ("risk_worst", 4.0, "blocks.0")]  # fmt: skip
+    made = {
+        (name, layer): rows(asked, name, value, layer=layer, eps=None if name == "fidelity" else 0.5)
+        for name, value, layer in [*whole, *blocks]
+    }
+    logits, tokens, distance = masks.risk(pd.concat(made.values(), ignore_index=True), asked, []).axes
+    assert {name: values[1][0] for name, values in curves(logits).items()} == {
+        "mean of random points": 1.0, "worst found": 2.0, "product, corrected": 1e19, "product as printed": 1e4
+    }  # fmt: skip
+    assert {name: values[1][0] for name, values in curves(tokens).items()} == {
+        "worst found": 4.0, "Theorem 1, corrected": 1e9, "Theorem 1 as printed": 1e2
+    }  # fmt: skip
+    assert curves(distance)["measured"][1] == pytest.approx([3.0] * 3)
+    without = [frame for (_, layer), frame in made.items() if layer is None]
+    assert len(masks.risk(pd.concat(without, ignore_index=True), asked, []).axes) == 2
