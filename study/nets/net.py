@@ -22,7 +22,8 @@ class Net(nn.Module):
 
     Of a net of somebody's study.nets.own sets the rest: `order`, its layers with weights where the first of them is not
     the one that reads the image, or the last not the head; `resting`, the modules that its owner left in eval mode
-    alone; `notes`, what a user is told of it; `bound`, why it cannot be trained.
+    alone; `notes`, what a user is told of it; `bound`, why it cannot be trained; `read`, its layers whose
+    weights are read while they are never called.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Net(nn.Module):
         self.resting: tuple[str, ...] = ()
         self.notes: tuple[str, ...] = ()
         self.bound = ""
+        self.read: tuple[str, ...] = ()
         self.masks: dict[str, Tensor] = {}
         self.mean: Tensor
         self.std: Tensor
@@ -145,7 +147,7 @@ def chain(net: Net) -> list[Tensor] | None:
     """
     if any(is_quantized(layer) for layer in weighted(net).values()):
         return None
-    body = list(net.body.children()) if isinstance(net.body, nn.Sequential) else []
+    body = [*net.body] if isinstance(net.body, nn.Sequential) else []  # a layer as often as it is called
     matrices = [m for m in body[1:-1:2] if isinstance(m, (nn.Linear, LowRankLinear)) and m.bias is None]
     kinds = [nn.Flatten] + [nn.Linear, nn.ReLU] * len(matrices) + [nn.Linear]
     shaped = len(kinds) == len(body) and all(

@@ -12,6 +12,7 @@ from study.nets import outputs
 from study.nets.compression.prune import equal_outputs, silenced
 from study.nets.compression.shares import layerwise
 from study.nets.net import Net
+from study.spec.errors import told
 from study.theory.compressibility import largest_rows, row_l1
 
 Shape = tuple[int, int, int]
@@ -32,10 +33,19 @@ def remove_filters(net: Net, ratio: float, shape: Shape) -> tuple[Net, Gone]:
         if not isinstance(layer, nets.WEIGHTED) or getattr(layer, "groups", 1) != 1:
             raise ValueError(f"filters can be removed from plain convolutions and linear layers, {name} is none")
     out = copy.deepcopy(net).eval()
-    gone = _remove(out, ratio, shape)
+    try:
+        gone = _remove(out, ratio, shape)
+    except Exception as error:  # what it meets in a net that it does not know is of every kind
+        raise ValueError(f"filters cannot be removed: no coupling of them is found ({told(error)})") from None
     if missing := [name for name in net.hidden if ratio > 0 and name not in gone]:
         raise ValueError(f"filters of layer {missing[0]} cannot be removed: the net ties them to what must stay")
-    if not equal_outputs(out, silenced(net, gone).eval(), shape):
+    try:
+        equal = equal_outputs(out, silenced(net, gone).eval(), shape)
+    except Exception as error:
+        raise ValueError(
+            f"filters cannot be removed: without some of them the net does not run ({told(error)})"
+        ) from None
+    if not equal:
         raise ValueError("filters cannot be removed: a channel of zeros is not without effect in this net")
     for mine, before in zip(out.modules(), net.modules(), strict=True):
         mine.training = before.training
