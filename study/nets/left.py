@@ -23,15 +23,15 @@ def alone(net: Net) -> str:
                 continue
             count += p.numel()
             owned.add(id(p))
-            kind = type(module).__name__
-            bare = not name or kind not in dir(nn)
+            kind = next((k.__name__ for k in type(module).__mro__ if k.__module__.startswith("torch.nn.")), "Module")
+            bare = kind == "Module"
             found[f"{name}.{part}".strip(".") if bare else name] = "Parameter" if bare else kind
     if not found:
         return ""
     share = count / sum(p.numel() for p in net.parameters())
     named = checkpoints.few([f"{name} ({kind})" for name, kind in found.items()])
     return (
-        f"no Linear or Conv2d layers, so that compression, penalties and structure leave them as they are: {named}, "
+        f"compression, penalties and norms leave as it is what is no Linear or Conv2d layer: {named}, "
         f"{100 * share:.3g} % of its parameters"
     )
 

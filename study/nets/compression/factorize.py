@@ -6,7 +6,7 @@ import math
 import torch
 from torch import nn
 
-from study.nets import masks
+from study.nets import left, masks
 from study.nets import net as nets
 from study.nets.net import LowRankConv2d, LowRankLinear, Net
 from study.nets.tied import join, replace, twins
@@ -29,6 +29,9 @@ def factorize(net: Net, rank: int, seed: int) -> Net:
         for name, layer in nets.layers(out).items():
             if not all(p.requires_grad for p in masks.stored(layer).values()):
                 raise ValueError(f"{name} is frozen (requires_grad=False): fresh factors in its place would be trained")
+            if left.bent(layer):
+                kind = type(layer).__name__
+                raise ValueError(f"{name}, a layer of type {kind}, has a forward pass of its own, which factors lack")
             new = _factors(layer, rank)
             nn.init.kaiming_uniform_(new.A, a=math.sqrt(5))
             nn.init.kaiming_uniform_(new.B, a=math.sqrt(5))
