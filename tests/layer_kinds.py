@@ -113,7 +113,7 @@ class Standardised(nn.Conv2d):
 
     def forward(self, x):
         W = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
-        return self._conv_forward(x, W / (W.flatten(1).norm(dim=1)[:, None, None, None] + 1e-5), self.bias)
+        return self._conv_forward(x, W / (W.square().sum((1, 2, 3), keepdim=True) + 1e-9).sqrt(), self.bias)
 
 
 class Squashed(nn.Module):
