@@ -147,8 +147,10 @@ def chain(net: Net) -> list[Tensor] | None:
     """
     if any(is_quantized(layer) for layer in weighted(net).values()):
         return None
-    body = [*net.body] if isinstance(net.body, nn.Sequential) else []  # a layer as often as it is called
+    body = [*net.body] if isinstance(net.body, nn.Sequential) else []
     matrices = [m for m in body[1:-1:2] if isinstance(m, (nn.Linear, LowRankLinear)) and m.bias is None]
+    if len({*matrices}) < len(matrices):  # a layer that is called again is one matrix by name, and several of the chain
+        return None
     kinds = [nn.Flatten] + [nn.Linear, nn.ReLU] * len(matrices) + [nn.Linear]
     shaped = len(kinds) == len(body) and all(
         isinstance(m, kind) or (kind is nn.Linear and isinstance(m, LowRankLinear))
