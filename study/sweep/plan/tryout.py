@@ -141,11 +141,12 @@ def tried(net: Net, stages: Iterable[Stage], shape: Shape) -> tuple[str, str]:
     of `shape` (C, H, W) given to what comes out. Two empty words where nothing is wrong."""
     net, images = net.eval(), torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
     for stage in stages:
-        knob = KNOBS.get(type(stage), "")
+        if not (knob := KNOBS.get(type(stage), "")):
+            continue
         try:
             if isinstance(stage, Remove):
                 net = remove_rows(net, stage.ratio, shape)
-            elif knob and net.read:
+            elif net.read:
                 return knob, f"{net.read[0]} is never called, its weight is read elsewhere; call the layer"
             elif isinstance(stage, Factorize):
                 net = factorize(net, stage.rank, 0)
