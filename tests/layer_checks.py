@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from study.nets import handed
+from study.nets import handed, masks
 from study.nets import net as nets
 from study.nets.compression import decompose, factorize, mask, quantize, remove, scores, shares
 from study.nets.data import load
@@ -126,18 +126,16 @@ def check_factors(net):
     for how, out in made_ways.items():
         twin, counts = copy.deepcopy(net), []
         for layer, W in distinct(twin).items():
-            new, groups, (m, n) = (
-                out.body.get_submodule(layer),
-                grouped(net.body.get_submodule(layer)),
-                W.flatten(1).shape,
-            )
+            new, groups = out.body.get_submodule(layer), grouped(net.body.get_submodule(layer))
+            m, n = W.flatten(1).shape
             counts.append(min(2, m // groups, n) * (m + n * groups))
             if how == "svd":
                 nearest(W.detach().flatten(1), nets.matrix(new).detach(), groups, getattr(new, "A", W).shape[1])
             W.data = nets.matrix(new).detach().view_as(W)
         alike(out, twin)
         kept_alone(net, out)
-        assert (parameters(out) == rest + sum(counts)) if how == "rank" else parameters(out) < parameters(net)
+        held = [W.numel() for n in distinct(net) for W in masks.stored(out.body.get_submodule(n)).values()]
+        assert parameters(out) == rest + sum(counts if how == "rank" else held) < parameters(net)
 
 
 def nearest(W, product, groups, rank):
