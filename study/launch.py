@@ -135,7 +135,7 @@ def sweep(
 
         return rehearsals.go(request, preset, output, json_, out, err)
     address = address or os.environ.get("RAY_ADDRESS", "")
-    plan = make_plan(request, need_data=not (dry_run or download or cluster), need_warm_start=not cluster)
+    plan = make_plan(request, need_data=not (dry_run or download or cluster), need_warm_start=not cluster, look=dry_run)
     if dry_run:
         workers = listing.expected_workers(plan, options.max_concurrent, in_process, bool(address))
         listing.show_plan(out, plan, json_, workers=workers, points=True)

@@ -23,7 +23,7 @@ class Net(nn.Module):
     Of a net of somebody's study.nets.own sets the rest: `order`, its layers with weights where the first of them is not
     the one that reads the image, or the last not the head; `resting`, the modules that its owner left in eval mode
     alone; `notes`, what a user is told of it; `bound`, why it cannot be trained; `channels_last` False, for it may call
-    `view` on what convolutions give.
+    `view` on what convolutions give; `read`, its layers whose weights are read while they are never called.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Net(nn.Module):
         self.notes: tuple[str, ...] = ()
         self.bound = ""
         self.channels_last = True
+        self.read: tuple[str, ...] = ()
         self.masks: dict[str, Tensor] = {}
         self.mean: Tensor
         self.std: Tensor
@@ -147,8 +148,10 @@ def chain(net: Net) -> list[Tensor] | None:
     """
     if any(is_quantized(layer) for layer in weighted(net).values()):
         return None
-    body = list(net.body.children()) if isinstance(net.body, nn.Sequential) else []
+    body = [*net.body] if isinstance(net.body, nn.Sequential) else []
     matrices = [m for m in body[1:-1:2] if isinstance(m, (nn.Linear, LowRankLinear)) and m.bias is None]
+    if len({*matrices}) < len(matrices):  # a layer that is called again is one matrix by name, and several of the chain
+        return None
     kinds = [nn.Flatten] + [nn.Linear, nn.ReLU] * len(matrices) + [nn.Linear]
     shaped = len(kinds) == len(body) and all(
         isinstance(m, kind) or (kind is nn.Linear and isinstance(m, LowRankLinear))

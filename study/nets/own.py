@@ -2,8 +2,8 @@
 
 from torch import nn
 
+from study.nets import checkpoints, left, plain, tracing
 from study.nets import net as nets
-from study.nets import plain, tracing
 from study.nets.net import Net
 from study.spec.errors import UsageError
 
@@ -49,6 +49,14 @@ def known(net: Net, shape: tuple[int, int, int], model: str) -> None:
         )
     if unused := [name for name in names if name not in found.used]:
         said.append(f"its logits do not depend on {', '.join(unused)}: no hidden layer")
+    if rest := left.alone(net):
+        said.append(rest)
+    if bent := [f"{n} ({type(layers[n]).__name__})" for n in found.used if left.bent(layers[n])]:
+        said.append(
+            f"{checkpoints.few(bent)} has a forward pass of its own: masks, bits, penalties and norms are of the "
+            "weight that it holds"
+        )
+    net.read = tuple(n for n in found.used if n not in found.called)
     net.notes = tuple(said)
 
 

@@ -22,12 +22,14 @@ Shape = tuple[int, int, int]
 class Traced:
     """Names of layers with weights (Linear, Conv2d): `used` are those that the logits depend on, `first` the one of
     them that is called first, `head` the one whose outputs reach the logits through no other, and `logits` those that
-    give logits beside it, which are added to its own. They are in the order in which they are declared."""
+    give logits beside it, which are added to its own. They are in the order in which they are declared; `called` are
+    those that were called at all."""
 
     used: tuple[str, ...]
     first: str
     head: str
     logits: tuple[str, ...]
+    called: tuple[str, ...]
 
 
 @dataclass
@@ -61,7 +63,8 @@ def trace(net: Net, shape: Shape) -> Traced:
     ids = {id(p) for p in all_weights}
     used = [n for n, layer in layers.items() if n in reached or any(id(p) in ids for p in layer.parameters(False))]
     first = next(name for name in seen.calls if name in used)
-    return Traced(tuple(used), first, heads[-1], tuple(n for n in layers if n in direct and n != heads[-1]))
+    logits = tuple(n for n in layers if n in direct and n != heads[-1])
+    return Traced(tuple(used), first, heads[-1], logits, tuple(n for n in layers if n in seen.calls))
 
 
 def _headless(net: Net, others: list[str], raw: list[str]) -> str:

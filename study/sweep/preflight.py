@@ -57,7 +57,7 @@ def check_trials(plan: Plan) -> None:
         from study.sweep.plan.tryout import check_data_and_model
 
         for trial in tried:
-            shape = check_data_and_model(trial)
+            shape = check_data_and_model(trial, plan.notes)
         for values in [plan.settings, *map(knob_values, plan.points)]:  # data of one's own have a shape only now
             budgets.check(values, shape)
 

@@ -9,6 +9,7 @@ from torch import nn
 from study.nets import masks
 from study.nets import net as nets
 from study.nets.net import Net
+from study.nets.tied import twins
 
 ENCODER = "encoder"
 
@@ -24,12 +25,14 @@ class Frozen:
         """The parameters to be trained, in the net's order."""
         return [p for p in net.parameters() if id(p) not in self.parameters]
 
-    def layers(self, net: Net) -> dict[str, nn.Module]:
-        """The hidden layers to be trained, by name."""
+    def layers(self, net: Net, *, each: bool = False) -> dict[str, nn.Module]:
+        """The hidden layers to be trained, by name; of several with one weight the first, or `each`."""
+        same = {} if each else twins(net)
         return {
             name: layer
             for name, layer in nets.layers(net).items()
-            if not any(id(W) in self.parameters for W in masks.stored(layer).values())
+            if same.get(name) not in net.hidden
+            and not any(id(W) in self.parameters for W in masks.stored(layer).values())
         }
 
     @contextmanager

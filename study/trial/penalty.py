@@ -37,6 +37,8 @@ class Held:
 def add(loss: Tensor, net: Net, frozen: Frozen, moving: Collection[str], config: Train, held: Held) -> Tensor:
     """The loss with every penalty of the configuration on the hidden layers named in `moving`; what is off is free.
 
+    A weight that layers share counts once, but in the alignment of each with its neighbours.
+
     ValueError for a penalty of one's own without a gradient.
     """
     structured = config.alpha > 0 and config.penalty not in PROXIMAL
@@ -52,7 +54,7 @@ def add(loss: Tensor, net: Net, frozen: Frozen, moving: Collection[str], config:
         if config.spread_control > 0:
             loss = loss + config.spread_control * spread_control(matrices)
         if config.alignment_penalty > 0:
-            loss = loss + config.alignment_penalty * _alignment(net, moving, named, config, held)
+            loss = loss + config.alignment_penalty * _alignment(net, frozen, config, held)
     if config.l1 > 0 and config.l1_on == "all":
         loss = loss + config.l1 * l1_norm(frozen.moving(net))
     return loss
@@ -83,15 +85,17 @@ def _structured(matrices: Sequence[Tensor], config: Train, held: Held) -> Tensor
     return linearised(matrices, held.polars)
 
 
-def check(net: Net, moving: Collection[str], config: Train) -> None:
+def check(net: Net, frozen: Frozen, config: Train) -> None:
     """ValueError for an alignment penalty on a net of which no two layers that are trained follow one another."""
-    if config.alignment_penalty > 0 and not pairs(net, moving):
+    if config.alignment_penalty > 0 and not pairs(net, frozen.layers(net, each=True)):
         raise ValueError(UNPAIRED)
 
 
-def _alignment(net: Net, moving: Collection[str], named: dict[str, Tensor], config: Train, held: Held) -> Tensor:
+def _alignment(net: Net, frozen: Frozen, config: Train, held: Held) -> Tensor:
     """The alignment of consecutive layers as its tangent where it was last renewed: it has no scale, so that
     <gradient, W> is 0 there and the tangent is value + <gradient, W>."""
+    moving = frozen.layers(net, each=True)
+    named = nets.weight_matrices(net, moving)
     matrices = list(named.values())
     if held.slopes is None or held.due(config)[0]:
         place = {name: i for i, name in enumerate(named)}

@@ -123,7 +123,7 @@ def start(net: Net, config: Train, teacher: Net | None = None) -> Progress:
     if net.bound and config.epochs:
         raise ValueError(net.bound)
     held = frozen(net, config.freeze)
-    penalty.check(net, held.layers(net), config)
+    penalty.check(net, held, config)
     layers = list(held.layers(net).values())
     norms = [config.frobenius * nets.frobenius(layer) for layer in layers] if config.frobenius else []
     _project(layers, norms)

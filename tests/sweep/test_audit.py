@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from analysis import ladder
+from study.launch import main
 from study.nets.build import build
 from study.nets.data import load
 from study.spec.config import Build, Load
@@ -12,7 +13,7 @@ from study.spec.errors import UsageError
 from study.spec.families import FAMILIES
 from study.spec.knobs import KNOBS
 from study.store import manifest, results
-from study.sweep import typed
+from study.sweep import preflight, typed
 from study.sweep.plan import given, tryout
 from study.sweep.plan.folder import manifest as of_plan
 from study.sweep.plan.request import Request, make_plan
@@ -26,6 +27,11 @@ from torch import nn
 def net(shape, classes):
     return nn.Sequential(nn.Conv2d(1, 8, 3, 2, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, padding=1),
                          nn.ReLU(), nn.Flatten(), nn.Linear(256, 32), nn.ReLU(), nn.Linear(32, classes))
+
+
+def upwards(shape, classes):
+    return nn.Sequential(nn.Conv2d(1, 8, 3, 2, padding=1), nn.ReLU(), nn.ConvTranspose2d(8, 8, 3), nn.ReLU(),
+                         nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, classes))
 
 
 def grouped(shape, classes):
@@ -89,6 +95,49 @@ def test_what_a_net_cannot_be_given_is_left_out_and_said(mine, monkeypatch):
     assert [arm.name for arm in plan.preset.arms] == ["as_it_is", "keep_prob", "factorize_ratio", "bits"]
     (told,) = plan.notes
     assert "prune_ratio is left out: filters can be removed from plain convolutions" in told
+
+
+@pytest.mark.parametrize(
+    ("study", "words"),
+    [
+        ("audit", "prune_ratio is left out: filters can be removed from plain convolutions"),
+        ("pareto_search", "prune_ratio is left out of the search: filters can be removed from plain"),
+    ],
+)
+def test_a_dry_run_says_what_a_given_net_cannot_be_given(study, words, mine, monkeypatch, capsys):
+    monkeypatch.chdir(mine)
+    monkeypatch.syspath_prepend(str(mine))
+    asked = [study, "--model", "theirs:grouped", "--weights", "grouped.pt", "--output", "none", "--dry-run"]
+    asked += ["--set", "epochs=0"] if study == "pareto_search" else []
+    assert main(asked) == 0
+    assert words in " ".join(capsys.readouterr().out.split())
+    assert not (mine / "none").exists()
+    assert main([*asked, "--data", "mnist", "--data-dir", str(mine)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "what this net cannot be given shows when it is tried, which takes its data" in said
+    assert words not in said
+
+
+def test_what_compression_leaves_as_it_is_stands_in_the_notes_of_an_audit(mine, monkeypatch, caplog):
+    monkeypatch.chdir(mine)
+    monkeypatch.syspath_prepend(str(mine))
+    names: dict = {}
+    exec((mine / "theirs.py").read_text(), names)
+    images = load(Load(data="digits"), 0)
+    x, y = images.train[:]
+    torch.manual_seed(0)
+    net = trained(names["upwards"]((1, 8, 8), 10), (x - torch.tensor(images.mean)) / torch.tensor(images.std), y)
+    torch.save(net.state_dict(), "upwards.pt")
+    asked = {"model": "theirs:upwards", "overrides": typed.net("upwards.pt", ""), "output": str(mine / "none")}
+    plan = make_plan(Request(study="audit", **asked))
+    (told,) = plan.notes
+    share = 100 * 8 * 8 * 9 / sum(p.numel() for p in net.parameters())
+    assert told == (
+        "theirs:upwards: compression, penalties and norms leave as it is what is no Linear or Conv2d layer: "
+        f"2 (ConvTranspose2d), {share:.3g} % of its parameters"
+    )
+    preflight.check_trials(plan)
+    assert "ConvTranspose2d" not in caplog.text, "it is said once"
 
 
 def test_a_search_from_a_given_net_asks_nothing_of_its_training(tmp_path):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from study.nets import net as nets
 from study.nets.factored import FactoredConv2d
 from study.nets.net import LowRankConv2d, LowRankLinear, Net
+from study.nets.tied import join, replace, twins
 
 METHODS = ("svd", "tucker", "tt", "cp")
 Shape = tuple[int, ...]  # of a kernel: out, in, kh, kw
@@ -26,7 +27,8 @@ def decompose(net: Net, ratio: float, method: str, seed: int, sweeps: int = 50) 
     layers, 1 x 1 and grouped convolutions (group by group) are truncated singular value decompositions whatever the
     method, other convolutions what `method` names: svd (of the kernel as a matrix), tucker, tt, cp (study.nets.
     compression.tensors). Ranks: of tucker the same share of the channels on both sides, of tt one for all three, where
-    an unfolding has no lower one. `seed` is for the start of cp, and `sweeps` says how many it takes.
+    an unfolding has no lower one. Layers of one weight have the same factors. `seed` is for the start of cp, and
+    `sweeps` says how many it takes.
 
     ratio in (0, 1). ValueError outside, for an unknown method, a net with masks, factors or quantized weights, a hidden
     layer of another kind, and where no layer becomes smaller.
@@ -38,7 +40,8 @@ def decompose(net: Net, ratio: float, method: str, seed: int, sweeps: int = 50) 
     if net.masks or any(nets.is_quantized(m) for m in nets.weighted(net).values()):
         raise ValueError("factorize a net before its weights are masked or quantized")
     out = copy.deepcopy(net)
-    kept = {}
+    kept: dict[str, float] = {}
+    same, made = twins(out), dict[str, nn.Module]()
     for name, layer in nets.layers(out).items():
         if why := refusal(name, layer):
             raise ValueError(why)
@@ -51,17 +54,13 @@ def decompose(net: Net, ratio: float, method: str, seed: int, sweeps: int = 50) 
             for part, F in new.named_parameters():  # what is frozen stays so
                 old = layer.bias if part == "bias" else None
                 F.requires_grad_((layer.weight if old is None else old).requires_grad)
-            _replace(out.body, layer, new)
+            if same.get(name) in made:
+                join(new, made[same[name]])
+            made[name] = new
+            replace(out.body, layer, new)
     if min(kept.values(), default=1.0) == 1.0:
         raise ValueError("no hidden layer is large enough to become smaller: rank one has no fewer weights")
     return out, kept
-
-
-def _replace(body: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Put `new` in every place of `old`: a layer may be used twice."""
-    for parent in list(body.modules()):
-        for child in [name for name, module in parent._modules.items() if module is old]:
-            setattr(parent, child, new)
 
 
 def is_matrix(layer: Layer) -> bool:

@@ -6,9 +6,10 @@ import math
 import torch
 from torch import nn
 
-from study.nets import masks
+from study.nets import left, masks
 from study.nets import net as nets
 from study.nets.net import LowRankConv2d, LowRankLinear, Net
+from study.nets.tied import join, replace, twins
 
 
 def factorize(net: Net, rank: int, seed: int) -> Net:
@@ -16,7 +17,7 @@ def factorize(net: Net, rank: int, seed: int) -> Net:
 
     r = min(rank, out, in), one rank for all layers; of a grouped convolution each group's matrix has it. Both factors
     are Kaiming uniform (a = sqrt 5), then scaled so that the product has the Frobenius norm of the layer it replaces:
-    the same scale at every rank.
+    the same scale at every rank. Layers of one weight have one pair of factors.
     Raises ValueError for a rank below 1.
     """
     if rank < 1:
@@ -24,15 +25,21 @@ def factorize(net: Net, rank: int, seed: int) -> Net:
     out = copy.deepcopy(net)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
+        same, made = twins(out), dict[str, nn.Module]()
         for name, layer in nets.layers(out).items():
             if not all(p.requires_grad for p in masks.stored(layer).values()):
                 raise ValueError(f"{name} is frozen (requires_grad=False): fresh factors in its place would be trained")
+            if left.bent(layer):
+                kind = type(layer).__name__
+                raise ValueError(f"{name}, a layer of type {kind}, has a forward pass of its own, which factors lack")
             new = _factors(layer, rank)
             nn.init.kaiming_uniform_(new.A, a=math.sqrt(5))
             nn.init.kaiming_uniform_(new.B, a=math.sqrt(5))
             nets.scale(new, nets.frobenius(layer) / nets.frobenius(new))
-            parent, _, child = name.rpartition(".")
-            setattr(out.body.get_submodule(parent), child, new)
+            if same.get(name) in made:
+                join(new, made[same[name]])
+            made[name] = new
+            replace(out.body, layer, new)
     return out
 
 

@@ -5,16 +5,19 @@ from typing import Any
 
 import torch
 import torch_pruning
-from torch import Tensor
+from torch import Tensor, nn
 
 from study.nets import net as nets
 from study.nets import outputs
 from study.nets.compression.prune import equal_outputs, silenced
 from study.nets.compression.shares import layerwise
 from study.nets.net import Net
+from study.spec.errors import told
 from study.theory.compressibility import largest_rows, row_l1
 
 Shape = tuple[int, int, int]
+FOLLOWING = (*nets.WEIGHTED, nn.modules.batchnorm._NormBase, nn.PReLU)  # channel by channel: lose one and keep the rest
+MIXING = (nn.GroupNorm, nn.LayerNorm)
 Gone = dict[str, list[int]]  # of each layer and each BatchNorm behind one, by name: the places of the filters that go
 
 
@@ -32,10 +35,21 @@ def remove_filters(net: Net, ratio: float, shape: Shape) -> tuple[Net, Gone]:
         if not isinstance(layer, nets.WEIGHTED) or getattr(layer, "groups", 1) != 1:
             raise ValueError(f"filters can be removed from plain convolutions and linear layers, {name} is none")
     out = copy.deepcopy(net).eval()
-    gone = _remove(out, ratio, shape)
+    try:
+        gone = _remove(out, ratio, shape)
+    except ValueError:
+        raise
+    except Exception as error:  # what it meets in a net that it does not know is of every kind
+        raise ValueError(f"filters cannot be removed: no coupling of them is found ({told(error)})") from None
     if missing := [name for name in net.hidden if ratio > 0 and name not in gone]:
         raise ValueError(f"filters of layer {missing[0]} cannot be removed: the net ties them to what must stay")
-    if not equal_outputs(out, silenced(net, gone).eval(), shape):
+    try:
+        equal = equal_outputs(out, silenced(net, gone).eval(), shape)
+    except Exception as error:
+        raise ValueError(
+            f"filters cannot be removed: without some of them the net does not run ({told(error)})"
+        ) from None
+    if not equal:
         raise ValueError("filters cannot be removed: a channel of zeros is not without effect in this net")
     for mine, before in zip(out.modules(), net.modules(), strict=True):
         mine.training = before.training
@@ -72,6 +86,10 @@ def _remove(net: Net, ratio: float, shape: Shape) -> Gone:
             continue
         nu = torch.stack([row_l1(nets.matrix(m).detach()) for m in layers]).sum(0)
         kept = largest_rows(nu, layerwise({"": nu}, 1 - ratio)[""])
+        for m in [m for m, _ in made if m in names and not isinstance(m, FOLLOWING)]:
+            why = "norms them together" if isinstance(m, MIXING) else "is added to them"
+            which, it = names[layers[0]], f"{names[m]} ({type(m).__name__})"
+            raise ValueError(f"filters of {which} cannot be removed: {it} {why}")
         dead = sorted(set(range(len(nu))) - set(kept.tolist()))
         gone |= {names[m]: dead for m, _ in made if m in names}
         if dead:

@@ -45,7 +45,7 @@ def silenced(net: Net, gone: Mapping[str, Sequence[int]]) -> Net:
     out = copy.deepcopy(net)
     for name, places in gone.items():
         module = out.body.get_submodule(name)
-        for W in (module.A if isinstance(module, LowRankLinear) else module.weight, module.bias):
+        for W in (module.A if isinstance(module, LowRankLinear) else module.weight, getattr(module, "bias", None)):
             if isinstance(W, Tensor):
                 W[places] = 0.0
     return out

@@ -11,6 +11,7 @@ from study.nets import net as nets
 from study.nets.blocks import PARTS, PROJECTIONS
 from study.nets.compression.prune import equal_outputs, largest_rows, silenced
 from study.nets.net import LowRankLinear, Net
+from study.nets.tied import twins
 
 Shape = tuple[int, int, int]
 PASSIVE = (nn.Flatten, nn.ReLU, nn.Identity, nn.Dropout)  # map zero to zero, unit by unit
@@ -32,6 +33,8 @@ def remove_rows(net: Net, ratio: float, shape: Shape | None = None) -> Net:
     out = copy.deepcopy(net)
     if net.masks or any(nets.is_quantized(m) for m in nets.weighted(net).values()):
         raise ValueError("remove rows before the weights are masked or quantized")
+    for name, first in twins(net).items():
+        raise ValueError(f"{name} has the weight of {first}, and neither can lose the columns that the other reads")
     chain = _chain(out)
     if not chain and shape and blocks.names(net):
         return remove_heads(net, ratio, shape)[0]
@@ -90,11 +93,10 @@ def _without(layer: nn.Module, kept: Tensor) -> list[int]:
 
 def _chain(net: Net) -> list[nn.Module]:
     """The hidden layers and the head of a net in which each feeds the next alone; nothing for any other."""
-    body = list(net.body.children())
+    body = [*net.body] if isinstance(net.body, nn.Sequential) else []
     chain: list[nn.Module] = [m for m in body if isinstance(m, (nn.Linear, LowRankLinear))]
     known = all(isinstance(m, (*PASSIVE, nn.Linear, LowRankLinear)) for m in body)
-    whole = isinstance(net.body, nn.Sequential) and known and chain[:-1] == list(nets.layers(net).values())
-    return chain if whole else []
+    return chain if body and known and chain[:-1] == list(nets.layers(net).values()) else []
 
 
 def _keep_outputs(layer: nn.Module, kept: Tensor) -> None:

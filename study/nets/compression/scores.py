@@ -27,9 +27,9 @@ def taylor(net: Net, batches: Iterable[tuple[Tensor, Tensor]], on: str = "hidden
             W.requires_grad_(True)
         for x, y in batches:
             loss = cross_entropy(net(x), y)
-            grads = torch.autograd.grad(loss, list(weights.values()))
+            grads = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
             for (name, W), grad in zip(weights.items(), grads, strict=True):
-                total[name] += (W.detach() * grad).abs()
+                total[name] += 0.0 if grad is None else (W.detach() * grad).abs()
             count += 1
     finally:
         for W in frozen:

@@ -17,6 +17,7 @@ from study.nets import masks
 from study.nets import net as nets
 from study.nets.compression.mask import ranked
 from study.nets.net import LowRankConv2d, LowRankLinear, Net
+from study.nets.tied import twins
 from study.theory.compressibility import largest_rows, residuals, row_l1
 
 Norms = Mapping[str, Tensor]  # nu of every hidden weight matrix, (m,) each
@@ -33,7 +34,8 @@ def pruned(net: Net, method: str, shares: Iterable[float]) -> Iterator[tuple[Net
     fewest rows of each layer whose residual (Definition 2.1 of paper A on nu, q = 1) is at most eps, one eps for all;
     of all levels of eps the one whose global share is closest to `share`, of two equally close the one that keeps more.
     `low_rank`: of each hidden matrix the max(1, round(share r)) largest singular values, r the smaller of its sides;
-    factors of a smaller inner dimension lose nothing. A grouped convolution has a matrix per group.
+    factors of a smaller inner dimension lose nothing. A grouped convolution has a matrix per group; layers of one
+    weight are one matrix, and all of them lose the biases of its rows.
 
     The share kept is of entries, of rows, or of ranks, over all hidden layers. At share 1 the copy is `net` bit for
     bit. ValueError for an unknown method, a share out of range, a quantized net.
@@ -53,7 +55,7 @@ def pruned(net: Net, method: str, shares: Iterable[float]) -> Iterator[tuple[Net
 def _weights(net: Net) -> Pruner:
     def prune(out: Net, share: float) -> float:
         kept = total = 0
-        for W in masks.hidden_weights(out).values():
+        for W in {id(W): W for W in masks.hidden_weights(out).values()}.values():
             mask = ranked(W.abs(), share)
             W.mul_(mask)
             kept, total = kept + int(mask.count_nonzero()), total + mask.numel()
@@ -102,18 +104,26 @@ def _rows(count: Callable[[Norms, float], dict[str, int]]) -> Callable[[Net], Pr
     """Pruning by rows, of which `count` says how many each matrix keeps."""
 
     def prepared(net: Net) -> Pruner:
-        nu = {name: row_l1(W) for name, W in nets.weight_matrices(net).items()}
-        parts = {name: list(nets.weight_matrices(net, {name})) for name in net.hidden}
+        first = _firsts(net)
+        nu = {name: row_l1(W) for name, W in nets.weight_matrices(net, {*first.values()}).items()}
+        parts = {name: list(nets.weight_matrices(net, {name})) for name in first.values()}
 
         def prune(out: Net, share: float) -> float:
             kept = count(nu, share)
             for name, layer in nets.layers(out).items():
-                nets.scale_rows(layer, torch.cat([_largest(nu[part], kept[part]) for part in parts[name]]))
+                rows = torch.cat([_largest(nu[part], kept[part]) for part in parts[first[name]]])
+                nets.scale_rows(layer, rows)  # a second time of one weight: nothing but its own bias is left to go
             return sum(kept.values()) / sum(map(len, nu.values()))
 
         return prune
 
     return prepared
+
+
+def _firsts(net: Net) -> dict[str, str]:
+    """Of each hidden layer the first hidden one that has its weight."""
+    same = twins(net)
+    return {name: same[name] if same.get(name) in net.hidden else name for name in net.hidden}
 
 
 def _largest(norms: Tensor, k: int) -> Tensor:
@@ -124,12 +134,15 @@ def _largest(norms: Tensor, k: int) -> Tensor:
 
 
 def _spectra(net: Net) -> Pruner:
-    found = {name: [_svd(W) for W in _maps(layer, name, net)] for name, layer in nets.layers(net).items()}
-    rank = {name: [_rank(layer, s) for _, s, _ in found[name]] for name, layer in nets.layers(net).items()}
+    first = _firsts(net)
+    layers = {name: layer for name, layer in nets.layers(net).items() if first[name] == name}
+    found = {name: [_svd(W) for W in _maps(layer, name, net)] for name, layer in layers.items()}
+    rank = {name: [_rank(layer, s) for _, s, _ in found[name]] for name, layer in layers.items()}
 
     def prune(out: Net, share: float) -> float:
         kept = 0
-        for name, layer in nets.layers(out).items():
+        for name in found:
+            layer = nets.layers(out)[name]
             wanted = [max(1, round(share * len(s))) for _, s, _ in found[name]]
             ranks = [min(pair) for pair in zip(wanted, rank[name], strict=True)]
             kept += sum(ranks)

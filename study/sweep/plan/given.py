@@ -10,10 +10,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from study.nets.build import build
-from study.nets.compression import decompose, quantize, remove
 from study.nets.data import load
 from study.nets.net import Net
-from study.spec.config import ON_LAYERS, Build, Decompose, Load, Quantize, Remove, Trial
+from study.spec.config import ON_LAYERS, Build, Load, Trial
 from study.spec.datasets import is_user_function
 from study.spec.domains import Value
 from study.spec.errors import UsageError
@@ -21,7 +20,7 @@ from study.spec.expand import settled
 from study.spec.studies import Point
 from study.sweep.plan import fitting
 from study.sweep.plan.plan import Plan, job_of
-from study.sweep.plan.tryout import attention, of_the_model, why
+from study.sweep.plan.tryout import attention, of_the_model, tried
 
 IMAGES = 500  # test images that a net is asked of
 KNOWS = 2.0  # times chance, from which on a net is taken to know its images
@@ -36,7 +35,7 @@ def looked_at(plan: Plan) -> Plan:
     """
     first = next(iter(plan.jobs.values())).trial
     net, shape = _checked(plan, first)
-    arms, notes = [], list(plan.notes)
+    arms, notes = [], [*plan.notes, *(f"{plan.model}: {line}" for line in net.notes)]
     for arm in plan.preset.arms:
         trials = [job.trial for job in plan.jobs.values() if arm.optional and _of(job.axes, arm.axes, plan.axes_off)]
         if said := next((s for trial in trials if (s := _refused(net, trial, shape))), ""):
@@ -76,7 +75,9 @@ def searched(plan: Plan, typed: Iterable[str]) -> Plan:
     }
     search, notes = fitting.to_refused(search, refused, plan.model, typed)
     return dataclasses.replace(
-        plan, preset=dataclasses.replace(plan.preset, search=search), notes=(*plan.notes, *notes)
+        plan,
+        preset=dataclasses.replace(plan.preset, search=search),
+        notes=(*plan.notes, *(f"{plan.model}: {line}" for line in net.notes), *notes),
     )
 
 
@@ -107,21 +108,7 @@ def _refused(net: Net, trial: Trial, shape: tuple[int, int, int]) -> str:
     """Why a trial's compression cannot be had of this net; nothing where it can."""
     if any(isinstance(stage, ON_LAYERS) for stage in trial.stages) and (left := attention(net)):
         return left
-    what = ""
-    try:
-        for stage in trial.stages:
-            what = type(stage).__name__
-            if isinstance(stage, Remove):
-                remove.remove_rows(net, stage.ratio, shape)
-            elif isinstance(stage, Decompose):
-                decompose.decompose(net, stage.ratio, stage.method, 0)
-            elif isinstance(stage, Quantize):
-                quantize.quantize(net, stage.bits, iter([torch.rand(2, *shape)]), stage.granularity, stage.one_bit)
-    except (ValueError, TypeError, RuntimeError) as error:
-        if what == "Remove" and not isinstance(error, ValueError):
-            return f"without some of its rows the net does not run ({why(error)})"
-        return why(error)
-    return ""
+    return tried(net, trial.stages, shape)[1]
 
 
 @torch.no_grad()

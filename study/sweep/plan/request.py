@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study.spec import datasets
 from study.spec.errors import UsageError, closest
 from study.spec.expand import axes_of, expand, settled, with_overrides
 from study.spec.studies import Point, Preset, Search
@@ -35,11 +36,12 @@ class Request:
     keep_weights: bool = False
 
 
-def make_plan(request: Request, *, need_data: bool = True, need_warm_start: bool = True) -> Plan:
+def make_plan(request: Request, *, need_data: bool = True, need_warm_start: bool = True, look: bool = False) -> Plan:
     """The plan of a request, without touching the output folder; UsageError for anything that is not accepted.
 
     Without `need_data` a data set that is not there is let pass (its trials' fingerprints are then provisional);
-    without `need_warm_start` earlier results that are not.
+    without `need_warm_start` earlier results that are not. With `look` a net of somebody's is tried where its data are
+    there, though they are not needed.
     """
     study = find_study(request.study)
     if request.preset not in study.presets:
@@ -86,17 +88,27 @@ def make_plan(request: Request, *, need_data: bool = True, need_warm_start: bool
         notes=tuple(notes),
     )
     plan = with_jobs(_without_refused(plan))
-    if need_data and any(arm.optional for arm in plan.preset.arms):
-        from study.sweep.plan.given import looked_at
-
-        plan = with_jobs(looked_at(plan))
-    if need_data and preset.search and settings["epochs"] == 0:
-        from study.sweep.plan.given import searched
-
-        plan = searched(plan, request.overrides)
+    if need_data or (look and (datasets.is_user_function(model) or settings["weights"])):
+        plan = _tried(plan, request.overrides)
     if plan.preset.search:
         _try_ends(plan, plan.preset.search)
     return plan
+
+
+def _tried(plan: Plan, typed: Iterable[str]) -> Plan:
+    """The plan of an audit, or of a search from a net that is there, without what this very net cannot be given, which
+    its notes say; they say too where the data are not there to try it on."""
+    optional = any(arm.optional for arm in plan.preset.arms)
+    searched = plan.preset.search is not None and plan.settings["epochs"] == 0
+    if not optional and not searched:
+        return plan
+    if not plan.data_digest:
+        untried = "what this net cannot be given shows when it is tried, which takes its data"
+        return dataclasses.replace(plan, notes=(*plan.notes, untried))
+    from study.sweep.plan import given
+
+    plan = with_jobs(given.looked_at(plan)) if optional else plan
+    return given.searched(plan, typed) if searched else plan
 
 
 def _fitted(

@@ -1,6 +1,6 @@
 """The checks of a plan that need torch: the data can be read, the model can be built."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,20 +10,38 @@ from torch import nn
 from study.nets import heads, outputs, steady
 from study.nets.build import build
 from study.nets.checkpoints import say
-from study.nets.compression.decompose import refusal
+from study.nets.compression.decompose import decompose
+from study.nets.compression.factorize import factorize
+from study.nets.compression.quantize import quantize
 from study.nets.compression.remove import remove_rows
 from study.nets.data import load
-from study.nets.net import Net, layers
+from study.nets.net import Net
 from study.nets.pairs import UNPAIRED, pairs
 from study.nets.splits import Dataset
 from study.spec import datasets
-from study.spec.config import ON_LAYERS, Build, Decompose, Head, Load, Remove, Robustness, Train, Trial, aligned
+from study.spec.config import (
+    ON_LAYERS,
+    Build,
+    Decompose,
+    Factorize,
+    Head,
+    Load,
+    Quantize,
+    Remove,
+    Robustness,
+    Stage,
+    Train,
+    Trial,
+    aligned,
+)
 from study.spec.errors import UsageError, of_a_function, told
 
+Shape = tuple[int, int, int]
 
-def check_data_and_model(trial: Trial) -> tuple[int, ...]:
+
+def check_data_and_model(trial: Trial, said: Collection[str] = ()) -> Shape:
     """The shape of an image of the trial's own data; UsageError when its data cannot be loaded or do not fit each
-    other, or its model cannot be built and run."""
+    other, or its model cannot be built and run. Of what is told of the model nothing that is `said` already."""
     wanted = [stage for stage in trial.stages if isinstance(stage, Load)]
     model = next(stage for stage in trial.stages if isinstance(stage, Build))
     loaded = {stage.name: _loaded(stage, trial.seed) for stage in wanted}
@@ -48,14 +66,7 @@ def check_data_and_model(trial: Trial) -> tuple[int, ...]:
     _check_training(net, trial, model.model)
     if aligned(trial) and not pairs(net):
         raise UsageError(f"--model {model.model}: {UNPAIRED}")
-    if any(isinstance(stage, ON_LAYERS) for stage in trial.stages) and (left := attention(net)):
-        raise UsageError(f"--model {model.model} cannot be compressed: {left}")
-    for stage in trial.stages:
-        if isinstance(stage, Remove):
-            check_removal(net, stage.ratio, own.shape, model.model)
-    if any(isinstance(stage, Decompose) for stage in trial.stages):
-        for said in filter(None, (refusal(name, layer) for name, layer in layers(net).items())):
-            raise UsageError(f"--model {model.model}: {said}")
+    _check_compression(net, trial, own.shape, model.model)
     got = {(tuple(part.shape), part.dtype.is_floating_point) for part in logits}
     if got != {((2, dataset.classes), True)}:
         raise UsageError(
@@ -69,7 +80,8 @@ def check_data_and_model(trial: Trial) -> tuple[int, ...]:
     read = [line for out in returned for line in outputs.said(out, 2, net.classes)] if net.classes else []
     averaged = f"its logits depend on {what}: attacked is their mean over {min(draws)} draws" if what and draws else ""
     for line in dict.fromkeys([*net.notes, *read, *filter(None, (reason, averaged))]):
-        say(f"--model {model.model}: {line}")
+        if f"{model.model}: {line}" not in said:
+            say(f"--model {model.model}: {line}")
     return own.shape
 
 
@@ -110,17 +122,43 @@ def of_the_model(name: str) -> Iterator[None]:
         raise UsageError(f"--model {name} cannot be used: {told(error)}") from None
 
 
-def check_removal(net: Net, ratio: float, shape: tuple[int, int, int], model: str) -> None:
-    """UsageError where rows or filters of a net cannot be removed."""
-    try:
-        remove_rows(net.eval(), ratio, shape)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise UsageError(f"--model {model} cannot be given prune_ratio: {why(error)}") from None
+def _check_compression(net: Net, trial: Trial, shape: Shape, model: str) -> None:
+    """UsageError where a net cannot be compressed as a trial says."""
+    if any(isinstance(stage, ON_LAYERS) for stage in trial.stages) and (left := attention(net)):
+        raise UsageError(f"--model {model} cannot be compressed: {left}")
+    kinds = tuple(KNOBS) if datasets.is_user_function(model) else (Remove,)  # of ours the others are known to do
+    knob, said = tried(net, [stage for stage in trial.stages if isinstance(stage, kinds)], shape)
+    if said:
+        raise UsageError(f"--model {model} cannot be given {knob}: {said}")
 
 
-def why(error: Exception) -> str:
-    """What compression raised, in words: a ValueError is a sentence of ours."""
-    return str(error) if isinstance(error, ValueError) else told(error)
+# What each way to compress is called where it is asked for.
+KNOBS = {Remove: "prune_ratio", Factorize: "rank", Decompose: "factorize_ratio", Quantize: "bits"}
+
+
+def tried(net: Net, stages: Iterable[Stage], shape: Shape) -> tuple[str, str]:
+    """Which knob a net cannot be given, and why, as trying shows: every stage that compresses is done, and two images
+    of `shape` (C, H, W) given to what comes out. Two empty words where nothing is wrong."""
+    net, images = net.eval(), torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    for stage in stages:
+        if not (knob := KNOBS.get(type(stage), "")):
+            continue
+        try:
+            if isinstance(stage, Remove):
+                net = remove_rows(net, stage.ratio, shape)
+            elif net.read:
+                return knob, f"{net.read[0]} is never called, its weight is read elsewhere; call the layer"
+            elif isinstance(stage, Factorize):
+                net = factorize(net, stage.rank, 0)
+            elif isinstance(stage, Decompose):
+                net = decompose(net, stage.ratio, stage.method, 0, sweeps=1)[0]
+            elif isinstance(stage, Quantize):
+                net = quantize(net, stage.bits, [images], stage.granularity, stage.one_bit, aware=stage.aware)
+            with torch.no_grad():
+                net.eval()(images)
+        except Exception as error:  # the net's own forward pass may raise anything
+            return knob, str(error) if isinstance(error, ValueError) else f"it no longer runs ({told(error)})"
+    return "", ""
 
 
 def attention(net: Net) -> str:

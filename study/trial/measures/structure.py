@@ -8,7 +8,7 @@ from study.spec.config import Structure
 from study.spec.rows import Row, row
 from study.theory.bounds import LayerBounds, NetBounds, layer_bounds, net_bounds
 from study.theory.operators import Convolution
-from study.trial.measures.convolutions import convolutions, matricised_rows, norm_rows
+from study.trial.measures.convolutions import KINDS, convolutions, matricised_rows, norm_rows
 from study.trial.state import State
 
 
@@ -18,12 +18,15 @@ def structure(state: State, config: Structure) -> list[Row]:
     eps and spread of nu and sigma at k = max(1, round(share * d)), q = 1. A bound at that k would be infinite where
     fewer than k entries are non-zero; there it uses the largest k that has them all. The norms of a convolution are
     those of the map on the images that it meets (study.trial.measures.convolutions); the rest is of its kernel as a
-    matrix, of a grouped one with the groups' blocks on the diagonal. A product bounds a whole net for a chain of dense
-    layers alone.
+    matrix, of a grouped one with the groups' blocks on the diagonal. One that is never called, its weight read
+    elsewhere, has no norm as a map. A product bounds a whole net for a chain of dense layers alone.
     """
     matrices = {"matrix": state.matrix} if state.matrix is not None else {}
     matrices |= weight_matrices(state.net) if state.net is not None else {}
     images = convolutions(state.net, state.data.shape) if state.net is not None and state.data is not None else {}
+    unmet = (
+        {n for n, layer in layers(state.net).items() if isinstance(layer, KINDS)} - {*images} if state.net else set()
+    )
     whole = encoder_bounds(state.net, config.share, search=True) if state.net is not None else None
     several = {name: groups(layer) for name, layer in layers(state.net).items()} if state.net is not None else {}
     found = (
@@ -33,7 +36,8 @@ def structure(state: State, config: Structure) -> list[Row]:
     )
     rows = []
     for name, layer in zip(matrices, found, strict=True):
-        rows += [r | {"layer": name} for r in _vectors(layer) + _norms(layer, images, name)]
+        norms = matricised_rows(layer) if name in unmet else _norms(layer, images, name)
+        rows += [r | {"layer": name} for r in _vectors(layer) + norms]
     return rows + _over_layers(rows) + (_whole(whole, list(matrices)) if whole else [])
 
 
