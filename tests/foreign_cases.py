@@ -13,8 +13,8 @@ PLAIN = (Accuracy(),)
 ATTACK = Robustness(norm="linf", eps=(16 / 255,), iterations=3, gap_eps=(), images=40)
 
 
-class Own(nn.Module):
-    """Layers in the order in which they are given, called by a function of the module and flattened images."""
+class Kind(nn.Module):
+    """Layers in the order in which they are given, called by a function of the module and images."""
 
     def __init__(self, way, **layers):
         super().__init__()
@@ -23,7 +23,14 @@ class Own(nn.Module):
             setattr(self, name, layer)
 
     def forward(self, x):
-        return self.way(self, x.flatten(1))
+        return self.way(self, x)
+
+
+class Own(Kind):
+    """Likewise, of flattened images."""
+
+    def forward(self, x):
+        return super().forward(x.flatten(1))
 
 
 def own_net(way=lambda net, h: net.head(h), classes=CLASSES, **more):

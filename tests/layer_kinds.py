@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.functional import relu
 from torch.nn.utils import parametrizations, parametrize
 
-from tests.foreign_cases import CLASSES
+from tests.foreign_cases import CLASSES, Kind
 
 NORMED = 4608 + 36 * 9 * 48 + 16 * 9 * 48 + 80
 DENSE = 64 * 16 + 2 * 16 * 16 + 160
@@ -16,19 +16,6 @@ TOKENS = 8 * 64 + 2 * 8 * 8 * 12 + 80
 def after(middle, high=8, wide=8, channels=8):
     """The multiply-adds of `convolutional`, whose middle layer takes so many and gives such images."""
     return 64 * 8 * 9 + middle + (high - 2) * (wide - 2) * 9 * channels * 6 + 60
-
-
-class Kind(nn.Module):
-    """Layers in the order in which they are given, called by a function of the module and images."""
-
-    def __init__(self, way, **layers):
-        super().__init__()
-        self.way = way
-        for name, layer in layers.items():
-            setattr(self, name, layer)
-
-    def forward(self, x):
-        return self.way(self, x)
 
 
 def stem():
