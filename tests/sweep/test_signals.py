@@ -79,7 +79,7 @@ def catches(pid, number):
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_at_the_start_ends_with_its_status_and_nothing_is_written(number, status, tmp_path):
     process = start(*COMMAND, "--output", "out", cwd=tmp_path)
-    while not catches(process.pid, number):
+    while process.poll() is None and not catches(process.pid, number):
         time.sleep(0.005)
     process.send_signal(number)
     said = process.communicate(timeout=120)[0]
