@@ -81,10 +81,11 @@ def fingerprint(trial: Trial) -> str:
 def base_key(trial: Trial) -> str:
     """The identity of a trial's stages up to its first training: trials that share it share their trained base. Empty
     where there is none, or one of no epochs."""
-    at = next((i for i, s in enumerate(trial.stages) if isinstance(s, Train)), None)
-    if at is None or not getattr(trial.stages[at], "epochs", 0):
-        return ""
-    return digest_of([trial.seed, [canonical(s) for s in trial.stages[: at + 1]]])[:16]
+    for at, stage in enumerate(trial.stages):
+        if isinstance(stage, Train):
+            begun = [canonical(s) for s in trial.stages[: at + 1]]
+            return digest_of([trial.seed, begun])[:16] if stage.epochs else ""
+    return ""
 
 
 def seed_for(seed: int, purpose: str) -> int:

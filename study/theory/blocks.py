@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from study.theory.scaling import product
+from study.theory.scaling import norm_2, product
 
 GELU = 0.5 * (1 + math.erf(1.0)) + math.exp(-1.0) / math.sqrt(math.pi)  # its Lipschitz constant, the slope at sqrt(2)
 
@@ -28,10 +28,6 @@ class Block(NamedTuple):
     out: Tensor
     ffn: Sequence[Tensor]
     d: int
-
-
-def _two(W: Tensor) -> float:
-    return float(torch.linalg.matrix_norm(W, ord=2))
 
 
 def _fro(W: Tensor) -> float:
@@ -67,9 +63,9 @@ def lemma1_gamma(block: Block, eps: float) -> float:
     """
     H, d = _checked(block), block.d
     heads = zip(block.Q, block.K, block.V, strict=True)
-    a = max(_two(v) * (4 / math.sqrt(d / H) * _two(q) * _two(k) + 1) for q, k, v in heads)
-    feed = product(_two(W) for W in block.ffn)
-    return layer_norm(d) ** 2 * (1 + _two(block.out) * math.sqrt(H) * a) * (1 + feed) * eps
+    a = max(norm_2(v) * (4 / math.sqrt(d / H) * norm_2(q) * norm_2(k) + 1) for q, k, v in heads)
+    feed = product(norm_2(W) for W in block.ffn)
+    return layer_norm(d) ** 2 * (1 + norm_2(block.out) * math.sqrt(H) * a) * (1 + feed) * eps
 
 
 def thm1_constant(block: Block, p: float, corrected: bool = True) -> float:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from study.theory.checks import checked_matrix
-from study.theory.scaling import product, unit
+from study.theory.scaling import norm_2, product, unit
 
 Probability = float | Tensor
 
@@ -30,10 +30,6 @@ def _pairs(Ws: Sequence[Tensor], Ps: Sequence[Probability]) -> list[tuple[Tensor
             raise ValueError(f"Ps[{i}] must lie in [0, 1]")
         out.append((W, P))
     return out
-
-
-def _norm_2(W: Tensor) -> float:
-    return float(torch.linalg.matrix_norm(W, ord=2))
 
 
 def gamma_bound(Ws: Sequence[Tensor], Ps: Sequence[Probability], eps: float = 1.0, tight: bool = False) -> float:
@@ -75,7 +71,7 @@ def zeta_bound(Ws: Sequence[Tensor], Ps: Sequence[Probability], x_norm: float, f
         raise ValueError(f"form must be paper or sharp, got {form!r}")
     scaled = [(*unit(W), P) for W, P in _pairs(Ws, Ps)]
     pairs, scale = [(W, P) for W, _, P in scaled], product(s for _, s, _ in scaled)
-    norms = [_norm_2(W) for W, _ in pairs]
+    norms = [norm_2(W) for W, _ in pairs]
     total = 0.0
     before = 1.0
     for at, (W, P) in enumerate(pairs):
@@ -84,6 +80,6 @@ def zeta_bound(Ws: Sequence[Tensor], Ps: Sequence[Probability], x_norm: float, f
             total += after * math.sqrt(float(((1 - P) * W.square()).sum())) * math.prod(norms[:at])
             continue
         v = float((P * (1 - P) * W.square()).sum(dim=0).max())
-        total += after * math.sqrt(_norm_2((1 - P) * W) ** 2 + v) * before
-        before *= math.sqrt(_norm_2(P * W) ** 2 + v)
+        total += after * math.sqrt(norm_2((1 - P) * W) ** 2 + v) * before
+        before *= math.sqrt(norm_2(P * W) ** 2 + v)
     return x_norm * total * scale

@@ -57,3 +57,8 @@ def product(values: Iterable[float]) -> float:
         return max(math.ldexp(mantissa, exponent), 5e-324)
     except OverflowError:
         return math.inf
+
+
+def norm_2(W: Tensor) -> float:
+    """The spectral norm of a matrix, as it is."""
+    return float(torch.linalg.matrix_norm(W, ord=2))

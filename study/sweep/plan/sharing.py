@@ -3,7 +3,6 @@
 from collections import Counter
 from typing import Any, NamedTuple
 
-from study.spec.config import Train
 from study.sweep.plan import costs
 from study.sweep.plan.job import Job
 from study.sweep.plan.plan import Plan
@@ -27,7 +26,7 @@ def sharing(plan: Plan) -> Sharing:
     """What the trials of a plan share; of a search nothing is known before it asks."""
     if plan.preset.search is not None:
         return Sharing(0, 0, 0.0)
-    trained = [j for j in plan.jobs.values() if j.base and any(isinstance(s, Train) for s in j.trial.stages)]
+    trained = [job for job in plan.jobs.values() if job.base]
     firsts = {job.base: job for job in reversed(trained)}
     counts = Counter(job.base for job in trained)
     spared = sum((counts[base] - 1) * _training(plan, job) for base, job in firsts.items())

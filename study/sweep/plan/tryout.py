@@ -126,14 +126,14 @@ def _check_compression(net: Net, trial: Trial, shape: Shape, model: str) -> None
     """UsageError where a net cannot be compressed as a trial says."""
     if any(isinstance(stage, ON_LAYERS) for stage in trial.stages) and (left := attention(net)):
         raise UsageError(f"--model {model} cannot be compressed: {left}")
-    kinds = tuple(KNOBS) if datasets.is_user_function(model) else (Remove,)  # of ours the others are known to do
+    kinds = tuple(KNOB_OF) if datasets.is_user_function(model) else (Remove,)  # of ours the others are known to do
     knob, said = tried(net, [stage for stage in trial.stages if isinstance(stage, kinds)], shape)
     if said:
         raise UsageError(f"--model {model} cannot be given {knob}: {said}")
 
 
 # What each way to compress is called where it is asked for.
-KNOBS = {Remove: "prune_ratio", Factorize: "rank", Decompose: "factorize_ratio", Quantize: "bits"}
+KNOB_OF = {Remove: "prune_ratio", Factorize: "rank", Decompose: "factorize_ratio", Quantize: "bits"}
 
 
 def tried(net: Net, stages: Iterable[Stage], shape: Shape) -> tuple[str, str]:
@@ -141,7 +141,7 @@ def tried(net: Net, stages: Iterable[Stage], shape: Shape) -> tuple[str, str]:
     of `shape` (C, H, W) given to what comes out. Two empty words where nothing is wrong."""
     net, images = net.eval(), torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
     for stage in stages:
-        if not (knob := KNOBS.get(type(stage), "")):
+        if not (knob := KNOB_OF.get(type(stage), "")):
             continue
         try:
             if isinstance(stage, Remove):
