@@ -47,7 +47,11 @@ def _checked(block: Block) -> int:
 def layer_norm(d: int) -> float:
     """d / (d - 1), which paper B takes for the Lipschitz constant of layer normalisation over d >= 2 features. It is
     none (erratum 19): without its eps layer normalisation has no constant at all, near constant tokens it stretches
-    without limit; with eps the constant is max |gain| / sqrt(eps)."""
+    without limit; with eps the constant is max |gain| / sqrt(eps).
+
+    >>> layer_norm(5)
+    1.25
+    """
     return d / (d - 1)
 
 

@@ -60,5 +60,9 @@ def product(values: Iterable[float]) -> float:
 
 
 def norm_2(W: Tensor) -> float:
-    """The spectral norm of a matrix, as it is."""
+    """The largest singular value of a matrix, taken as it is: for entries whose squares float64 holds.
+
+    >>> norm_2(torch.tensor([[0.0, 2.0], [1.0, 0.0]]))
+    2.0
+    """
     return float(torch.linalg.matrix_norm(W, ord=2))

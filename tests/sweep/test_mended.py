@@ -28,7 +28,9 @@ class Body(nn.Module):
         x = self.first(x.flatten(1)).relu()
         return self.head({hidden}.relu())
 """
-BROKEN, MENDED = BLOCKS.format(hidden="(x @ self.hidden.weight.T)"), BLOCKS.format(hidden="self.hidden(x)")
+# In training alone: a sweep tries compressed nets in evaluation mode before it starts.
+BROKEN = BLOCKS.format(hidden="(x @ self.hidden.weight.T if self.training else self.hidden(x))")
+MENDED = BLOCKS.format(hidden="self.hidden(x)")
 COMMAND = ["compressibility_sweep", "--preset", "smoke", "--model", "kit.net:make", "--in-process", "--output", "out",
            "--set", "test_size=40", "--set", "epochs=1", "--set", "attack_iterations=2", "--set", "gap_iterations=2",
            "--set", "alpha=0,0.01", "--set", "rank=full,4", "--seeds", "1"]  # fmt: skip
