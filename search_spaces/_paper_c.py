@@ -45,6 +45,7 @@ DIGITS = GROWING | {
 }  # fmt: skip
 OTHERS = FASHION | GROWING | {
     "eps_linf": (0.1,), "train_size": 4000, "test_size": 1000, "batch_size": 32, "finetune_batch_size": 32,
+    "audit_images": 200,
 }  # fmt: skip
 # of photographs: 8/255 as published
 PHOTOGRAPHS = OTHERS | {"train_eps": 8 / 255, "eps_linf": (8 / 255,), "judged_linf": 8 / 255}

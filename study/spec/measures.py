@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+CHECKED = 100  # images that the checks for masking attack once more: at eps = 0 none ever leaves the attack
+
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
@@ -17,7 +19,8 @@ class Robustness:
     """Measure: robust accuracy under a named attack and the worst-point loss gap by native AutoPGD, in one norm.
 
     `backend` art runs the attack through the toolbox. `certify` spares the samples that a certificate proves safe.
-    `audit_queries` asks Square, an attack without gradients, at the gap_eps (0: off). `sensitivity` adds how far the
+    `audit_queries` asks Square, an attack without gradients, at the gap_eps (0: off), of the first `audit_images` of
+    each split (0: all). `sensitivity` adds how far the
     encoder's output moves at the worst points (paper A, B.4). `splits` among test and validation; `on` names the data
     where they are not the trial's own. Without `checks` the rows of the checks for gradient masking are left out: of
     two attacks in one norm one has them. A net whose output depends on chance is attacked as its mean over `eot` draws
@@ -37,6 +40,7 @@ class Robustness:
     attack: str = "apgd"
     certify: bool = False
     audit_queries: int = 0
+    audit_images: int = 0
     revision: int = 1
     pgd_revision: int = 1
     gap_revision: int = 0

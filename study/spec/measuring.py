@@ -23,6 +23,8 @@ MEASURING: dict[str, Knob] = {
                     help="1: images proven safe are not attacked (dense nets)"),
     "audit_queries": Knob(int, 0, low=0, high=MOST, families=NETS,
                           help="queries of Square, the gradient-free second opinion; 0 = none"),
+    "audit_images": Knob(int, 0, low=0, high=MOST, families=NETS, only_with=("audit_queries",),
+                         help="test images that Square is asked of, the first ones; 0 = all"),
     "second_attack": Knob(str, "none", choices=("none", *REVISIONS), families=NETS,
                           help="a second attack beside the study's own, native, at the judged budgets"),
     "second_images": Knob(int, 200, low=0, high=MOST, families=NETS, only_with=("second_attack",),

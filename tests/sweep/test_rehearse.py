@@ -57,8 +57,11 @@ def test_a_kind_is_what_is_on_and_not_how_strong():
 
 def test_the_passes_of_an_attack_are_counted_by_hand():
     attack = Robustness(norm="l2", eps=(0.5, 1.0), iterations=10, restarts=3, gap_eps=(1.0,), gap_iterations=7)
-    assert rehearsed.attack_passes(attack) == 2 * 10 * 3 * 2 + 7
-    assert rehearsed.attack_passes(Prunability()) == 0
+    assert rehearsed.attack_passes(attack, 50) == 2 * 10 * 3 * 2 + 7
+    assert rehearsed.attack_passes(attack, 400) == 2 * 10 * 3 * 1.25 + 7, "the checks attack 100 images"
+    some = replace(attack, audit_queries=20, audit_images=100)
+    assert rehearsed.attack_passes(some, 400) == 2 * 10 * 3 * 1.25 + 7 + 20 / 4
+    assert rehearsed.attack_passes(Prunability(), 50) == 0
 
 
 def test_the_seconds_of_a_trial_are_its_steps_times_those_of_a_step():

@@ -118,6 +118,33 @@ def test_two_images_are_no_masking_and_a_planted_share_is():
     assert [flag(k) for k in (0, 1, 2, 3, 10)] == [0, 0, 0, 1, 1]
 
 
+def test_square_may_be_asked_of_the_first_images_alone():
+    net = masked()
+    y, white = labels(net), torch.ones(40, dtype=torch.bool)
+    where = {"norm": "linf", "eps": 0.1, "split": "test", "n": 40}
+    asked, same = masking.audit(net, X[:25], y[:25], white, 200, 0, where), white.clone()
+    assert [r["n"] for r in asked] == [25, 25]
+    assert asked == masking.audit(net, X[:25], y[:25], white[:25], 200, 0, where)
+    same[25:] = False  # what is left of images that Square is not asked of does not count
+    assert asked == masking.audit(net, X[:25], y[:25], same, 200, 0, where)
+
+
+def test_the_checks_attack_no_more_than_a_hundred_images():
+    net, x, y = digits()
+    assert len(x) > masking.CHECKED
+    seen = []
+
+    def counted(net, x, y, eps, norm, *, generator):
+        seen.append((eps, len(x)))
+        return attack(net, x, y, eps, norm, generator=generator)
+
+    rows = masking.checks(net, x, y, counted, (0.1,), {"norm": "linf", "n": len(x)}, 0, BY)
+    assert seen == [(0.0, masking.CHECKED)]
+    assert {r["measure"]: r["n"] for r in rows} == {
+        "zero_gradient_share": len(x), "loss_monotone": masking.CHECKED, "zero_eps_agrees": masking.CHECKED
+    }  # fmt: skip
+
+
 def test_a_net_without_gradients_is_seen_and_square_beats_the_white_box():
     net = masked()
     assert found(net)["zero_gradient_share"] == 1

@@ -138,6 +138,7 @@ def attacks(point: Mapping[str, Any]) -> tuple[Measure, ...]:
             attack=point["attack"],
             certify=bool(point["certify"]),
             audit_queries=point["audit_queries"],
+            audit_images=point["audit_images"],
             eot=point["eot"],
             splits=("test", "validation") if point["validation_rows"] else ("test",),
             **revisions(point, point.get("revisions")),

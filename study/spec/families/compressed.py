@@ -48,7 +48,7 @@ def trial(point: Mapping[str, Any]) -> Trial:
     teacher = (Teacher(),) if point["distillation"] > 0 or compared else ()
     stages = (*first, *teacher, *compression(point), *finetune(point))
     asked = (*risk(point), *curves(point), *mechanisms(point), *own(point))
-    spared = {"audit_queries": 0} if point["audit_on"] == "quantized" and not point["bits"] else {}
+    spared = {"audit_queries": 0, "audit_images": 0} if point["audit_on"] == "quantized" and not point["bits"] else {}
     measures = (accuracy(point), *attacks({**point, **spared}), Structure(), Cost(), *asked)
     return Trial(seed=point["seed"], stages=stages, measures=measures)
 

@@ -17,6 +17,7 @@ import study
 from study.spec.config import Ascend, Load, Train, Trial
 from study.spec.datasets import DATASETS
 from study.spec.expand import axes_of, settled
+from study.spec.measures import CHECKED
 from study.spec.rehearsal import features, kind
 from study.spec.studies import Point, Search
 from study.store.manifest import Manifest, read_manifest
@@ -113,8 +114,9 @@ def seconds(trial: Trial, entry: Mapping[str, Any]) -> float:
         per_image = step["seconds"] / step["images"] * _passes(stage, stage.train_steps) / _passes(stage, 1)
         total += stage.epochs * math.ceil(images / stage.batch_size) * stage.batch_size * per_image
     for measure in trial.measures:
-        if passes := attack_passes(measure):
-            total += passes * _images(loads[getattr(measure, "on", "")])[1] * entry["attack_seconds"] / entry[
+        tested = [_images(load)[1] for name, load in loads.items() if name == getattr(measure, "on", "")]
+        for images in tested:  # none where there are no images at all
+            total += attack_passes(measure, images) * images * entry["attack_seconds"] / entry[
                 "attack_images"]  # fmt: skip
     return float(total + sum(s.steps for s in trial.stages if isinstance(s, Ascend)) * entry.get("ascent_seconds", 0.0))
 
@@ -132,9 +134,10 @@ def _passes(stage: Train, steps: int) -> float:
     return 1 + ratio * (1 if stage.train_attack == "fgsm_rs" else steps)
 
 
-def attack_passes(measure: Any) -> float:
-    """Passes over each image of a measure that attacks by iterations at budgets, by the names of its fields (a curve of
-    pruned nets attacks each of them); 0 for any other. As in costs: the checks for masking about double the attack."""
+def attack_passes(measure: Any, images: int) -> float:
+    """Passes over each of so many images of a measure that attacks by iterations at budgets, by the names of its fields
+    (a curve of pruned nets attacks each of them); 0 for any other. The checks for masking attack the first CHECKED
+    images once more."""
     budgets = [getattr(measure, f.name) for f in fields(measure) if f.name.split("_")[0] == "eps"]
     if not hasattr(measure, "iterations") or not budgets:
         return 0.0
@@ -143,9 +146,10 @@ def attack_passes(measure: Any) -> float:
         once = costs.LEFT * (2 * 19 * measure.iterations + (getattr(measure, "queries", 0) or costs.QUERIES))
     count = sum(len(b) if isinstance(b, tuple) else 1 for b in budgets)
     nets = math.prod(len(getattr(measure, name, ("",))) for name in ("methods", "kept"))
-    doubled = 2 if getattr(measure, "checks", False) else 1
+    again = 1 + min(1.0, CHECKED / images) if getattr(measure, "checks", False) else 1.0
     gaps = len(getattr(measure, "gap_eps", ())) * getattr(measure, "gap_iterations", 0)
-    return count * nets * once * doubled + gaps + getattr(measure, "audit_queries", 0)
+    queries = getattr(measure, "audit_queries", 0) * min(1.0, (getattr(measure, "audit_images", 0) or images) / images)
+    return count * nets * once * again + gaps + queries
 
 
 def marks(plan: Plan) -> dict[str, str]:

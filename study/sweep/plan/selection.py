@@ -81,7 +81,7 @@ def _audited(measure: Robustness, search: Search, settings: Mapping[str, Any]) -
     if not _has_audit(search, settings):
         return measure
     queries = max(measure.audit_queries, search["final_queries"])
-    return replace(measure, audit_queries=queries, square_revision=REVISIONS["square"])
+    return replace(measure, audit_queries=queries, audit_images=0, square_revision=REVISIONS["square"])
 
 
 def second_attack(search: Search, settings: Mapping[str, Any]) -> Robustness | None:

@@ -17,6 +17,7 @@ from study.attacks.ball import Result
 from study.attacks.losses import log_odds, right
 from study.attacks.pgd import pgd
 from study.attacks.square import square
+from study.spec.measures import CHECKED
 from study.spec.rows import Row, row
 
 STEPS = 10
@@ -52,7 +53,7 @@ def checks(
 ) -> list[Row]:
     """zero_gradient_share, loss_monotone and zero_eps_agrees on samples x (N, C, H, W), y (N,).
 
-    `where` holds the coordinates of the rows, the norm among them.
+    `where` holds the coordinates of the rows, the norm among them. The last two look at the first CHECKED samples.
 
     zero_gradient_share: samples whose input gradient is exactly zero at the clean point (1: nothing to climb).
     loss_monotone: 1 where the mean worst loss of a short PGD grows with eps, as it must for any sound attack, else 0.
@@ -60,18 +61,19 @@ def checks(
     PGD (`pgd`) in the rows.
     """
     generator, norm, scaled = torch.Generator().manual_seed(seed), where["norm"], Scaled(net, x)
+    few, some, of_some = where | {"n": min(len(y), CHECKED)}, x[:CHECKED], y[:CHECKED]
     losses = [
-        float(pgd(scaled, x, y, e, norm, iterations=STEPS, generator=generator).loss.double().mean())
+        float(pgd(scaled, some, of_some, e, norm, iterations=STEPS, generator=generator).loss.double().mean())
         for e in sorted(eps)
     ]
     monotone = all(b >= a - TOLERANCE * max(1.0, a) for a, b in itertools.pairwise(losses))
-    at_zero = attack(net, x, y, 0.0, norm, generator=generator).robust
+    at_zero = attack(net, some, of_some, 0.0, norm, generator=generator).robust
     with torch.no_grad():
-        agrees = torch.equal(at_zero, right(memory.logits(net, x), y))
+        agrees = torch.equal(at_zero, right(memory.logits(net, some), of_some))
     return [
         row("zero_gradient_share", zero_gradients(scaled, x, y), **where),
-        row("loss_monotone", float(monotone), **where, attack=by["pgd"]),
-        row("zero_eps_agrees", float(agrees), **where, attack=by["own"]),
+        row("loss_monotone", float(monotone), **few, attack=by["pgd"]),
+        row("zero_eps_agrees", float(agrees), **few, attack=by["own"]),
     ]
 
 
@@ -95,12 +97,13 @@ def audit(
 ) -> list[Row]:
     """robust_accuracy by Square, an attack without gradients, and audit_flag: 1 where it finds what gradients hide.
 
-    That is where it fools more of the images that the attack with gradients left than `beaten` allows. `robust` (N,) is
-    the mask which that attack left; `where` has the coordinates, Square's name among them.
+    That is where it fools more of the images that the attack with gradients left than `beaten` allows. `robust` (M,) is
+    the mask which that attack left, of as many images as there are or more: the first N count. `where` has the
+    coordinates, Square's name among them.
     """
     generator = torch.Generator().manual_seed(seed)
     found = square(net, x, y, where["eps"], where["norm"], queries=queries, generator=generator)
-    alone = int((robust & ~found.robust).sum())
+    alone, where = int((robust[: len(y)] & ~found.robust).sum()), where | {"n": len(y)}
     return [
         row("robust_accuracy", float(found.robust.double().mean()), **where),
         row("audit_flag", float(beaten(alone, len(y))), **where),

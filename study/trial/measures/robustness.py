@@ -90,8 +90,8 @@ def _on_split(state: State, config: Robustness, split: str) -> list[Row]:
             first = split == config.splits[0]
             rows += gap(net, plain, x, y, loss, config, where | {"attack": by["gap"]}, seed("gap"), bounds=first)
             if config.audit_queries:
-                asked = where | {"attack": by["square"]}
-                rows += masking.audit(net, x, y, found.robust, config.audit_queries, seed("audit"), asked)
+                asked, some = where | {"attack": by["square"]}, slice(config.audit_images or None)
+                rows += masking.audit(net, x[some], y[some], found.robust, config.audit_queries, seed("audit"), asked)
     if not config.checks:
         return rows
     signs = masking.checks(net, x, y, attack, config.eps, at, seed_for(state.seed, f"masking {stream}"), by)
