@@ -1,9 +1,11 @@
 """Accuracy against what a net costs to ship."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from analysis.claims.judge import Judgement
@@ -16,6 +18,13 @@ from study.store.manifest import Manifest
 
 COLORS = {"prune_ratio": BLUE, "keep_prob": ORANGE, "bits": GREEN, "factorize_ratio": "#7a4f9a"}
 STYLES = {"none": ("o", "-"), "standard": ("s", "--"), "adversarial": ("^", ":")}
+# Arms of one axis and one fine-tuning, in their order: toward white or black by so much, and hollow or not.
+TONES = ((0.0, False), (0.35, True), (-0.45, False), (-0.45, True), (0.55, False))
+
+
+def _toned(color: str, tone: float) -> tuple[float, ...]:
+    """The color, mixed with white (tone > 0) or black (< 0) by the share |tone|."""
+    return tuple((1 - abs(tone)) * c + max(tone, 0.0) for c in to_rgb(color))
 
 
 def stored_bytes(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) -> Figure:
@@ -32,6 +41,7 @@ def stored_bytes(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judg
     fig, grid = subplots(1, 2, 5.0, bottom=1.2)  # room for the legend of both
     for ax, (title, values) in zip(grid.flat, panels.items(), strict=True):
         tops: dict[tuple[str, str], tuple[float, float]] = {}
+        alike: Counter[tuple[str, str]] = Counter()
         for arm in study.arms:
             axis = next((a for a in COLORS if a in arm.axes), "")
             table = arm_trials(frame, arm, study.axes_off)
@@ -44,10 +54,13 @@ def stored_bytes(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judg
                 continue
             x, y, _ = zip(*sorted(points, key=lambda p: p[0]), strict=True)
             bars = np.nan_to_num([[v.value - v.low for v in y], [v.high - v.value for v in y]])
-            marker, line = STYLES[str(arm.axes.get("finetune", ("none",))[0])]
+            tuned = str(arm.axes.get("finetune", ("none",))[0])
+            (marker, line), (tone, hollow) = STYLES[tuned], TONES[alike[axis, tuned] % len(TONES)]
+            alike[axis, tuned] += 1
+            color = _toned(COLORS.get(axis, GREY), tone)
             ax.errorbar(
-                x, [v.value for v in y], yerr=bars, color=COLORS.get(axis, GREY), marker=marker, ls=line, ms=4,
-                capsize=2, lw=1.2, label=arm_words(arm),
+                x, [v.value for v in y], yerr=bars, color=color, mfc="white" if hollow else color, marker=marker,
+                ls=line, ms=4, capsize=2, lw=1.2, label=arm_words(arm),
             )  # fmt: skip
             for place, mean, at in points if axis else []:
                 name = (axis, short(axis, at[axis]))

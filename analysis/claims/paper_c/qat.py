@@ -18,6 +18,10 @@ CLAIMS: tuple[Claim, ...] = (
         control=Control(
             words="quantization-aware nets on clean images, which must be found not below themselves under attack",
             arm="qat_adversarial", y=CLEAN,
+            also=Control(
+                words="nets on two levels without fine-tuning, which must be found less robust", arm="ptq",
+                at={"bits": 1}, expected=-1,
+            ),
         ),
         quote="At 8 bits, adversarially fine-tuned, robust nets quantized after training are at least as robust, but "
         "for two points, as those of quantization-aware training (claimed of the 8-layer CNN and of ResNet18).",
