@@ -1,6 +1,7 @@
 """Nets whose weights are masked (paper B): accuracy, risk and fidelity against the share that is kept."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,8 +78,9 @@ def risk(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) 
                 along(ax, way, column, color, name)
             _share_axis(ax, way)
             ax.set_yscale("log")
-        line[0].set_ylabel(words)
-        line[-1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        once(line, words)
+        named = _named(line)
+        line[-1].legend(named.values(), named.keys(), fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return fig
 
 
@@ -130,5 +132,10 @@ def once(row: np.ndarray, words: str) -> None:
 
 def below(fig: Figure, grid: np.ndarray) -> None:
     """One legend for all panels, under them."""
-    named = {label: h for ax in grid.flat for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    named = _named(grid)
     fig.legend(named.values(), named.keys(), fontsize=8, loc="lower center", ncols=6)
+
+
+def _named(panels: np.ndarray) -> dict[str, Any]:
+    """What the panels draw, by its label."""
+    return {label: h for ax in panels.flat for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}

@@ -40,9 +40,14 @@ def test_quantization_after_training_is_found_no_worse_better_and_worse(ptq, awa
     def robust(arm, axes):
         return aware if arm.startswith("qat") else ptq if arm.startswith("ptq") else base
 
-    found = verdicts("qat_study", lambda arm, axes: 0.95, robust)
+    def fallen(arm, axes):
+        return 0.05 if axes["bits"] == 1 else robust(arm, axes)
+
+    found = verdicts("qat_study", lambda arm, axes: 0.95, fallen)
     assert (found["C-B3-ptq"][0], found["C-B3-int4"][0]) == wanted
     assert found["C-B2-test"] == ("supported",)
+    blind = verdicts("qat_study", lambda arm, axes: 0.95, robust)  # an attack that leaves nets of one bit as robust
+    assert blind["C-B3-ptq"] == ("regime not reached", "the control was not detected") or ptq < aware
 
 
 def test_claims_of_levels_are_judged_beside_a_net_that_is_robust_itself():
