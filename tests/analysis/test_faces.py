@@ -11,6 +11,7 @@ import pytest
 
 from analysis import costs, finalists, levels, origin, report, sections
 from analysis.figures import FIGURES, drawing, labels, pareto, plain
+from analysis.figures.costs import stored_bytes
 from analysis.intervals import Interval
 from study.spec.errors import UsageError
 from study.spec.names import gathered, reproduced
@@ -54,6 +55,16 @@ def test_a_study_without_claims_ends_with_a_table_of_its_levels():
     assert lines[0].split("  ")[0] == "level"
     assert len({line.index("0.") for line in lines[1:]}) == 1, "the columns stand below each other"
     assert levels.levels(measured(), study(("one", {}))) == []
+
+
+def test_arms_of_one_axis_and_one_tuning_do_not_look_alike():
+    both = study(("ptq", {"bits": (8, 4)}), ("qat", {"bits": (8, 4), "qat": (1,)}), settings=LEVELS.settings)
+    clean = table(lambda arm, axes: 0.9, both, noise=0)
+    size = clean.assign(measure="stored_bytes", split=None, value=[1000.0 * b for b in clean.bits])
+    ax = stored_bytes(pd.concat([clean, size], ignore_index=True), both, []).axes[0]
+    looks = {c.get_label(): (c.lines[0].get_color(), c.lines[0].get_markerfacecolor()) for c in ax.containers}
+    assert len(looks) == len(set(looks.values())) == 2
+    assert looks["qat"][1] == "white"
 
 
 def test_what_nets_cost_stands_level_by_level_with_what_older_tables_lack_left_empty(tmp_path):

@@ -51,3 +51,15 @@ def test_a_vit_has_a_row_for_its_first_block_and_the_product_beside_its_logits()
     assert curves(distance)["measured"][1] == pytest.approx([3.0] * 3)
     without = [frame for (_, layer), frame in made.items() if layer is None]
     assert len(masks.risk(pd.concat(without, ignore_index=True), asked, []).axes) == 2
+
+
+def test_the_legend_of_a_row_names_what_any_of_its_panels_draws():
+    """Removed rows have no bounds; they stand last, where the legend is."""
+    asked = study(MASKED, ("removed", {"prune_ratio": (0.0, 0.4, 0.8)}), settings=SETTINGS)
+    worst, bound = (rows(asked, name, 2.0, eps=0.5) for name in ("risk_worst", "risk_bound"))
+    fidelity, printed = (rows(asked, name, 3.0) for name in ("fidelity", "fidelity_bound_printed"))
+    masked = [part[part["prune_ratio"] == 0] for part in (bound, printed)]
+    axes = masks.risk(pd.concat([worst, fidelity, *masked], ignore_index=True), asked, []).axes
+    said = [[text.get_text() for text in ax.get_legend().get_texts()] for ax in axes if ax.get_legend()]
+    assert said == [["worst found", "Theorem 2"], ["measured", "Proposition 1"]]
+    assert [ax.yaxis.get_tick_params()["labelleft"] for ax in axes] == [True, False, True, False]
