@@ -26,7 +26,7 @@ for trial in ("a", "b"):
     rows = [row | {"trial": trial, "k": k} for k in range(1, 2000)]
     results.publish_trial(folder / "out", trial, rows, {"estimated_seconds": 1, "device": "cpu", "wall_seconds": 2})
 results.refuse_newer(folder / "out")
-assert past_ratio(folder, "cpu") == (2.0, 2)
+assert past_ratio(folder, "cpu", {"model": ""}) == (2.0, 2)
 assert len(results.read(folder / "out")) == 3998
 assert threads() == before, f"{threads() - before} threads were left"
 """

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from study.store import layout, lease, mirror, places, results
+from study.store import layout, lease, manifest, mirror, places, results
 from study.sweep import runner
 from study.sweep.plan import costs
 from tests.folders import digests, rows
@@ -173,7 +173,9 @@ def test_a_deleted_study_is_written_again_by_the_driver_that_holds_the_lock_alon
 
 def test_what_cannot_be_read_beside_an_output_costs_no_plan(control, tmp_path):
     """Cost history is a convenience: links, pipes, torn tables and odd footers are passed over, sound ones are used."""
-    sound, count = costs.past_ratio(control.parent, "cpu")
+    asked = manifest.load(control)
+    alike = {name: getattr(asked, name) for name in ("name", "preset", "data", "model")}
+    sound, count = costs.past_ratio(control.parent, "cpu", alike)
     assert (count, sound > 0) == (3, True)
     shutil.copytree(control, tmp_path / "out")
     trials = tmp_path / "odd" / "trials"
@@ -195,4 +197,9 @@ def test_what_cannot_be_read_beside_an_output_costs_no_plan(control, tmp_path):
     for i, footer in enumerate((b"[]", b"1", b"{", b"\xff")):
         table = pa.table({"x": [1]}).replace_schema_metadata({b"provenance": footer})
         pq.write_table(table, trials / f"footer{i}.parquet")
-    assert costs.past_ratio(tmp_path, "cpu") == (sound, 3)
+    shutil.copy(control / "study.json", trials.parent)
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "study.json").write_text("{")
+    assert costs.past_ratio(tmp_path, "cpu", alike) == (sound, 3)
+    for name in alike:  # another study's trials say nothing of this one's
+        assert costs.past_ratio(tmp_path, "cpu", alike | {name: "other"}) == (1.0, 0)

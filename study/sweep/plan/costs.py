@@ -10,7 +10,7 @@ from typing import Any
 
 from study.spec import models
 from study.spec.datasets import DATASETS, shape
-from study.store import layout, results
+from study.store import layout, manifest, results
 
 # Seconds on one CPU thread (2-core x86-64 at about 3 GHz, torch 2.14, fully connected nets), fitted to the pilot's
 # stage times. `*_flop` are seconds per floating-point operation, `*_step` the overhead of one iteration. The GPU
@@ -152,15 +152,26 @@ def attack_seconds(
     return passes * (s["pass"] + test * madds * 3 * s["pass_flop"])
 
 
-def past_ratio(results: Path, device: str, most: int = 60) -> tuple[float, int]:
+def past_ratio(results: Path, device: str, alike: Mapping[str, str], most: int = 60) -> tuple[float, int]:
     """Median of measured over estimated seconds of the newest trials under a folder of results, and their number.
 
-    A convenience: whatever lies there and cannot be read as a trial's table is passed over.
+    Of studies whose study.json has what `alike` has (name, preset, data, model): what sharing a base spares, and where
+    the table is wrong, differs from study to study. A convenience: whatever lies there and cannot be read as a trial's
+    table is passed over.
     """
-    ages = {path: _modified(path) for path in results.glob(f"*/{layout.TRIALS}/*.parquet")}
+    folders = [path.parent for path in results.glob(f"*/{layout.STUDY}") if _is_like(path.parent, alike)]
+    ages = {path: _modified(path) for folder in folders for path in (folder / layout.TRIALS).glob("*.parquet")}
     files = sorted((path for path in ages if ages[path] > 0), key=lambda path: -ages[path])[:most]
     ratios = [ratio for ratio in (_ratio(_footer(path), device) for path in files) if ratio]
     return (statistics.median(ratios), len(ratios)) if ratios else (1.0, 0)
+
+
+def _is_like(folder: Path, alike: Mapping[str, str]) -> bool:
+    try:
+        found = manifest.load(folder)
+    except (OSError, ValueError):
+        return False
+    return all(getattr(found, name) == value for name, value in alike.items())
 
 
 def _modified(path: Path) -> float:

@@ -98,7 +98,8 @@ def with_jobs(plan: Plan) -> Plan:
     search = plan.preset.search
     points = list(plan.points) if search else expand(plan.preset, plan.settings, plan.seeds)
     device = "cuda" if plan.gpus_per_trial > 0 else "cpu"
-    ratio, past = costs.past_ratio(plan.folder.parent, device)
+    alike = {"name": plan.study.name, "preset": plan.preset_name, "data": plan.data, "model": plan.model}
+    ratio, past = costs.past_ratio(plan.folder.parent, device, alike)
     jobs = _jobs(plan, points)
     bases = {name: base_key(job.trial) for name, job in jobs.items()}
     shared = Counter(bases.values())
