@@ -98,8 +98,11 @@ def _by_shares(frame: pd.DataFrame, study: Manifest) -> list[Way]:
 
 
 def _share_axis(ax: Axes, way: Way) -> None:
-    ax.set_title(way.label)
-    ax.set_xlabel(f"share of the {'rows' if way.axis == 'prune_ratio' else 'weights'} kept")
+    what = "rows" if way.axis == "prune_ratio" else "weights"
+    place = ax.get_subplotspec()
+    narrow = place is not None and place.get_gridspec().ncols > 5
+    ax.set_title(way.label.replace(", ", "\n") if narrow else way.label)
+    ax.set_xlabel(f"{what} kept" if narrow else f"share of the {what} kept")
     places = _places(way, way.levels())
     room = 0.04 * max(0.1, np.ptp(places))
     ax.set_xlim(places.max() + room, places.min() - room)

@@ -153,7 +153,11 @@ def show_plan(
         print(json.dumps(record | {"points": rows}, indent=1))
         return
     configuration = plan.configuration()
-    source = f"scaled by {plan.past_trials} past trials of this preset" if plan.past_trials else "from the table of stage times"
+    source = (
+        f"scaled by {plan.past_trials} past trials of this preset"
+        if plan.past_trials
+        else "from the table of stage times"
+    )
     if (cpu := f["rehearsed_cpu_seconds"]) and not plan.past_trials and not plan.gpus_per_trial:
         source = f"at most, {rehearsed.told()}"
     out.print(f"{plan.study.name} ({plan.preset_name}): {plan.study.question}", markup=False)
