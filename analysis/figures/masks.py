@@ -17,6 +17,7 @@ from analysis.tables import attack_of, per_trial
 from study.store.manifest import Manifest
 
 PURPLE, BROWN = "#8d4fa8", "#8b6b3d"
+PRINTED = ("Theorem", "Proposition", "product as printed")
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, BROWN, GREY, "#c2a21d")
 
 
@@ -121,7 +122,8 @@ def along(ax: Axes, way: Way, column: pd.Series, color: str, label: str) -> None
         return
     places = _places(way, table.index)
     found = [mean_t(values[~np.isnan(values)]) for values in table.to_numpy()]
-    ax.plot(places, [i.value for i in found], color=color, marker="o", ms=3, lw=1.3, label=label)
+    line = "--" if label.startswith(PRINTED) else "-"  # where two bounds are equal both are seen
+    ax.plot(places, [i.value for i in found], line, color=color, marker="o", ms=3, lw=1.3, label=label)
     if not any(np.isnan(i.low) for i in found):
         ax.fill_between(places, [i.low for i in found], [i.high for i in found], color=color, alpha=0.18, lw=0)
 
