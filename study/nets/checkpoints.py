@@ -138,8 +138,8 @@ def bare(found: dict[str, Tensor], own: Mapping[str, Tensor], what: str) -> dict
 
 
 def fitting(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> int:
-    """How many tensors of `own` are there in the same shape."""
-    return sum(name in found and found[name].shape == W.shape for name, W in own.items())
+    """How many tensors of `own` are there in the same shape, of a kind that is taken."""
+    return sum(name in found and not _odd(found[name]) and found[name].shape == W.shape for name, W in own.items())
 
 
 def check(found: Mapping[str, Tensor], what: str) -> None:

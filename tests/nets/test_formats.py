@@ -92,6 +92,7 @@ ODD = {
     "complex": (lambda W: W.to(torch.complex64), "0.weight is of torch.complex64"),
     "eight bits": (lambda W: W.to(torch.float8_e4m3fn), "0.weight is of torch.float8_e4m3fn"),
     "sparse": (lambda W: W.to_sparse(), r"0.weight is not dense \(torch.sparse_coo\)"),
+    "nested": (lambda W: torch.nested.nested_tensor([W, W[:2]]), "0.weight is not dense"),
     "meta": (lambda W: W.to("meta"), "0.weight is without its numbers"),
     "quantized": (
         lambda W: torch.quantize_per_tensor(W, 0.1, 0, torch.qint8),
@@ -104,11 +105,11 @@ ODD = {
 
 def begun(path):
     net = Net(nn.Sequential(nn.Linear(4, 3)), (0.0,), (1.0,), ())
-    weights.place(net, checkpoints.read(path)[0], str(path))
+    weights.place(net, checkpoints.read(path, own=net.body.state_dict())[0], str(path))
     return net
 
 
-@pytest.mark.filterwarnings("ignore:.*(quantized|TypedStorage)")
+@pytest.mark.filterwarnings("ignore:.*(quantized|TypedStorage|nested)")
 @pytest.mark.parametrize("kind", ODD)
 def test_tensors_that_are_no_weights_are_named(kind, tmp_path, recwarn):
     path, (change, words) = tmp_path / "a.pt", ODD[kind]

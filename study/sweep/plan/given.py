@@ -115,9 +115,10 @@ def _refused(net: Net, trial: Trial, shape: tuple[int, int, int]) -> str:
 def check(net: Net, x: Tensor, y: Tensor, classes: int) -> None:
     """UsageError where a net's logits for images x (N, C, H, W) of labels y (N,) are NaN, or its accuracy is near
     chance, with the ways to give it the same images (and to read its classes) that make it better."""
-    if broken := int(net(x).isnan().any(dim=1).sum()):
+    logits = net(x)
+    if broken := int(logits.isnan().any(dim=1).sum()):
         raise UsageError(f"the net cannot be audited: its logits for {broken} of {len(y)} test images are NaN")
-    accuracy, chance = _accuracy(net, x, y), float(torch.bincount(y, minlength=classes).max()) / len(y)
+    accuracy, chance = _right(logits, y), float(torch.bincount(y, minlength=classes).max()) / len(y)
     if accuracy >= KNOWS * chance:
         return
     found = {what: share for what, share in _others(net, x, y, classes) if share > BETTER * max(accuracy, chance)}
@@ -131,8 +132,12 @@ def check(net: Net, x: Tensor, y: Tensor, classes: int) -> None:
     )
 
 
+def _right(logits: Tensor, y: Tensor) -> float:
+    return float((logits.argmax(dim=1) == y).double().mean())
+
+
 def _accuracy(net: Net, x: Tensor, y: Tensor) -> float:
-    return float((net(x).argmax(dim=1) == y).double().mean())
+    return _right(net(x), y)
 
 
 def _others(net: Net, x: Tensor, y: Tensor, classes: int) -> Iterator[tuple[str, float]]:
