@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+import study
 from analysis import ladder
+from study.exported import load_exported
 from study.launch import main
 from study.nets.build import build
 from study.nets.data import load
@@ -126,6 +128,21 @@ def test_a_dry_run_says_what_a_given_net_cannot_be_given(study, words, mine, mon
     said = " ".join(capsys.readouterr().out.split())
     assert "what this net cannot be given shows when it is tried, which takes its data" in said
     assert words not in said
+
+
+def test_a_name_behind_the_path_goes_with_it_to_the_report_and_to_an_export(mine, monkeypatch, tmp_path):
+    monkeypatch.chdir(mine)
+    monkeypatch.syspath_prepend(str(mine))
+    found = torch.load("net.pt", weights_only=True)["model_state_dict"]
+    torch.save({"model": {name: torch.zeros_like(W) for name, W in found.items()}, "ema": found}, "both.pt")
+    asked = {"preset": "smoke", "quiet": True, "output": tmp_path / "out"}
+    with pytest.raises(UsageError, match=r"clean accuracy .* is 0\.\d\d, .*both\.pt#ema takes those under ema$"):
+        study.audit("theirs:net", "digits", weights="both.pt", **asked)
+    done = study.audit("theirs:net", "digits", weights="both.pt#ema", **asked)
+    assert "both.pt#ema" in (done.folder / "report.html").read_text()
+    done.export(done.frame["trial"].iloc[0], tmp_path / "net.safetensors", "safetensors")
+    exported = load_exported(tmp_path / "net.safetensors", model="theirs:net")
+    assert torch.equal(exported.body[1].running_mean, found["module.1.running_mean"])
 
 
 def test_a_net_that_raises_at_more_images_is_one_message(mine, monkeypatch):
