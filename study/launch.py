@@ -72,7 +72,7 @@ def sweep(
     download: Annotated[bool, Parameter(help="Fetch the data set into --data-dir first.")] = False,
     model: Annotated[str, Parameter(help=f"Model: {', '.join(datasets.MODELS)} or package:function.")] = "",
     weights: Annotated[
-        str, Parameter(help="Weights to begin with: a file (.pt, .safetensors), or a library's name.")
+        str, Parameter(help="Weights to begin with: a file (.pt, .safetensors; FILE#NAME), or a library's name.")
     ] = "",
     normalization: Annotated[str, Parameter(help="What images are normalised by: dataset, none, or MEAN/STD.")] = "",
     output: Annotated[

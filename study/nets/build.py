@@ -46,9 +46,11 @@ def build(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         body, hidden = _users(config, shape, classes) if own else BUILDERS[config.model](config, shape, classes, size)
+    body, wrapped = owned.unwrapped(body) if own else (body, ())
     net = Net(body, mean, std, hidden, size, classes=classes)
     if own:
         owned.known(net, shape, config.model)
+        net.notes = (*wrapped, *net.notes)
     if begun:
         weights.begin(net, config, whole=whole)
     if own:
@@ -64,7 +66,8 @@ def _normalization(config: Build, channels: int) -> tuple[tuple[float, ...], ...
     for name, numbers in zip(("input_mean", "input_std"), given, strict=True):
         if len(numbers) not in (1, channels):
             raise UsageError(
-                f"{name}: one number or {channels}, one per channel of these images, are accepted, got {len(numbers)}"
+                f"--normalization ({name}): one number or {channels}, one per channel of these images, are accepted, "
+                f"got {len(numbers)}"
             )
     return tuple(numbers if len(numbers) == channels else numbers * channels for numbers in given)
 

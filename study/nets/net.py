@@ -23,7 +23,8 @@ class Net(nn.Module):
     Of a net of somebody's study.nets.own sets the rest: `order`, its layers with weights where the first of them is not
     the one that reads the image, or the last not the head; `resting`, the modules that its owner left in eval mode
     alone; `notes`, what a user is told of it; `bound`, why it cannot be trained; `channels_last` False, for it may call
-    `view` on what convolutions give; `read`, its layers whose weights are read while they are never called.
+    `view` on what convolutions give; `read`, its layers whose weights are read while they are never called. `beside`
+    says which other weights lie in the file of those that it began with.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Net(nn.Module):
         self.resting: tuple[str, ...] = ()
         self.notes: tuple[str, ...] = ()
         self.bound = ""
+        self.beside = ""
         self.channels_last = True
         self.read: tuple[str, ...] = ()
         self.masks: dict[str, Tensor] = {}

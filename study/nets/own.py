@@ -7,6 +7,9 @@ from study.nets import net as nets
 from study.nets.net import Net
 from study.spec.errors import UsageError
 
+# Modules that only call another one, and where they hold it; torch.compile's is slow to import.
+WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
+
 
 def known(net: Net, shape: tuple[int, int, int], model: str) -> None:
     """Set a net's hidden layers, order, resting modules and notes, in place, and cast its weights to float32.
@@ -58,6 +61,15 @@ def known(net: Net, shape: tuple[int, int, int], model: str) -> None:
         )
     net.read = tuple(n for n in found.used if n not in found.called)
     net.notes = tuple(said)
+
+
+def unwrapped(body: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+    """The net inside torch.compile's and the parallel modules, which computes the same, and what is said of it."""
+    said: tuple[str, ...] = ()
+    while inner := WRAPPERS.get(type(body).__name__):
+        said = (*said, f"the net inside its {type(body).__name__} is taken")
+        body = body.get_submodule(inner)
+    return body, said
 
 
 def folded(net: Net) -> None:

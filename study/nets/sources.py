@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from study.nets import checks, decoded, folders, handed
+from study.nets import checks, decoded, folders, handed, keyed
 from study.nets.modules import own_modules
 from study.spec.datasets import ACCEPTED, DATASETS, HANDED, image_folder, is_user_function, names
 from study.spec.errors import UsageError, of_a_function, told
@@ -81,15 +81,19 @@ def source_digest(name: str, what: str) -> str:
 
 
 def file_digest(path: str) -> str:
-    """16 hexadecimal digits of the hash of a file of weights; UsageError where there is none."""
+    """16 hexadecimal digits of the hash of a file of weights, and of what is named in it; UsageError without it."""
+    file, name = keyed.split(path)
     try:
-        with Path(path).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+        with file.open("rb") as stream:
+            whole = hashlib.file_digest(stream, "sha256")
     except OSError as error:
         raise UsageError(
             f"--set weights: the file {path} cannot be read ({error.strerror}); give file:PATH of a state dict, "
             ".safetensors or .pt"
         ) from None
+    if name:
+        whole.update(f"#{name}".encode())
+    return whole.hexdigest()[:16]
 
 
 def unchanged(name: str, digest: str, what: str) -> None:

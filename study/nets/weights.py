@@ -1,12 +1,11 @@
 """Weights that a net begins with: published ones by their library's name, or a file of one's own."""
 
 import logging
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from study.nets import checkpoints, qkv, sources
+from study.nets import checkpoints, keyed, qkv, sources
 from study.nets import net as nets
 from study.spec.config import Build
 from study.spec.errors import UsageError
@@ -25,7 +24,7 @@ def begin(net: nets.Net, config: Build, *, whole: bool = False) -> None:
     if not config.weights:
         return
     if config.weights.startswith(FILE):
-        path = Path(config.weights_file)
+        path, name = keyed.split(config.weights_file)
         if not config.weights_file:
             raise UsageError(f"weights: where the file of digest {config.weights.removeprefix(FILE)} lies is not known")
         if f"{FILE}{sources.file_digest(config.weights_file)}" != config.weights:
@@ -36,8 +35,10 @@ def begin(net: nets.Net, config: Build, *, whole: bool = False) -> None:
     else:
         from study.nets.vision import published
 
-        path = published.path_of(config.model, config.weights)
-    place(net, checkpoints.read(path), str(path), whole=whole)
+        path, name = published.path_of(config.model, config.weights), ""
+    found, net.beside = checkpoints.read(path, name, net.body.state_dict())
+    net.notes += (net.beside,) if net.beside else ()
+    place(net, found, str(path), whole=whole)
 
 
 @torch.no_grad()
@@ -45,7 +46,10 @@ def place(net: nets.Net, found: dict[str, Tensor], what: str, *, whole: bool = F
     """Overwrite the body's tensors with those of a state dict of the body, of a Net, or of the library's own model with
     fused q, k, v; UsageError naming tensors that do not fit, of a head too where the net is to be `whole`."""
     own = net.body.state_dict()
-    given = found = qkv.cut(checkpoints.bare(found, own, what), own)
+    found = checkpoints.bare(found, own, what)
+    checkpoints.check(found, what)
+    given = found = qkv.cut(found, own)
+    checkpoints.check_kinds(found, own, what)
     head = next(reversed(nets.weighted(net)))
     of_head = [name for name in own if name.startswith(f"{head}.")]
     odd = next((n for n in of_head if n not in found or found[n].shape != own[n].shape), "")
@@ -64,7 +68,7 @@ def place(net: nets.Net, found: dict[str, Tensor], what: str, *, whole: bool = F
         "of another shape": [f"{n} {tuple(found[n].shape)}, not {tuple(own[n].shape)}" for n in shaped],
     }
     if said := [f"{why}: {checkpoints.few(names)}" for why, names in wrong.items() if names]:
-        fit = sum(n in given and given[n].shape == own[n].shape for n in own)
+        fit = checkpoints.fitting(given, own)
         raise UsageError(
             f"weights: {what} are those of another net: {fit} of its {len(own)} tensors fit ({'; '.join(said)})"
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study.nets import keyed
 from study.nets.sources import file_digest
 from study.spec import datasets
 from study.spec.attack_names import KEPT, differing
@@ -180,7 +181,7 @@ def _found(folder: Path, stage: Build) -> Build:
     study = manifest.load(folder)
     told = [study.settings.get("weights", ""), *(v for arm in study.arms for v in arm.axes.get("weights", ()))]
     paths = [str(value).removeprefix(FILE) for value in told if str(value).startswith(FILE)]
-    here = [p for p in paths if Path(p).is_file() and f"{FILE}{file_digest(p)}" == stage.weights]
+    here = [p for p in paths if keyed.split(p)[0].is_file() and f"{FILE}{file_digest(p)}" == stage.weights]
     return replace(stage, weights_file=here[0]) if here else stage
 
 

@@ -10,9 +10,11 @@ from typing import Any
 from cyclopts import CycloptsError
 from rich.console import Console
 
+from study.nets import keyed
 from study.spec.errors import UsageError, closest, without_secrets
 from study.spec.knobs import KNOBS
 from study.spec.models import FILE, NAMES
+from study.spec.values import parse_number
 from study.store.manifest import Manifest
 from study.sweep.plan.catalogue import find_study, study_names
 
@@ -28,6 +30,7 @@ OPTIONS = {
     "normalization": "--normalization", "checkpoint": "--weights", "search_storage": "--search-storage",
     "tracking_uri": "--tracking-uri",
 }  # fmt: skip
+NORMALIZATION = "give dataset, none, or MEAN/STD, as 0.485,0.456,0.406/0.229,0.224,0.225"
 MOST_SEEDS, LARGEST_SEED = 1000, 2**31 - 1
 
 
@@ -100,18 +103,39 @@ def net(weights: str, normalization: str) -> dict[str, str]:
     out = {}
     if weights:
         out["weights"] = weights if weights in NAMES or weights.startswith(FILE) else f"{FILE}{weights}"
-        path = Path(out["weights"].removeprefix(FILE))
-        if out["weights"].startswith(FILE) and not path.is_file():
-            raise UsageError(f"--weights {weights}: there is no such file, and no library calls weights so")
+        if out["weights"].startswith(FILE):
+            _check_file(weights, keyed.split(out["weights"].removeprefix(FILE))[0])
     if normalization not in ("", "dataset"):
         mean, slash, std = ("0", "/", "1") if normalization == "none" else normalization.partition("/")
         if not slash or not mean.strip() or not std.strip():
-            raise UsageError(
-                f"--normalization {normalization!r} is not accepted; give dataset, none, or MEAN/STD, as "
-                "0.485,0.456,0.406/0.229,0.224,0.225"
-            )
+            raise UsageError(f"--normalization {normalization!r} is not accepted; {NORMALIZATION}")
+        _check_numbers(normalization, mean, std)
         out |= {"input_mean": mean, "input_std": std}
     return out
+
+
+def _check_file(weights: str, path: Path) -> None:
+    """UsageError unless there is a file of weights."""
+    if path.is_dir():
+        files = sorted(p.name for p in path.iterdir() if p.suffix in (".safetensors", ".pt", ".pth", ".bin", ".ckpt"))
+        has = f", {files[0]} in it say" if files else ""
+        raise UsageError(f"--weights {weights}: that is a folder; give a file{has}")
+    if not path.is_file():
+        raise UsageError(f"--weights {weights}: there is no such file, and no library calls weights so")
+
+
+def _check_numbers(normalization: str, mean: str, std: str) -> None:
+    """UsageError unless means and deviations are numbers that go together, and the latter above 0."""
+    try:
+        means, stds = ([parse_number(part) for part in text.split(",")] for text in (mean, std))
+        wrong = "" if min(stds) > 0 else "deviations, after the slash, must be above 0"
+    except (ValueError, ZeroDivisionError):
+        wrong = "means and deviations must be numbers"
+    if not wrong and 1 not in (len(means), len(stds)) and len(means) != len(stds):
+        wrong = f"{len(means)} means do not go with {len(stds)} deviations"
+    if not wrong:
+        return
+    raise UsageError(f"--normalization {normalization!r} is not accepted: {wrong}; {NORMALIZATION}")
 
 
 def seeds(text: str) -> tuple[int, ...]:

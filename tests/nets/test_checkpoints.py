@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from study.nets import checkpoints, weights
+from study.nets import checkpoints, keyed, sources, weights
 from study.nets.build import build
 from study.spec.config import Build
 from study.spec.errors import UsageError
@@ -61,7 +61,7 @@ KEPT = {
 def test_weights_are_found_wherever_scripts_keep_them(form, tmp_path):
     path = tmp_path / "a.pt"
     torch.save(KEPT[form], path)
-    found = checkpoints.bare(checkpoints.read(path), OWN, str(path))
+    found = checkpoints.bare(checkpoints.read(path)[0], OWN, str(path))
     assert set(found) == set(OWN)
     assert all(torch.equal(found[n].float(), W.float()) or form == "half precision" for n, W in OWN.items())
     weights.place(net(), found, str(path))
@@ -71,9 +71,10 @@ def test_what_is_taken_off_and_what_is_chosen_is_said(tmp_path, caplog):
     path = tmp_path / "a.pt"
     torch.save({"model": named("module._orig_mod."), "ema": BARE}, path)
     with caplog.at_level(logging.WARNING):
-        found = checkpoints.bare(checkpoints.read(path), OWN, str(path))
+        tensors, said = checkpoints.read(path, own=OWN)
+        found = checkpoints.bare(tensors, OWN, str(path))
     assert set(found) == set(OWN)
-    assert "holds model and ema; those under model are taken" in caplog.text
+    assert said == f"{path} holds model and ema; those under model are taken; {path}#ema takes those under ema"
     assert "'module._orig_mod.' was taken off the names" in caplog.text
 
 
@@ -96,12 +97,12 @@ def without(name):
 
 BROKEN = BARE | {"layer1.0.conv1.weight": torch.full_like(BARE["layer1.0.conv1.weight"], float("nan"))}
 FOREIGN = [
-    ("a.pt", b"", "is no state dict of tensors: it is damaged, cut off"),
-    ("a.pt", b"not a checkpoint at all", "is no state dict of tensors"),
-    ("a.pt", (BARE, 0.5), "is no state dict of tensors: it is damaged, cut off"),
-    ("a.pt", (BARE, 0.999), "is no state dict of tensors: it is damaged, cut off"),
-    ("a.safetensors", (BARE, 0.5), "is no state dict of tensors: it is damaged, cut off"),
-    ("a.safetensors", b"", "is no state dict of tensors"),
+    ("a.pt", b"", r"is no state dict of tensors: it is empty \(0 bytes\)"),
+    ("a.pt", b"not a checkpoint at all", "is no state dict of tensors: it is text, which begins with 'not a ch"),
+    ("a.pt", (BARE, 0.5), "is no state dict of tensors: it is cut off or damaged"),
+    ("a.pt", (BARE, 0.999), "is no state dict of tensors: it is cut off or damaged"),
+    ("a.safetensors", (BARE, 0.5), "is no state dict of tensors: it is cut off or damaged"),
+    ("a.safetensors", b"", "is no state dict of tensors: it is empty"),
     ("a.safetensors", b"\x08\x00\x00\x00\x00\x00\x00\x00{broken}", "is no state dict of tensors"),
     ("a.pt", Writes(), "pickled Python objects"),
     ("a.pt", {"state_dict": BARE, "args": argparse.Namespace(lr=0.1)}, r"\(argparse.Namespace\), which are never run"),
@@ -136,7 +137,7 @@ def test_a_damaged_or_foreign_file_is_one_message_and_nothing_of_it_is_run(name,
     mine = net()
     before = {n: W.clone() for n, W in mine.body.state_dict().items()}
     with pytest.raises(UsageError, match=words) as raised:
-        weights.place(mine, checkpoints.read(path), str(path))
+        weights.place(mine, checkpoints.read(path)[0], str(path))
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
     assert WRITTEN == []
@@ -146,3 +147,56 @@ def test_a_damaged_or_foreign_file_is_one_message_and_nothing_of_it_is_run(name,
 def test_a_file_that_is_not_there_or_not_ours_to_read(tmp_path):
     with pytest.raises(UsageError, match=r"b.pt cannot be read \(No such file"):
         checkpoints.read(tmp_path / "b.pt")
+
+
+def test_of_several_state_dicts_that_which_fits_is_taken_or_the_one_that_is_named(tmp_path):
+    path, other = tmp_path / "a.pt", {n: W + 1 for n, W in BARE.items()}
+    torch.save({"state_dict": named("x."), "model": BARE, "ema": {"state_dict": other}, "best": other, "n": 1}, path)
+    found, said = checkpoints.read(path, own=OWN)
+    assert torch.equal(found["fc.weight"], BARE["fc.weight"])
+    assert f"{path}#ema.state_dict takes those under ema.state_dict" in said
+    assert "#state_dict takes" not in said
+    for name in ("ema", "ema.state_dict", "best"):
+        found, said = checkpoints.read(path, name, OWN)
+        assert torch.equal(found["fc.weight"], other["fc.weight"])
+        assert said == ""
+    with pytest.raises(UsageError, match=r"has nothing under worst: found state_dict \(dict\), model \(dict\), ema "):
+        checkpoints.read(path, "worst", OWN)
+    torch.save({"generator": BARE, "epoch": 1}, path)
+    with pytest.raises(UsageError, match=r"no state dict: found .*; name the one to take: .*a.pt#generator$"):
+        checkpoints.read(path, own=OWN)
+
+
+def test_a_file_that_holds_itself_is_no_state_dict(tmp_path):
+    ring: dict = {"epoch": 1}
+    ring["model"] = ring
+    torch.save(ring, tmp_path / "a.pt")
+    with pytest.raises(UsageError, match="holds no state dict"):
+        checkpoints.read(tmp_path / "a.pt")
+
+
+def test_a_name_behind_the_path_is_of_the_file_and_of_its_digest(tmp_path):
+    path = tmp_path / "a.pt"
+    torch.save({"model": BARE, "ema": {n: W + 1 for n, W in BARE.items()}}, path)
+    digests = {sources.file_digest(f"{path}{name}") for name in ("", "#model", "#ema")}
+    assert len(digests) == 3
+    mine, config = net(), Build(weights=f"file:{sources.file_digest(f'{path}#ema')}", weights_file=f"{path}#ema")
+    weights.begin(mine, config)
+    assert mine.notes == ()
+    assert torch.equal(mine.body.fc.weight, BARE["fc.weight"] + 1)
+    weights.begin(mine, Build(weights=f"file:{sources.file_digest(str(path))}", weights_file=str(path)))
+    assert mine.notes == (mine.beside,)
+    assert "#ema takes those under ema" in mine.beside
+    own = tmp_path / "b#c.pt"
+    own.write_bytes(path.read_bytes())
+    assert keyed.split(str(own)) == (own, "")
+    assert keyed.split(f"{own}#ema") == (own, "ema")
+    assert keyed.split(str(tmp_path / "no#such/a.pt")) == (tmp_path / "no#such/a.pt", "")
+
+
+def test_prefixes_are_said_of_all_files_but_our_own(tmp_path, caplog):
+    foreign = checkpoints.bare(named("net.body."), OWN, "theirs.pt")
+    ours = named("net.body.") | {"net.mean": torch.zeros(1), "net.std": torch.ones(1)}
+    assert set(foreign) == set(OWN) == set(checkpoints.bare(ours, OWN, "ours.pt")) - {"mean", "std"}
+    assert "'net.body.' was taken off the names in theirs.pt" in caplog.text
+    assert "ours.pt" not in caplog.text

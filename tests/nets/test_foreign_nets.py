@@ -10,9 +10,11 @@ from torch import nn
 from study.attacks.apgd import apgd
 from study.attacks.losses import dlr, log_odds, margin, targeted_dlr
 from study.nets import net as nets
+from study.nets import sources
+from study.nets.build import build
 from study.nets.compression import remove
 from study.nets.data import load
-from study.spec.config import Load
+from study.spec.config import Build, Load
 from study.spec.errors import UsageError
 from tests.foreign_cases import ATTACK, CLASSES, SHAPE, images, made, own_net
 
@@ -149,3 +151,16 @@ def _fit(net, data):
         optimizer.zero_grad()
         nn.functional.cross_entropy(net(x), y).backward()
         optimizer.step()
+
+
+@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel, lambda net: nn.DataParallel(torch.compile(net))])
+def test_a_net_in_a_wrapper_is_the_net_inside_and_takes_its_weights(wrap, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "user_function", lambda name, what: lambda shape, classes: wrap(own_net()))
+    theirs = {name: W + 1 for name, W in own_net().state_dict().items()}
+    torch.save(theirs, tmp_path / "a.pt")
+    file = str(tmp_path / "a.pt")
+    config = Build(model="mine:net", weights=f"file:{sources.file_digest(file)}", weights_file=file)
+    net = build(config, SHAPE, CLASSES, ((0.3,), (0.4,)), 0)
+    assert net.hidden == ("a", "b")
+    assert torch.equal(net.body.a.weight, theirs["a.weight"])
+    assert any("the net inside its" in note for note in net.notes)

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+import study
 from analysis import ladder
+from study.exported import load_exported
 from study.launch import main
 from study.nets.build import build
 from study.nets.data import load
@@ -32,6 +34,16 @@ def net(shape, classes):
 def upwards(shape, classes):
     return nn.Sequential(nn.Conv2d(1, 8, 3, 2, padding=1), nn.ReLU(), nn.ConvTranspose2d(8, 8, 3), nn.ReLU(),
                          nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, classes))
+
+
+class Few(nn.Sequential):
+    def forward(self, x):
+        assert len(x) <= 32, "our deployment takes at most 32 images"
+        return super().forward(x)
+
+
+def few(shape, classes):
+    return Few(*net(shape, classes))
 
 
 def grouped(shape, classes):
@@ -116,6 +128,30 @@ def test_a_dry_run_says_what_a_given_net_cannot_be_given(study, words, mine, mon
     said = " ".join(capsys.readouterr().out.split())
     assert "what this net cannot be given shows when it is tried, which takes its data" in said
     assert words not in said
+
+
+def test_a_name_behind_the_path_goes_with_it_to_the_report_and_to_an_export(mine, monkeypatch, tmp_path):
+    monkeypatch.chdir(mine)
+    monkeypatch.syspath_prepend(str(mine))
+    found = torch.load("net.pt", weights_only=True)["model_state_dict"]
+    torch.save({"model": {name: torch.zeros_like(W) for name, W in found.items()}, "ema": found}, "both.pt")
+    asked = {"preset": "smoke", "quiet": True, "output": tmp_path / "out"}
+    with pytest.raises(UsageError, match=r"clean accuracy .* is 0\.\d\d, .*both\.pt#ema takes those under ema$"):
+        study.audit("theirs:net", "digits", weights="both.pt", **asked)
+    done = study.audit("theirs:net", "digits", weights="both.pt#ema", **asked)
+    assert "both.pt#ema" in (done.folder / "report.html").read_text()
+    done.export(done.frame["trial"].iloc[0], tmp_path / "net.safetensors", "safetensors")
+    exported = load_exported(tmp_path / "net.safetensors", model="theirs:net")
+    assert torch.equal(exported.body[1].running_mean, found["module.1.running_mean"])
+
+
+def test_a_net_that_raises_at_more_images_is_one_message(mine, monkeypatch):
+    monkeypatch.chdir(mine)
+    monkeypatch.syspath_prepend(str(mine))
+    asked = Request(study="audit", preset="smoke", model="theirs:few", overrides=typed.net("net.pt", ""), output="few")
+    words = "--model theirs:few cannot be used: AssertionError: our deployment takes at most 32 images"
+    with pytest.raises(UsageError, match=words):
+        make_plan(asked)
 
 
 def test_what_compression_leaves_as_it_is_stands_in_the_notes_of_an_audit(mine, monkeypatch, caplog):
@@ -300,6 +336,23 @@ def test_a_net_at_the_level_of_chance_is_told_what_may_be_wrong(mine, digits):
         )
 
 
+def test_a_net_that_gives_nan_is_told_so(digits):
+    net = build(Build(model="fcn", width=8, depth=1), (1, 8, 8), 10, (digits.mean, digits.std), 0).eval()
+    x, y = digits.test[:40]
+    x = x.clone()
+    x[:3] = float("nan")
+    with pytest.raises(UsageError, match="its logits for 3 of 40 test images are NaN"):
+        given.check(net, x, y, 10)
+
+
+def test_a_net_at_the_level_of_chance_is_told_of_the_other_weights_in_its_file(digits):
+    net = build(Build(model="fcn", width=8, depth=1), (1, 8, 8), 10, (digits.mean, digits.std), 0).eval()
+    net.beside = "a.pt#ema takes those under ema"
+    x, y = digits.test[:]
+    with pytest.raises(UsageError, match=r"test images is .*; a\.pt#ema takes those under ema"):
+        given.check(net, torch.zeros_like(x), y, 10)
+
+
 class Scaled(nn.Module):
     def __init__(self, mean, std):
         super().__init__()
@@ -315,6 +368,11 @@ class Scaled(nn.Module):
         ("nowhere.pt", "", "there is no such file"),
         ("", "imagenet", "give dataset, none, or MEAN/STD"),
         ("", "0.5/", "give dataset, none, or MEAN/STD"),
+        ("", "0.5/0", "--normalization '0.5/0' is not accepted: deviations, after the slash, must be above 0; give"),
+        ("", "0.5/-1", "--normalization '0.5/-1' is not accepted: deviations, after the slash, must be above 0"),
+        ("", "a/b", "--normalization 'a/b' is not accepted: means and deviations must be numbers"),
+        ("", "0.1,0.2/1,2,3", "is not accepted: 2 means do not go with 3 deviations"),
+        ("nowhere.pt#ema", "", "there is no such file"),
     ],
 )
 def test_words_that_are_no_weights_and_no_normalization(weights, normalization, words):
@@ -322,8 +380,22 @@ def test_words_that_are_no_weights_and_no_normalization(weights, normalization, 
         typed.net(weights, normalization)
 
 
+def test_a_folder_is_no_file_of_weights(tmp_path):
+    with pytest.raises(UsageError, match=r"that is a folder; give a file$"):
+        typed.net(str(tmp_path), "")
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(UsageError, match=r"that is a folder; give a file, model\.safetensors in it say"):
+        typed.net(str(tmp_path), "")
+
+
+def test_numbers_of_another_count_than_the_channels_are_those_of_normalization():
+    with pytest.raises(UsageError, match=r"--normalization \(input_mean\): one number or 3, .* got 2"):
+        build(Build(input_mean=(0.1, 0.2), input_std=(0.3,)), (3, 8, 8), 10, ((0.0,), (1.0,)), 0)
+
+
 def test_what_the_options_stand_for(tmp_path):
     (tmp_path / "a.pt").touch()
+    assert typed.net(str(tmp_path / "a.pt#ema"), "") == {"weights": f"file:{tmp_path / 'a.pt'}#ema"}
     assert typed.net(str(tmp_path / "a.pt"), "dataset") == {"weights": f"file:{tmp_path / 'a.pt'}"}
     assert typed.net("IMAGENET1K_V1", "none") == {"weights": "IMAGENET1K_V1", "input_mean": "0", "input_std": "1"}
     assert typed.net("", "0.4,0.5/0.2,0.3") == {"input_mean": "0.4,0.5", "input_std": "0.2,0.3"}

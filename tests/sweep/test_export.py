@@ -9,8 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from study.exported import load_exported
+from study.nets.net import Net
 from study.spec.config import Accuracy, Build, Cost, Factorize, Load, Prune, Quantize, Remove, Train, Trial
 from study.spec.errors import UsageError
 from study.store import layout
@@ -119,6 +121,28 @@ def test_onnxruntime_predicts_the_same(kind, folder, tmp_path):
         else:
             assert alike == 1
             torch.testing.assert_close(here, there, rtol=1e-5, atol=1e-6)
+
+
+class Routed(nn.Module):
+    """A net whose layers are chosen by the images."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Linear(64, 8), nn.Linear(8, 10)
+
+    def forward(self, x):
+        z = self.first(x.flatten(1))
+        return self.head(z if z.sum() > 0 else -z)
+
+
+def test_a_net_that_torch_cannot_export_is_one_line(capfd):
+    for name in to_onnx.NEEDED:
+        pytest.importorskip(name, reason="the extra `export` brings it")
+    with pytest.raises(UsageError, match=r"cannot be exported to ONNX: \w+: .*; --to safetensors works$") as raised:
+        to_onnx.program(Net(Routed(), (0.0,), (1.0,), ("first",), classes=10).eval(), (1, 8, 8))
+    assert "\n" not in str(raised.value)
+    assert "x1b" not in repr(str(raised.value))
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.slow

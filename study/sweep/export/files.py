@@ -103,9 +103,9 @@ def _read(whole: bytes, path: str) -> tuple[str, dict[str, Tensor]]:
         else:
             tensors, text = decode(whole), _metadata(whole)[KEY]
     except Exception as error:  # zip, pickle and safetensors each have their own errors
-        raise UsageError(
-            f"{path} is damaged, or no file that `export --to safetensors|torch` wrote ({brief(str(error))})"
-        ) from None
+        advice = "weights_only" in str(error)  # torch's: to run what the file holds
+        cause = "" if advice else f" ({brief(str(error))})"
+        raise UsageError(f"{path} is damaged, or no file that `export --to safetensors|torch` wrote{cause}") from None
     if not isinstance(text, str) or not all(isinstance(W, Tensor) for W in tensors.values()):
         raise UsageError(f"{path} is no file that `export --to safetensors|torch` wrote")
     return text, tensors

@@ -1,8 +1,11 @@
 """The one room of onnx and onnxruntime: a net as an ONNX program, and its predictions by another library."""
 
 import importlib.util
+import io
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import torch
 from torch import Tensor
@@ -30,12 +33,8 @@ def program(net: Net, shape: tuple[int, int, int]) -> bytes:
     stands there in basic operators. UsageError for a net that torch cannot export.
     """
     example = torch.zeros(2, *shape)  # two of them: torch.export takes a batch of one for a constant
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
     try:
-        logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             made = torch.onnx.export(
                 plain(net),
                 (example,),
@@ -50,9 +49,29 @@ def program(net: Net, shape: tuple[int, int, int]) -> bytes:
     except BaseException as error:  # torch.export raises many kinds, a user's net whatever it likes
         if not of_a_function(error):
             raise
-        raise UsageError(f"the net cannot be exported to ONNX: {brief(told(error))}") from None
+        raise UsageError(
+            f"the net cannot be exported to ONNX: {brief(told(_first(error)))}; --to safetensors works"
+        ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing of what torch says of a program is shown: of one that it cannot export that is all its source."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)
+
+
+def _first(error: BaseException) -> BaseException:
+    """What an error was raised from, at the beginning."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def logits(content: bytes, images: Tensor) -> Tensor:

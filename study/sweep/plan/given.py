@@ -88,10 +88,10 @@ def _checked(plan: Plan, trial: Trial) -> tuple[Net, tuple[int, int, int]]:
     data = load(stage, trial.seed)
     with of_the_model(plan.model):
         net = build(config, data.shape, data.classes, (data.mean, data.std), trial.seed, whole=True).eval()
-    if config.weights or is_user_function(plan.model):
-        x, y = data.test[:IMAGES]
-        check(net, x, y, data.classes)
-    elif plan.preset_name != "smoke":
+        if known := bool(config.weights or is_user_function(plan.model)):
+            x, y = data.test[:IMAGES]
+            check(net, x, y, data.classes)
+    if not known and plan.preset_name != "smoke":
         raise UsageError(
             f"{plan.study.name}: which net? Give --weights FILE for --model {plan.model}, or --model package:function "
             "of a function that returns a trained net"
@@ -113,9 +113,12 @@ def _refused(net: Net, trial: Trial, shape: tuple[int, int, int]) -> str:
 
 @torch.no_grad()
 def check(net: Net, x: Tensor, y: Tensor, classes: int) -> None:
-    """UsageError where a net's accuracy on images x (N, C, H, W), y (N,) is near chance, with the ways to give it the
-    same images (and to read its classes) that make it better."""
-    accuracy, chance = _accuracy(net, x, y), float(torch.bincount(y, minlength=classes).max()) / len(y)
+    """UsageError where a net's logits for images x (N, C, H, W) of labels y (N,) are NaN, or its accuracy is near
+    chance, with the ways to give it the same images (and to read its classes) that make it better."""
+    logits = net(x)
+    if broken := int(logits.isnan().any(dim=1).sum()):
+        raise UsageError(f"the net cannot be audited: its logits for {broken} of {len(y)} test images are NaN")
+    accuracy, chance = _right(logits, y), float(torch.bincount(y, minlength=classes).max()) / len(y)
     if accuracy >= KNOWS * chance:
         return
     found = {what: share for what, share in _others(net, x, y, classes) if share > BETTER * max(accuracy, chance)}
@@ -125,12 +128,16 @@ def check(net: Net, x: Tensor, y: Tensor, classes: int) -> None:
     )
     raise UsageError(
         f"the net's clean accuracy on {len(y)} test images is {accuracy:.2f}, where always the same class gives "
-        f"{chance:.2f}; {causes}"
+        f"{chance:.2f}; {causes}{f'; {net.beside}' if net.beside else ''}"
     )
 
 
+def _right(logits: Tensor, y: Tensor) -> float:
+    return float((logits.argmax(dim=1) == y).double().mean())
+
+
 def _accuracy(net: Net, x: Tensor, y: Tensor) -> float:
-    return float((net(x).argmax(dim=1) == y).double().mean())
+    return _right(net(x), y)
 
 
 def _others(net: Net, x: Tensor, y: Tensor, classes: int) -> Iterator[tuple[str, float]]:
