@@ -3,7 +3,7 @@
 Writes rows.parquet, the tidy table of the folder as `study.results.read` gives it, in one small file; copies study.json
 and the figures that stand there already; writes a search's front.csv as it is in the default output. Rows that differ
 from run to run (times, memory) and curves over epochs are left out, but for the times that claims are about: no other
-verdict and no figure reads them. Where the folder has a README.md, the tables that it has markers for are written anew:
+verdict and no figure reads them. A file above LARGEST bytes leaves out single layers that no claim is about. Where the folder has a README.md, the tables that it has markers for are written anew:
 of its claims, of published numbers beside ours, of its ways of choosing; a folder without pictures gets all.
 """
 
@@ -24,7 +24,7 @@ from study.store import layout, manifest, results
 from study.sweep.plan.catalogue import find_study
 
 MARKERS = "<!-- {} -->\n", "<!-- end of {} -->\n"
-MOST = 200_000  # bytes
+MOST, LARGEST = 200_000, 400_000  # bytes of a picture, and of a table
 CURVES = ("train_", "validation_")
 
 
@@ -119,7 +119,10 @@ def keep(source: Path, target: Path) -> None:
     """Write what is kept of the results folder `source` into the folder `target`."""
     target.mkdir(parents=True, exist_ok=True)
     frame, study = results.read(source), manifest.load(source)
-    write(tidy(frame, study), target / "rows.parquet")
+    table, path = tidy(frame, study), target / "rows.parquet"
+    write(table, path)
+    if path.stat().st_size > LARGEST:
+        write(table[table["layer"].isna() | table["measure"].isin(asked(study))], path)
     (target / layout.STUDY).write_text(without_paths((source / layout.STUDY).read_text()))
     if study.search:
         address = f"results/{study.name}-{study.preset}"
