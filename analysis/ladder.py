@@ -106,7 +106,7 @@ def _rungs(frame: pd.DataFrame, study: Manifest, arm: ArmRecord, axis: str) -> l
 
 def _doubt(zero: float, flag: float) -> str:
     if flag:
-        return "Square, which needs no gradients, fools images that the attack with them had left"
+        return "Square, which needs no gradients, fools images that the gradient attack had left"
     return f"{100 * zero:.0f} % of the images have no gradient" if zero > DOUBTFUL else ""
 
 
