@@ -122,6 +122,13 @@ class Volume(nn.Conv3d):
         return super().forward(x[:, None])[:, 0]
 
 
+def hooked(net, layer):
+    """Inputs scaled, outputs clipped and tripled, by hooks."""
+    net.get_submodule(layer).register_forward_pre_hook(lambda m, given: (given[0] / 2,))
+    net.get_submodule(layer).register_forward_hook(lambda m, given, out: out.clamp(-0.2, 0.2) * 3)
+    return net
+
+
 def convolution(**how):
     return lambda: convolutional(nn.Conv2d(8, 8, 3, **how))
 
@@ -181,6 +188,10 @@ ROWS = {
     "a layer whose weight is read while it is never called": {"read": (read, 64 * 16 + 256 + 160)},
     "a layer with a forward pass of its own": {
         "weight standardisation": (lambda: convolutional(Standardised(8, 8, 3, padding=1)), after(64 * 9 * 64)),
+    },
+    "a layer with forward hooks": {
+        "a hooked Linear": (lambda: hooked(dense(nn.Linear(16, 16), nn.Linear(16, 16)), "3"), DENSE),
+        "a hooked Conv2d": (lambda: hooked(convolution(padding=1)(), "middle.0"), after(64 * 9 * 64)),
     },
     "`weight_norm`": {"weight_norm": (normalised(parametrizations.weight_norm), DENSE)},
     "`spectral_norm`, other parametrizations": {
