@@ -66,8 +66,7 @@ def trace(net: Net, shape: Shape) -> Traced:
     used, called, images = _used(layers, reached, all_weights), {*seen.calls}, len(x)
     first = next(name for name in seen.calls if name in used)
     for batch, turn in _more(shape) if len(used) < len(layers) else ():
-        with torch.random.fork_rng(), followed(net), torch.enable_grad(), _watched(net, layers) as seen:
-            _turn(net, turn)
+        with torch.random.fork_rng(), followed(net), _turned(net, turn), _watched(net, layers) as seen:
             used |= _used(layers, *_reached(net(batch.requires_grad_(True)), seen.made, stop=False))
         called, images = called | {*seen.calls}, images + len(batch)
         if len(used) == len(layers):
@@ -97,12 +96,21 @@ def _more(shape: Shape) -> Iterator[tuple[Tensor, int]]:
         yield torch.cat([noise, grey, faint, nn.functional.interpolate(squares, size=(h, w))]), turn
 
 
-@torch.no_grad()
-def _turn(net: Net, places: int) -> None:
-    """Turn the rows of all weights, in place: where a net chooses by its outputs, it then chooses others."""
-    for p in net.parameters():
-        if places and p.ndim:
-            p.copy_(p.roll(places, 0))
+@contextmanager
+def _turned(net: Net, places: int) -> Iterator[None]:
+    """The net, with gradients on, whose weights have their rows turned: where it chooses by its outputs, it then
+    chooses others. They are put back."""
+    kept = {p: p.detach().clone() for p in net.parameters() if places and p.ndim}
+    try:
+        with torch.no_grad():
+            for p, before in kept.items():
+                p.copy_(before.roll(places, 0))
+        with torch.enable_grad():
+            yield
+    finally:
+        with torch.no_grad():
+            for p, before in kept.items():
+                p.copy_(before)
 
 
 def _headless(net: Net, others: list[str], raw: list[str]) -> str:
@@ -121,11 +129,10 @@ def _headless(net: Net, others: list[str], raw: list[str]) -> str:
 
 @contextmanager
 def followed(net: Net) -> Iterator[None]:
-    """The net in eval mode with gradients to all parameters; modes, flags, weights and statistics are put back as
-    found."""
+    """The net in eval mode with gradients to all parameters; modes, flags and statistics are put back as found."""
     modes = {module: module.training for module in net.modules()}
     flags = {p: p.requires_grad for p in net.parameters()}
-    kept = {W: W.detach().clone() for W in (*net.parameters(), *net.buffers())}
+    kept = {b: b.clone() for b in net.buffers()}
     try:
         net.eval()
         for p in flags:
@@ -137,8 +144,8 @@ def followed(net: Net) -> Iterator[None]:
         for p, flag in flags.items():
             p.requires_grad_(flag)
         with torch.no_grad():
-            for W, before in kept.items():
-                W.copy_(before)
+            for b, before in kept.items():
+                b.copy_(before)
 
 
 @contextmanager
