@@ -19,7 +19,7 @@ from study.theory.compressibility import largest_rows, row_l1
 Shape = tuple[int, int, int]
 FOLLOWING = (*nets.WEIGHTED, nn.modules.batchnorm._NormBase, nn.PReLU)  # channel by channel: lose one and keep the rest
 MIXING = (nn.GroupNorm, nn.LayerNorm)
-VISITS, PLACES = 20, 2_000_000  # of one group: steps for each node of the graph, and places of channels in all
+VISITS, PLACES = 10, 2_000_000  # of one group: steps for each node of the graph, and places of channels in all
 Gone = dict[str, list[int]]  # of each layer and each BatchNorm behind one, by name: the places of the filters that go
 
 
