@@ -72,6 +72,12 @@ def known(net: Net, shape: tuple[int, int, int], model: str) -> None:
     net.notes = tuple(said)
 
 
+def folded(net: Net) -> None:
+    """Make weights that are computed from others plain ones, in place, once the net has those that it begins with."""
+    said, net.bound = plain.fold(net)
+    net.notes += tuple(said)
+
+
 def _check_hooks(net: Net, shape: tuple[int, int, int], model: str) -> None:
     """UsageError for a net whose hooks hold parts of it, which copies of it would then compute with."""
     hooked = [name or "the net itself" for name, m in net.body.named_modules() if hooks.theirs(m)]
@@ -85,9 +91,3 @@ def _check_hooks(net: Net, shape: tuple[int, int, int], model: str) -> None:
             f"--model {model} cannot be used: a forward hook on {checkpoints.few(hooked)} holds a part of the net, and "
             "a copy of the net would compute with that of the first; do in `forward` what the hook does"
         )
-
-
-def folded(net: Net) -> None:
-    """Make weights that are computed from others plain ones, in place, once the net has those that it begins with."""
-    said, net.bound = plain.fold(net)
-    net.notes += tuple(said)
