@@ -69,6 +69,49 @@ def residual():
     return Kind(way, **layers, head=nn.Linear(8, CLASSES))
 
 
+def joined():
+    """Channels beside each other, and a norm of them all."""
+
+    def way(net, x):
+        h = relu(net.stem(x))
+        return net.head(relu(net.b(relu(net.norm(torch.cat([h, relu(net.a(h))], 1))))).mean((2, 3)))
+
+    layers = {"stem": stem(), "a": nn.Conv2d(8, 6, 3, padding=1), "norm": nn.BatchNorm2d(14), "b": nn.Conv2d(14, 8, 3)}
+    return Kind(way, **layers, head=nn.Linear(8, CLASSES))
+
+
+def parted(between, channels):
+    """A convolution of twelve channels, of which something by their places makes others."""
+
+    def way(net, x):
+        return net.head(relu(net.last(between(net.a(relu(net.stem(x)))))).mean((2, 3)))
+
+    layers = {"stem": stem(), "a": nn.Conv2d(8, 12, 3, padding=1), "last": nn.Conv2d(channels, 6, 3, padding=1)}
+    return Kind(way, **layers, head=nn.Linear(6, CLASSES))
+
+
+def shuffled(h):
+    return h.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2).relu()
+
+
+def gated(h):
+    u, v = h.chunk(2, 1)
+    return u * v.sigmoid()
+
+
+def split_twice():
+    """Joined, multiplied by halves, split and joined again."""
+
+    def way(net, x):
+        a = relu(net.a(relu(net.stem(x))))
+        u, v = torch.cat([a, relu(net.b(a))], 1).chunk(2, 1)
+        left, right = (u * v).chunk(2, 1)
+        return net.head(torch.cat([relu(net.c(left)), right, a], 1).mean((2, 3)))
+
+    layers = {"stem": stem(), **{name: nn.Conv2d(n, 8, 3, padding=1) for name, n in (("a", 8), ("b", 8), ("c", 4))}}
+    return Kind(way, **layers, head=nn.Linear(20, CLASSES))
+
+
 def of_one_weight(net, first, second):
     net.get_submodule(second).weight = net.get_submodule(first).weight
     return net
@@ -122,6 +165,13 @@ class Volume(nn.Conv3d):
         return super().forward(x[:, None])[:, 0]
 
 
+def hooked(net, layer):
+    """Inputs scaled, outputs clipped and tripled, by hooks."""
+    net.get_submodule(layer).register_forward_pre_hook(lambda m, given: (given[0] / 2,))
+    net.get_submodule(layer).register_forward_hook(lambda m, given, out: out.clamp(-0.2, 0.2) * 3)
+    return net
+
+
 def convolution(**how):
     return lambda: convolutional(nn.Conv2d(8, 8, 3, **how))
 
@@ -143,6 +193,23 @@ ROWS = {
     "LayerNorm, GroupNorm": {
         "LayerNorm": (lambda: tokens(lambda net, h: net.norm(h), norm=nn.LayerNorm(8)), TOKENS),
         "GroupNorm": (lambda: normed(nn.GroupNorm(2, 6), nn.GroupNorm(2, 8)), NORMED),
+    },
+    "PReLU": {
+        "one slope": (lambda: convolutional(nn.Conv2d(8, 8, 3, padding=1), nn.PReLU()), after(64 * 9 * 64)),
+        "a slope per channel": (lambda: convolutional(nn.Conv2d(8, 8, 3, padding=1), nn.PReLU(8)), after(64 * 9 * 64)),
+        "one slope before a flattening": (
+            lambda: nn.Sequential(stem(), nn.ReLU(), nn.Conv2d(8, 6, 3), nn.PReLU(), nn.Flatten(), nn.Linear(216, 10)),
+            4608 + 36 * 9 * 48 + 2160,
+        ),
+    },
+    "channels joined (`cat`)": {"joined": (joined, 4608 + 64 * 9 * 48 + 36 * 9 * 112 + 80)},
+    "channels split, shuffled or multiplied by halves": {
+        "gated": (lambda: parted(gated, 6), 4608 + 64 * 9 * 96 + 64 * 9 * 36 + 60),
+        "shuffled": (lambda: parted(shuffled, 12), 4608 + 64 * 9 * 96 + 64 * 9 * 72 + 60),
+        "maxout": (
+            lambda: parted(lambda h: h.unflatten(1, (6, 2)).amax(2), 6), 4608 + 64 * 9 * 96 + 64 * 9 * 36 + 60,
+        ),
+        "split twice": (split_twice, 4608 + 64 * 9 * (64 + 64 + 32) + 200),
     },
     "Dropout": {"Dropout": (lambda: dense(nn.Linear(16, 16), nn.Linear(16, 16), nn.Dropout(0.3)), DENSE)},
     "Conv2d in groups, depthwise": {
@@ -181,6 +248,10 @@ ROWS = {
     "a layer whose weight is read while it is never called": {"read": (read, 64 * 16 + 256 + 160)},
     "a layer with a forward pass of its own": {
         "weight standardisation": (lambda: convolutional(Standardised(8, 8, 3, padding=1)), after(64 * 9 * 64)),
+    },
+    "a layer with forward hooks": {
+        "a hooked Linear": (lambda: hooked(dense(nn.Linear(16, 16), nn.Linear(16, 16)), "3"), DENSE),
+        "a hooked Conv2d": (lambda: hooked(convolution(padding=1)(), "middle.0"), after(64 * 9 * 64)),
     },
     "`weight_norm`": {"weight_norm": (normalised(parametrizations.weight_norm), DENSE)},
     "`spectral_norm`, other parametrizations": {

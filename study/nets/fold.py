@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from study.nets import hooks
 from study.nets import net as nets
 from study.nets.factored import FactoredConv2d
 from study.nets.net import LowRankConv2d, Net
@@ -20,8 +21,9 @@ def folded(net: Net, x: Tensor) -> Net:
 
     y = g (W x + b - m) / s + h becomes (g / s) W x + (g / s)(b - m) + h, with s = sqrt(variance + epsilon). The pairs
     are those that the net shows on images x (N, C, H, W); the net itself where there are none, or where the copy's
-    logits differ on x. Quantized and other parametrized layers stay as they are. The copy is for attacks: its logits
-    differ from the net's by rounding. `net` must be in eval mode, ValueError else.
+    logits differ on x. Quantized and other parametrized layers, and modules with hooks, stay as
+    they are. The copy is for attacks: its logits differ from the net's by rounding. `net` must be in eval mode,
+    ValueError else.
     """
     if net.training:
         raise ValueError("BatchNorm can be folded in eval mode alone: call net.eval() first")
@@ -43,6 +45,7 @@ def _pairs(net: Net, x: Tensor) -> Sequence[tuple[str, str]]:
     made: dict[int, tuple[nn.Module, Tensor]] = {}  # the tensors are held, so that no id is given twice
     pairs: list[tuple[nn.Module, nn.Module]] = []
     calls: list[nn.Module] = []
+    hooked = {m for m in net.modules() if hooks.theirs(m)}
 
     def convolved(module: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
         calls.append(module)
@@ -54,14 +57,14 @@ def _pairs(net: Net, x: Tensor) -> Sequence[tuple[str, str]]:
             pairs.append((made[id(given[0])][0], module))
 
     def alone(module: nn.Module) -> bool:
-        return not nets.is_quantized(module) and calls.count(module) == 1
+        return not nets.is_quantized(module) and module not in hooked and calls.count(module) == 1
 
-    hooks = [m.register_forward_hook(convolved) for m in net.modules() if isinstance(m, CONVOLUTIONS)]
-    hooks += [m.register_forward_hook(normed) for m in net.modules() if type(m) is nn.BatchNorm2d and _frozen(m)]
+    watching = [m.register_forward_hook(convolved) for m in net.modules() if isinstance(m, CONVOLUTIONS)]
+    watching += [m.register_forward_hook(normed) for m in net.modules() if type(m) is nn.BatchNorm2d and _frozen(m)]
     try:
         net(x)
     finally:
-        for hook in hooks:
+        for hook in watching:
             hook.remove()
     once = [c for c, _ in pairs]
     return [(names[c], names[b]) for c, b in pairs if alone(c) and alone(b) and once.count(c) == 1]

@@ -5,13 +5,15 @@ import copy
 import torch
 from torch import nn
 
+from study.nets import hooks
 from study.nets import net as nets
 from study.nets.net import Net
 
 
 def fresh(net: Net, shape: tuple[int, int, int], classes: int, seed: int) -> Net:
     """A copy of the net whose last layer with weights is a new one of `classes` outputs, drawn from `seed` alone as
-    PyTorch draws such a layer, with a bias where the old one had one. All else keeps every bit, statistics too.
+    PyTorch draws such a layer, with a bias where the old one had one. All else keeps every bit, statistics too;
+    its forward hooks stay.
 
     `shape` is that of an image (C, H, W). ValueError for images that the net cannot take, and where the last layer is
     not what gives the logits; TypeError for a head of another kind than a linear map or a convolution.
@@ -30,6 +32,7 @@ def fresh(net: Net, shape: tuple[int, int, int], classes: int, seed: int) -> Net
     if outputs != logits:
         raise ValueError(f"the last layer, {name}, gives {outputs} numbers and the net {logits} logits: no head there")
     home, _, last = name.rpartition(".")
+    hooks.carry(old, head)
     setattr(new.body.get_submodule(home), last, head)
     new.classes = classes if new.classes else 0
     return new

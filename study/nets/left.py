@@ -6,7 +6,7 @@ convolutions, recurrent layers, bare parameters.
 
 from torch import nn
 
-from study.nets import checkpoints
+from study.nets import checkpoints, hooks
 from study.nets import net as nets
 from study.nets.net import Net
 
@@ -41,3 +41,13 @@ def bent(layer: nn.Module) -> bool:
     weight (weight standardisation, a cosine head)."""
     own = next((kind for kind in nets.WEIGHTED if isinstance(layer, kind)), None)
     return own is not None and type(layer).forward is not own.forward
+
+
+def unlike(name: str, layer: nn.Module) -> str:
+    """Why factors in the place of a Linear or Conv2d layer would be another function, in words; "" where they are its
+    product: they know its weight, bias and hooks alone."""
+    if bent(layer):
+        return f"{name}, a layer of type {type(layer).__name__}, has a forward pass of its own, which factors lack"
+    if hooks.looking(layer):
+        return f"{name} has a forward hook that looks at the layer itself, which factors in its place are not"
+    return ""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from study.nets import outputs
+from study.nets import hooks, outputs
 from study.nets.factored import FactoredConv2d
 
 WEIGHTED = (nn.Linear, nn.Conv2d)
@@ -145,13 +145,16 @@ def is_quantized(layer: nn.Module) -> bool:
 def chain(net: Net) -> list[Tensor] | None:
     """The hidden matrices, first layer first, where the encoder is x -> relu(W_L relu(... W_1 (x - mean) / std)).
 
-    None for any other net (convolutions, residual paths, biases, other activations, activations that are quantized):
+    None for any other net (convolutions, residual paths, biases, other activations, activations that are quantized,
+    forward hooks, layers with a forward pass of their own):
     the bounds of a whole net hold for such a chain alone.
     """
-    if any(is_quantized(layer) for layer in weighted(net).values()):
+    if any(is_quantized(layer) for layer in weighted(net).values()) or any(map(hooks.theirs, net.body.modules())):
         return None
     body = [*net.body] if isinstance(net.body, nn.Sequential) else []
     matrices = [m for m in body[1:-1:2] if isinstance(m, (nn.Linear, LowRankLinear)) and m.bias is None]
+    if any(type(m).forward not in (nn.Linear.forward, LowRankLinear.forward) for m in matrices):
+        return None
     if len({*matrices}) < len(matrices):  # a layer that is called again is one matrix by name, and several of the chain
         return None
     kinds = [nn.Flatten] + [nn.Linear, nn.ReLU] * len(matrices) + [nn.Linear]

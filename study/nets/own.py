@@ -1,8 +1,9 @@
 """What a net of somebody's is, found when it is built: head and hidden layers, what is made plain, and what is said."""
 
+import torch
 from torch import nn
 
-from study.nets import checkpoints, left, plain, tracing
+from study.nets import checkpoints, hooks, left, plain, tracing
 from study.nets import net as nets
 from study.nets.net import Net
 from study.spec.errors import UsageError
@@ -30,6 +31,7 @@ def known(net: Net, shape: tuple[int, int, int], model: str) -> None:
         if not cast:
             raise
         raise UsageError(f"--model {model} cannot be used: {cast}, and then RuntimeError: {error}") from None
+    _check_hooks(net, shape, model)
     layers = nets.weighted(net)
     ends = (*found.logits, found.head)
     tied = {id(p) for name in ends for n, p in layers[name].named_parameters(recurse=False) if n != "bias"}
@@ -51,13 +53,23 @@ def known(net: Net, shape: tuple[int, int, int], model: str) -> None:
             f"{', '.join(found.logits)} gives logits beside the head {found.head} and is no hidden layer either"
         )
     if unused := [name for name in names if name not in found.used]:
-        said.append(f"its logits do not depend on {', '.join(unused)}: no hidden layer")
+        count = sum(p.numel() for n in unused for p in layers[n].parameters())
+        share = 100 * count / sum(p.numel() for p in net.parameters())
+        said.append(
+            f"{checkpoints.few(unused)} is not reached by gradients of the {found.images} images tried (noise, greys, "
+            f"squares): no hidden layer, {share:.3g} % of its parameters"
+        )
     if rest := left.alone(net):
         said.append(rest)
     if bent := [f"{n} ({type(layers[n]).__name__})" for n in found.used if left.bent(layers[n])]:
         said.append(
             f"{checkpoints.few(bent)} has a forward pass of its own: masks, bits, penalties and norms are of the "
             "weight that it holds"
+        )
+    if hooked := [n for n in found.used if hooks.theirs(layers[n])]:
+        said.append(
+            f"{checkpoints.few(hooked)} has a forward hook, which stays: masks, factors, bits, penalties and norms are "
+            "of the weight that it holds"
         )
     net.read = tuple(n for n in found.used if n not in found.called)
     net.notes = tuple(said)
@@ -76,3 +88,18 @@ def folded(net: Net) -> None:
     """Make weights that are computed from others plain ones, in place, once the net has those that it begins with."""
     said, net.bound = plain.fold(net)
     net.notes += tuple(said)
+
+
+def _check_hooks(net: Net, shape: tuple[int, int, int], model: str) -> None:
+    """UsageError for a net whose hooks hold parts of it, which copies of it would then compute with."""
+    hooked = [name or "the net itself" for name, m in net.body.named_modules() if hooks.theirs(m)]
+    x = torch.rand(4, *shape, generator=torch.Generator().manual_seed(0))
+    if not hooked:
+        return
+    with tracing.followed(net):
+        stray = hooks.stray(net, x)
+    if stray:
+        raise UsageError(
+            f"--model {model} cannot be used: a forward hook on {checkpoints.few(hooked)} holds a part of the net, and "
+            "a copy of the net would compute with that of the first; do in `forward` what the hook does"
+        )

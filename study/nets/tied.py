@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from study.nets import masks
+from study.nets import hooks, masks
 from study.nets import net as nets
 from study.nets.net import Net
 
@@ -19,7 +19,8 @@ def twins(net: Net) -> dict[str, str]:
 
 
 def replace(body: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Put `new` in every place of `old`, in place."""
+    """Put `new` in every place of `old`, with its hooks, in place."""
+    hooks.carry(old, new)
     for parent in list(body.modules()):
         for child in [name for name, module in parent._modules.items() if module is old]:
             setattr(parent, child, new)

@@ -1,6 +1,7 @@
-"""Which layers a net's logits depend on, and which of them last: read off the graph of gradients of one pass.
+"""Which layers a net's logits depend on, and which of them last: read off the graph of gradients of a pass.
 
-The order in which layers are declared says neither: a head may come first, an auxiliary head last.
+The order in which layers are declared says neither: a head may come first, an auxiliary head last. Where a pass leaves
+layers out, others are made: which are called may depend on the image (experts), and on weights that come later.
 """
 
 from collections.abc import Iterator
@@ -23,13 +24,14 @@ class Traced:
     """Names of layers with weights (Linear, Conv2d): `used` are those that the logits depend on, `first` the one of
     them that is called first, `head` the one whose outputs reach the logits through no other, and `logits` those that
     give logits beside it, which are added to its own. They are in the order in which they are declared; `called` are
-    those that were called at all."""
+    those that were called at all, and `images` says of how many images all this is told."""
 
     used: tuple[str, ...]
     first: str
     head: str
     logits: tuple[str, ...]
     called: tuple[str, ...]
+    images: int
 
 
 @dataclass
@@ -42,14 +44,15 @@ class _Seen:
 
 
 def trace(net: Net, shape: Shape) -> Traced:
-    """What two images of noise of `shape` (C, H, W) show of a net in eval mode, which is left as it was found.
+    """What two images of noise of `shape` (C, H, W), and those of `_more` where these reach not every layer, show of a
+    net in eval mode, which is left as it was found.
 
     UsageError where the logits are made by no layer: they have no gradient, or another module or parameter has the last
     word.
     """
     layers = nets.weighted(net)
     x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
-    with torch.random.fork_rng(), _followed(net), torch.enable_grad(), _watched(net, layers) as seen:
+    with torch.random.fork_rng(), followed(net), torch.enable_grad(), _watched(net, layers) as seen:
         out = net(x.requires_grad_(True))
         last, weights = _reached(out, seen.made, stop=True)
         reached, all_weights = _reached(out, seen.made, stop=False)
@@ -60,11 +63,54 @@ def trace(net: Net, shape: Shape) -> Traced:
     direct = [n for n in heads if seen.shapes[n][:2] == out.shape or seen.shapes[n] == (2, 1)]
     if not heads or ((others or raw) and not direct):
         raise UsageError(_headless(net, others, raw))
-    ids = {id(p) for p in all_weights}
-    used = [n for n, layer in layers.items() if n in reached or any(id(p) in ids for p in layer.parameters(False))]
+    used, called, images = _used(layers, reached, all_weights), {*seen.calls}, len(x)
     first = next(name for name in seen.calls if name in used)
+    for batch, turn in _more(shape) if len(used) < len(layers) else ():
+        with torch.random.fork_rng(), followed(net), _turned(net, turn), _watched(net, layers) as seen:
+            used |= _used(layers, *_reached(net(batch.requires_grad_(True)), seen.made, stop=False))
+        called, images = called | {*seen.calls}, images + len(batch)
+        if len(used) == len(layers):
+            break
     logits = tuple(n for n in layers if n in direct and n != heads[-1])
-    return Traced(tuple(used), first, heads[-1], logits, tuple(n for n in layers if n in seen.calls))
+    in_order = (tuple(n for n in layers if n in some) for some in (used, called))
+    return Traced(next(in_order), first, heads[-1], logits, next(in_order), images)
+
+
+def _used(layers: dict[str, nn.Module], reached: set[str], weights: list[Tensor]) -> set[str]:
+    """The layers that were reached by their outputs, or by a weight."""
+    ids = {id(p) for p in weights}
+    return {n for n, layer in layers.items() if n in reached or any(id(p) in ids for p in layer.parameters(False))}
+
+
+def _more(shape: Shape) -> Iterator[tuple[Tensor, int]]:
+    """62 images of `shape` (C, H, W) in batches, and by how many places the rows of all weights are turned for each:
+    noise at full contrast and at a tenth of it about a grey, one grey each, and squares of black and white."""
+    generator = torch.Generator().manual_seed(1)
+    c, h, w = shape
+    for turn in range(8):
+        n = 2 - (turn > 5)
+        noise = torch.rand(n, c, h, w, generator=generator)
+        grey = torch.linspace(0, 1, 8)[turn].expand(2, c, h, w)
+        faint = torch.rand(2, c, 1, 1, generator=generator) * 0.9 + 0.1 * torch.rand(2, c, h, w, generator=generator)
+        squares = torch.rand(2, c, 4, 4, generator=generator).round()
+        yield torch.cat([noise, grey, faint, nn.functional.interpolate(squares, size=(h, w))]), turn
+
+
+@contextmanager
+def _turned(net: Net, places: int) -> Iterator[None]:
+    """The net, with gradients on, whose weights have their rows turned: where it chooses by its outputs, it then
+    chooses others. They are put back."""
+    kept = {p: p.detach().clone() for p in net.parameters() if places and p.ndim}
+    try:
+        with torch.no_grad():
+            for p, before in kept.items():
+                p.copy_(before.roll(places, 0))
+        with torch.enable_grad():
+            yield
+    finally:
+        with torch.no_grad():
+            for p, before in kept.items():
+                p.copy_(before)
 
 
 def _headless(net: Net, others: list[str], raw: list[str]) -> str:
@@ -82,7 +128,7 @@ def _headless(net: Net, others: list[str], raw: list[str]) -> str:
 
 
 @contextmanager
-def _followed(net: Net) -> Iterator[None]:
+def followed(net: Net) -> Iterator[None]:
     """The net in eval mode with gradients to all parameters; modes, flags and statistics are put back as found."""
     modes = {module: module.training for module in net.modules()}
     flags = {p: p.requires_grad for p in net.parameters()}

@@ -96,7 +96,7 @@ def test_what_cannot_lose_filters_is_refused():
         remove_rows(small(nn.Sigmoid), 0.5, SHAPE)
     grouped = small()
     grouped.body[3] = nn.Conv2d(4, 8, 3, stride=2, padding=1, groups=2)
-    with pytest.raises(ValueError, match="plain convolutions and linear layers, 3 is none"):
+    with pytest.raises(ValueError, match="plain convolutions and linear layers: 3 is a convolution in 2 groups"):
         remove_rows(grouped, 0.5, SHAPE)
     with pytest.raises(ValueError, match="ratio must lie in"):
         remove_rows(small(), 1.0, SHAPE)
@@ -154,3 +154,63 @@ def test_bottleneck_nets_lose_half_of_every_layer_but_the_stem(model):
         torch.testing.assert_close(out(x), masked, atol=1e-5, rtol=1e-4)
     assert (whole - masked).abs().max() > 0.01, "what went mattered"
     assert gone["layer1.0.conv3"] == gone["layer1.0.downsample.0"] == gone["layer1.2.bn3"], "one path"
+
+
+class Dense(nn.Module):
+    """Each layer reads, behind a norm, all that earlier ones gave; the last is put together from parts."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.n1, self.a = nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 6, 3, padding=1)
+        self.n2, self.b = nn.BatchNorm2d(10), nn.Conv2d(10, 6, 3, padding=1)
+        self.n3, self.head = nn.BatchNorm2d(16), nn.Linear(16, 3)
+
+    def forward(self, x):
+        h = self.stem(x)
+        h = torch.cat([h, self.a(self.n1(h).relu())], 1)
+        h = torch.cat([h, self.b(self.n2(h).relu())], 1)
+        return self.head(self.n3(h).relu().mean((2, 3)))
+
+
+def test_a_norm_of_joined_channels_loses_those_of_each_in_their_places():
+    torch.manual_seed(0)
+    net = Net(Dense(), (0.3,), (0.4,), ("a", "b"))
+    for _ in range(3):
+        net(X)
+    out, gone = remove_filters(net.eval(), 0.5, SHAPE)
+    assert gone["n2"] == [4 + i for i in gone["a"]]
+    assert gone["n3"] == gone["n2"] + [10 + i for i in gone["b"]]
+    assert [m.weight.shape[0] for m in (out.body.n1, out.body.n2, out.body.n3)] == [4, 7, 10]
+    with torch.no_grad():
+        torch.testing.assert_close(out(X), silenced(net, gone)(X), atol=1e-5, rtol=0)
+        assert not torch.allclose(out(X), net(X), atol=1e-3)
+
+
+def test_what_is_frozen_loses_filters_and_stays_frozen():
+    net, same = small(), small()
+    net.body[3].weight.requires_grad_(False)
+    net.body[0].requires_grad_(False)
+    out, gone = remove_filters(net, 0.5, SHAPE)
+    wanted, gone_there = remove_filters(same, 0.5, SHAPE)
+    assert gone == gone_there
+    assert torch.equal(out(X), wanted(X))
+    assert [p.requires_grad for p in out.body.parameters()] == [p.requires_grad for p in net.body.parameters()]
+
+
+@pytest.mark.parametrize("place", [3, 7])
+def test_the_layer_is_named_whose_zeros_act(place):
+    """Behind one layer of several an activation makes one of zero."""
+    net = small()
+    net.body[place].register_forward_hook(lambda m, given, out: out.cos())
+    with pytest.raises(ValueError, match=f"filters of {place} cannot be removed: a channel of zeros is not without"):
+        remove_filters(net, 0.5, SHAPE)
+
+
+@pytest.mark.parametrize("bound", ["VISITS", "PLACES"])
+def test_couplings_are_sought_in_a_bounded_number_of_steps(bound, monkeypatch):
+    from study.nets.compression import filters
+
+    remove_filters(small(), 0.5, SHAPE)
+    monkeypatch.setattr(filters, bound, 0)
+    with pytest.raises(ValueError, match="no coupling of them is found, their channels are split and joined too often"):
+        remove_filters(small(), 0.5, SHAPE)

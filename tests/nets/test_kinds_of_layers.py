@@ -26,14 +26,20 @@ STAGES = {
 }
 # What a refusal names, by net where it is not the kind of layer.
 NAMED = {
-    "GroupNorm": r"n2 \(GroupNorm\) norms them together", "LayerNorm": r"norm \(LayerNorm\) norms them together",
-    "two groups": r"middle\.0 is none", "depthwise": r"middle\.0 is none",
-    "circular, strided, in groups": r"middle\.0 is none", "Linear": "5 has the weight of 3",
-    "Conv2d": r"middle\.2 has the weight of middle\.0", "read": "b is never called, its weight is read|of layer b",
+    "GroupNorm": r"n2 \(GroupNorm\) normalises them together",
+    "LayerNorm": r"norm \(LayerNorm\) normalises them together",
+    "two groups": r"middle\.0 is a convolution in 2 groups", "depthwise": r"middle\.0 is depthwise",
+    "circular, strided, in groups": r"middle\.0 is a convolution in 2 groups", "Linear": "5 has the weight of 3",
+    "Conv2d": r"middle\.2 has the weight of middle\.0",
+    "read": "b is never called, its weight is read|of b cannot be removed: it is never called",
     "weight standardisation": r"middle\.0, a layer of type Standardised", "squashed": "the parametrization Squashed",
     "a bare parameter": "does not run", "Bilinear": r"does not run \(RuntimeError: bilinear", "Conv3d": "does not run",
     "GRU": "no coupling of them is found", "MultiheadAttention": r"mix .*MultiheadAttention",
-    "TransformerEncoderLayer": r"layer\.self_attn is a .*MultiheadAttention|norm2 \(LayerNorm\) norms them",
+    "gated": "filters of a cannot be removed: they are tied to one another",
+    "shuffled": "filters of a cannot be removed: a channel of zeros is not without effect",
+    "maxout": "filters of a cannot be removed: they are tied to one another",
+    "split twice": "no coupling of them is found, their channels are split and joined too often",
+    "TransformerEncoderLayer": r"layer\.self_attn is a .*MultiheadAttention|norm2 \(LayerNorm\) normalises them",
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from study.nets import left
 from study.nets import net as nets
 from study.nets.factored import FactoredConv2d
 from study.nets.net import LowRankConv2d, LowRankLinear, Net
@@ -27,7 +28,8 @@ def decompose(net: Net, ratio: float, method: str, seed: int, sweeps: int = 50) 
     layers, 1 x 1 and grouped convolutions (group by group) are truncated singular value decompositions whatever the
     method, other convolutions what `method` names: svd (of the kernel as a matrix), tucker, tt, cp (study.nets.
     compression.tensors). Ranks: of tucker the same share of the channels on both sides, of tt one for all three, where
-    an unfolding has no lower one. Layers of one weight have the same factors. `seed` is for the start of cp, and
+    an unfolding has no lower one. Layers of one weight have the same factors, forward hooks
+    of a layer stay with its factors. `seed` is for the start of cp, and
     `sweeps` says how many it takes.
 
     ratio in (0, 1). ValueError outside, for an unknown method, a net with masks, factors or quantized weights, a hidden
@@ -70,9 +72,9 @@ def is_matrix(layer: Layer) -> bool:
 
 def refusal(name: str, layer: nn.Module) -> str:
     """Why a hidden layer cannot be factorized; "" where it can. A subclass may do more with its weight."""
-    if type(layer) in (nn.Linear, nn.Conv2d):
-        return ""
-    return f"cannot factorize {name}, a layer of type {type(layer).__name__}: Linear and Conv2d alone"
+    if type(layer) not in (nn.Linear, nn.Conv2d):
+        return f"cannot factorize {name}, a layer of type {type(layer).__name__}: Linear and Conv2d alone"
+    return left.unlike(name, layer)
 
 
 def largest(layer: Layer, method: str, ratio: float) -> int:

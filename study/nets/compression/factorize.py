@@ -17,7 +17,8 @@ def factorize(net: Net, rank: int, seed: int) -> Net:
 
     r = min(rank, out, in), one rank for all layers; of a grouped convolution each group's matrix has it. Both factors
     are Kaiming uniform (a = sqrt 5), then scaled so that the product has the Frobenius norm of the layer it replaces:
-    the same scale at every rank. Layers of one weight have one pair of factors.
+    the same scale at every rank. Layers of one weight have one pair of factors;
+    forward hooks of a layer are its factors' own.
     Raises ValueError for a rank below 1.
     """
     if rank < 1:
@@ -29,9 +30,8 @@ def factorize(net: Net, rank: int, seed: int) -> Net:
         for name, layer in nets.layers(out).items():
             if not all(p.requires_grad for p in masks.stored(layer).values()):
                 raise ValueError(f"{name} is frozen (requires_grad=False): fresh factors in its place would be trained")
-            if left.bent(layer):
-                kind = type(layer).__name__
-                raise ValueError(f"{name}, a layer of type {kind}, has a forward pass of its own, which factors lack")
+            if why := left.unlike(name, layer):
+                raise ValueError(why)
             new = _factors(layer, rank)
             nn.init.kaiming_uniform_(new.A, a=math.sqrt(5))
             nn.init.kaiming_uniform_(new.B, a=math.sqrt(5))

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from study.nets import hooks
 from study.nets import net as nets
 from study.nets.compression.packing import quotients
 from study.nets.compression.quantize import InputQuantizer, bits_of
@@ -92,9 +93,12 @@ def integer(net: Net) -> Net | None:
 
     Every layer with weights but the first must be a Linear or Conv2d layer (padded with zeros) with weights and inputs
     of 8 bits; the first reads the image in float32, as it does in the simulation. BatchNorms that read one such layer
-    alone go into its scales. None too where torch.fx cannot read the forward pass: it may not look at numbers.
+    alone go into its scales. None too where
+    modules have hooks, and where torch.fx cannot read the forward pass: it may not look at numbers.
     """
     if not hasattr(torch.ops.onednn, "qconv2d_pointwise") or net.mean.device.type != "cpu":
+        return None
+    if any(hooks.theirs(m) for m in net.body.modules()):
         return None
     first, *rest = nets.weighted(net).values()
     if not rest or not _plain(first) or not all(_plain(m) and hasattr(m, "input_quantizer") for m in rest):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from study.nets import blocks
+from study.nets import blocks, hooks, left
 from study.nets import net as nets
 from study.nets.blocks import PARTS, PROJECTIONS
 from study.nets.compression.prune import equal_outputs, largest_rows, silenced
@@ -95,7 +95,8 @@ def _chain(net: Net) -> list[nn.Module]:
     """The hidden layers and the head of a net in which each feeds the next alone; nothing for any other."""
     body = [*net.body] if isinstance(net.body, nn.Sequential) else []
     chain: list[nn.Module] = [m for m in body if isinstance(m, (nn.Linear, LowRankLinear))]
-    known = all(isinstance(m, (*PASSIVE, nn.Linear, LowRankLinear)) for m in body)
+    known = all(isinstance(m, (*PASSIVE, nn.Linear, LowRankLinear)) and not left.bent(m) for m in body)
+    known = known and not any(map(hooks.theirs, net.body.modules()))  # what zeros do then is tried
     return chain if body and known and chain[:-1] == list(nets.layers(net).values()) else []
 
 
