@@ -3,8 +3,9 @@
 Writes rows.parquet, the tidy table of the folder as `study.results.read` gives it, in one small file; copies study.json
 and the figures that stand there already; writes a search's front.csv as it is in the default output. Rows that differ
 from run to run (times, memory) and curves over epochs are left out, but for the times that claims are about: no other
-verdict and no figure reads them. A file above LARGEST bytes leaves out single layers that no claim is about. Where the folder has a README.md, the tables that it has markers for are written anew:
-of its claims, of published numbers beside ours, of its ways of choosing; a folder without pictures gets all.
+verdict and no figure reads them. A file above LARGEST bytes leaves out single layers that no claim is about. Where the
+folder has a README.md, the tables that it has markers for are written anew: of its claims, of published numbers beside
+ours, of its ways of choosing; a folder without pictures gets all.
 """
 
 import re
