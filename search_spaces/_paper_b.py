@@ -20,7 +20,7 @@ ABOUT = ("keep_prob", "prune_ratio", "mask_draw", "depth")
 KEPT = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 FEWER = (1.0, 0.9, 0.8, 0.7, 0.6, 0.4, 0.2)
 DRAWS = (0, 1, 2)
-RATES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+RATES = (1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 1.0)
 
 OF_MASKS = {"recipe": "paper_b", "mask_on": "all", "eps_l2": (), "more_steps": 5, "gap_iterations": 10}
 RISK = {"risk_eps": (0.25, 0.5, 1.0), "risk_points": 50, "risk_images": 100}
