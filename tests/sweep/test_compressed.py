@@ -199,10 +199,10 @@ def test_distillation_keeps_a_teacher_and_fine_tuning_alone_learns_from_it():
 
 
 def test_the_levels_study_shares_one_base_per_seed(tmp_path):
-    """A standard and a robust one, each left as it is and at five shares and five precisions, fine-tuned or not; beside
+    """A standard and a robust one, each left as it is and at six shares and five precisions, fine-tuned or not; beside
     them the robust one with its rows concentrated by hand, at four strengths."""
     plan = make_plan(Request(study="compression_level_sweep", output=str(tmp_path / "out")))
-    assert len(plan.jobs) == 5 * (2 * (1 + 5 + 5) * 2 + 4)
+    assert len(plan.jobs) == 5 * (2 * (1 + 6 + 5) * 2 + 4)
     assert len({job.base for job in plan.jobs.values()}) == 5 * 2
     with pytest.raises(UsageError, match=r"prune_ratio goes with model fcn, cnn, cnn8, .*, got swin_t"):
         make_plan(Request(study="compression_level_sweep", model="swin_t"))

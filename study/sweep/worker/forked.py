@@ -42,7 +42,8 @@ class Forked:
 
     def begin(self, job: Job) -> None:
         """A new attempt at a job, in place of the last one; raises what that raises."""
-        if self._process is not None and wait([self._control], 0):
+        # It is asked nothing here, so that a word of its own is its end, which the server may not have told yet.
+        if self._process is not None and wait([self._control, self._process], 0):
             self._gather()
         if self._process is None:
             self._start()
