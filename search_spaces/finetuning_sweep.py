@@ -15,8 +15,7 @@ steps from the image itself; laptop presets attack with AutoPGD, which is strong
 
 laptop: scikit-learn's digits, the CNN of 8 layers at its full width, five seeds, adversaries of 10 steps; nine minutes
 on two cores. With another data set 4000 training and 1000 test images: `--data mnist --data-dir DIR --seeds 0,1,2`
-takes about an hour. paper: Fashion-MNIST; paper_cifar: ResNet18 on CIFAR-10. smoke: seconds; it judges
-nothing.
+takes about an hour. paper: Fashion-MNIST; paper_cifar: ResNet18 on CIFAR-10. smoke: seconds; it judges nothing.
 """
 
 from search_spaces._paper_c import (

@@ -21,9 +21,8 @@ def folded(net: Net, x: Tensor) -> Net:
 
     y = g (W x + b - m) / s + h becomes (g / s) W x + (g / s)(b - m) + h, with s = sqrt(variance + epsilon). The pairs
     are those that the net shows on images x (N, C, H, W); the net itself where there are none, or where the copy's
-    logits differ on x. Quantized and other parametrized layers, and modules with hooks, stay as
-    they are. The copy is for attacks: its logits differ from the net's by rounding. `net` must be in eval mode,
-    ValueError else.
+    logits differ on x. Quantized and other parametrized layers, and modules with hooks, stay as they are. The copy is
+    for attacks: its logits differ from the net's by rounding. `net` must be in eval mode, ValueError else.
     """
     if net.training:
         raise ValueError("BatchNorm can be folded in eval mode alone: call net.eval() first")

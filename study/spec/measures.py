@@ -20,13 +20,13 @@ class Robustness:
 
     `backend` art runs the attack through the toolbox. `certify` spares the samples that a certificate proves safe.
     `audit_queries` asks Square, an attack without gradients, at the gap_eps (0: off), of the first `audit_images` of
-    each split (0: all). `sensitivity` adds how far the
-    encoder's output moves at the worst points (paper A, B.4). `splits` among test and validation; `on` names the data
-    where they are not the trial's own. Without `checks` the rows of the checks for gradient masking are left out: of
-    two attacks in one norm one has them. A net whose output depends on chance is attacked as its mean over `eot` draws
-    (0: refused). `queries` are those of Square within native AutoAttack (0: its default), `images` how many of each
-    split are attacked, the first ones (0: all). The revisions are those of the attacks used
-    (spec.attack_names.KEPT): part of what a trial is, while its rows name what really made them.
+    each split (0: all). `sensitivity` adds how far the encoder's output moves at the worst points (paper A, B.4).
+    `splits` among test and validation; `on` names the data where they are not the trial's own. Without `checks` the
+    rows of the checks for gradient masking are left out: of two attacks in one norm one has them. A net whose output
+    depends on chance is attacked as its mean over `eot` draws (0: refused). `queries` are those of Square within native
+    AutoAttack (0: its default), `images` how many of each split are attacked, the first ones (0: all). The revisions
+    are those of the attacks used (spec.attack_names.KEPT): part of what a trial is, while its rows name what really
+    made them.
     """
 
     norm: str

@@ -26,11 +26,10 @@ def decompose(net: Net, ratio: float, method: str, seed: int, sweeps: int = 50) 
     Every layer takes the largest rank whose weights are at most (1 - ratio) of its own; biases stay and do not count.
     Where rank one is already more, it takes that, and stays as it is (share 1) where that has no fewer than it. Linear
     layers, 1 x 1 and grouped convolutions (group by group) are truncated singular value decompositions whatever the
-    method, other convolutions what `method` names: svd (of the kernel as a matrix), tucker, tt, cp (study.nets.
-    compression.tensors). Ranks: of tucker the same share of the channels on both sides, of tt one for all three, where
-    an unfolding has no lower one. Layers of one weight have the same factors, forward hooks
-    of a layer stay with its factors. `seed` is for the start of cp, and
-    `sweeps` says how many it takes.
+    method, other convolutions what `method` names: svd (of the kernel as a matrix), tucker, tt, cp
+    (study.nets.compression.tensors). Ranks: of tucker the same share of the channels on both sides, of tt one for all
+    three, where an unfolding has no lower one. Layers of one weight have the same factors, forward hooks of a layer
+    stay with its factors. `seed` is for the start of cp, and `sweeps` says how many it takes.
 
     ratio in (0, 1). ValueError outside, for an unknown method, a net with masks, factors or quantized weights, a hidden
     layer of another kind, and where no layer becomes smaller.

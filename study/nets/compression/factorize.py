@@ -17,8 +17,8 @@ def factorize(net: Net, rank: int, seed: int) -> Net:
 
     r = min(rank, out, in), one rank for all layers; of a grouped convolution each group's matrix has it. Both factors
     are Kaiming uniform (a = sqrt 5), then scaled so that the product has the Frobenius norm of the layer it replaces:
-    the same scale at every rank. Layers of one weight have one pair of factors;
-    forward hooks of a layer are its factors' own.
+    the same scale at every rank. Layers of one weight have one pair of factors; forward hooks of a
+    layer are its factors' own.
     Raises ValueError for a rank below 1.
     """
     if rank < 1:

@@ -93,8 +93,8 @@ def integer(net: Net) -> Net | None:
 
     Every layer with weights but the first must be a Linear or Conv2d layer (padded with zeros) with weights and inputs
     of 8 bits; the first reads the image in float32, as it does in the simulation. BatchNorms that read one such layer
-    alone go into its scales. None too where
-    modules have hooks, and where torch.fx cannot read the forward pass: it may not look at numbers.
+    alone go into its scales. None too where modules have hooks, and where torch.fx cannot read the forward pass: it may
+    not look at numbers.
     """
     if not hasattr(torch.ops.onednn, "qconv2d_pointwise") or net.mean.device.type != "cpu":
         return None
