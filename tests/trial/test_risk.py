@@ -164,7 +164,7 @@ def test_the_block_is_what_its_formula_says():
     net = block(train=False).net
     body, x = net.body, (torch.rand(3, 1, 8, 8) - net.mean) / net.std
     patches = x.view(3, 4, 2, 4, 2).permute(0, 1, 3, 2, 4).reshape(3, 16, 4)
-    X = patches @ body.embed.weight.T
+    X = patches @ body.embed.weight.T + body.position
     heads = []
     for Q, K, V in zip(*(layer.weight.split(16) for layer in (body.q, body.k, body.v)), strict=True):
         A = torch.softmax((X @ Q.T) @ (X @ K.T).transpose(1, 2) / 16**0.5, dim=2)

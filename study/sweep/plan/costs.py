@@ -59,7 +59,7 @@ def multiplications(model: str, data: str, settings: Mapping[str, Any]) -> float
     if model == "vit":
         return (side // settings["patch_size"]) ** 2 * depth * 12 * width**2
     if model == "attention_block":
-        return (image[-1] // settings["patch_size"]) ** 2 * parameters(model, data, settings)
+        return (image[-1] // settings["patch_size"]) ** 2 * width * (image[0] * settings["patch_size"] ** 2 + 5 * width)
     info = models.MODELS.get(model, models.Model())
     if millions := info.millions[0]:
         larger = (side / info.pixels if info.pixels else image[-1] / info.counted_at) ** 2
@@ -74,8 +74,9 @@ def parameters(model: str, data: str, settings: Mapping[str, Any]) -> float:
     if model == "vit":
         return settings["depth"] * 12 * settings["width"] ** 2
     if model == "attention_block":
-        pixels = (shape(data) or OTHER_SHAPE)[0] * settings["patch_size"] ** 2
-        return settings["width"] * (pixels + 5 * settings["width"])
+        colors, *_, pixels = shape(data) or OTHER_SHAPE
+        token, places = colors * settings["patch_size"] ** 2, (pixels // settings["patch_size"]) ** 2
+        return settings["width"] * (token + places + 5 * settings["width"])
     millions = models.MODELS.get(model, models.Model()).millions[1]
     return millions * 1e6 * settings["width_multiplier"] ** 2 or multiplications(model, data, settings)
 
