@@ -33,7 +33,7 @@ SHARES, DRAWS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), (0, 1, 2, 3,
 BLOCK: dict[str, Any] = {"width": 64, "mask_on": "hidden"}  # Theorem 1 is of the block alone
 VIT: dict[str, Any] = {"mask_on": "hidden", "recipe": "paper_b_vit"}
 SMALL_VIT: dict[str, Any] = VIT | {
-    "width": 64, "depth": 2, "patch_size": 8, "epochs": 20, "risk_points": 20, "risk_images": 50,
+    "width": 64, "depth": 2, "patch_size": 8, "epochs": 100, "risk_points": 20, "risk_images": 50,
 }  # fmt: skip
 ALONE: dict[str, Any] = {"more_attacks": (), "risk_points": 200}
 
