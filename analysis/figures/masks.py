@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis import choices
 from analysis.choices import Way
 from analysis.claims.judge import Judgement
-from analysis.figures.drawing import BLUE, GREEN, GREY, ORANGE, budget, subplots
+from analysis.figures.drawing import BLUE, GREEN, GREY, ORANGE, budget, plain_log, subplots
 from analysis.intervals import mean_t
 from analysis.tables import attack_of, per_trial
 from study.store.manifest import Manifest
@@ -79,6 +79,9 @@ def risk(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) 
                 along(ax, way, column, color, name)
             _share_axis(ax, way)
             ax.set_yscale("log")
+        low, high = line[0].get_ylim()
+        if high < 100 * low:  # powers of ten are too few ticks, and their multiples too wide
+            plain_log(line[0].yaxis)
         once(line, words)
         named = _named(line)
         line[-1].legend(named.values(), named.keys(), fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -181,10 +181,14 @@ def _facts(threads: int) -> dict[str, Any]:
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The new record with the old one's entries of other studies and presets; facts of the newest."""
-    known = {(e["study"], e["preset"]) for e in new["entries"]}
-    kept = [e for e in old["entries"] if (e["study"], e["preset"]) not in known]
-    return {**new, "entries": sorted(kept + new["entries"], key=lambda e: (e["study"], e["preset"]))}
+    """The new record with the old one's entries of other studies, presets and data; facts of the newest."""
+    known = {_of(e) for e in new["entries"]}
+    kept = [e for e in old["entries"] if _of(e) not in known]
+    return {**new, "entries": sorted(kept + new["entries"], key=_of)}
+
+
+def _of(entry: Mapping[str, Any]) -> tuple[str, str, str]:
+    return entry["study"], entry["preset"], entry.get("data") or ""
 
 
 def cells(entry: Mapping[str, Any]) -> list[str]:

@@ -89,6 +89,14 @@ def test_a_small_study_is_rehearsed_and_kept_where_it_is_asked_for(folder, capsy
     assert sorted(path.name for path in folder.iterdir()) == ["kept.json", "page.md"]
 
 
+def test_a_record_keeps_what_was_rehearsed_on_other_data(folder, capsys):
+    for data in ("digits", "mnist", "digits"):
+        typed = ["depth_sweep", "--rehearse", "--preset", "smoke", "--output", "kept.json"]
+        assert main([*typed, "--data", data, "--set", "depth=1", "--set", "keep_prob=0.5"]) == 0
+    found = json.loads((folder / "kept.json").read_text())
+    assert sorted(e["data"] for e in found["entries"]) == ["digits", "digits", "mnist", "mnist"], "a kind of each arm"
+
+
 def test_a_study_that_trains_nothing_has_no_step_in_its_table(folder, capsys):
     assert main(["audit", "--rehearse", "--preset", "smoke", "--model", "fcn"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
