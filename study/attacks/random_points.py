@@ -1,6 +1,7 @@
 """Uniform draws from ball and box together: how a net fares against perturbations nobody chose."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -32,33 +33,42 @@ def random_points(
     ball.check_counts(samples=samples)
     with ball.frozen(model):
         record = Record(model, x, y, batch_size)
-        for _ in range(samples if eps > 0 else 0):
-            record.look(record.all, draw(x, eps, norm, generator))
+        for z in uniform_points(x, eps, norm, samples if eps > 0 else 0, generator):
+            record.look(record.all, z)
     return record.result()
 
 
-def draw(x: Tensor, eps: float, norm: str, generator: torch.Generator) -> Tensor:
-    """One uniform point of ball and box per sample, drawn on the CPU's stream.
+def uniform_points(x: Tensor, eps: float, norm: str, count: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """`count` times a uniform point of ball and box per sample, one at a time, drawn on the CPU's stream.
 
     l_inf: each pixel uniform on its interval. l_2: exact rejection sampling of the direction. A perturbation proposed
     from centred normals of width s cut off at the box has its direction v with density G(b), G(r) the mass that D free
     normals put into the ball of radius r and b the distance from x to the box's side along v; uniform points have it
     with density min(b, eps)^D. The ratio of the two is largest at b = eps, so v is accepted with that share of it, and
-    the radius is min(b, eps) u^(1 / D). s, which decides the cost alone, makes the mean of ||d||^2 about eps^2.
+    the radius is min(b, eps) u^(1 / D). s, which decides the cost alone, makes the mean of ||d||^2 about eps^2; it is
+    sought once for all points.
     """
-    low, high = (x - eps).clamp_min(0.0), (x + eps).clamp_max(1.0)
     if norm == "linf":
-        share = torch.rand(x.shape, generator=generator).to(x.device)
-        return (low + share * (high - low)).clamp(low, high)
-    return torch.cat([_in_ball(part, eps, generator) for part in x.split(BLOCK)])
+        low, high = (x - eps).clamp_min(0.0), (x + eps).clamp_max(1.0)
+        for _ in range(count):
+            share = torch.rand(x.shape, generator=generator).to(x.device)
+            yield (low + share * (high - low)).clamp(low, high)
+        return
+    blocks = [(part, _width(*_sides(part, eps), eps)) for part in x.split(BLOCK)] if count else []
+    for _ in range(count):
+        yield torch.cat([_in_ball(part, eps, width, generator) for part, width in blocks])
 
 
-def _in_ball(x: Tensor, eps: float, generator: torch.Generator) -> Tensor:
+def _sides(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """How far each pixel can fall and rise, (N, D) each in float64."""
     flat = x.detach().cpu().double().flatten(1)
-    lower, upper = (-flat).clamp_min(-eps), (1 - flat).clamp_max(eps)
-    width = _width(lower, upper, eps)
-    delta = torch.zeros_like(flat)
-    left = torch.arange(len(flat))
+    return (-flat).clamp_min(-eps), (1 - flat).clamp_max(eps)
+
+
+def _in_ball(x: Tensor, eps: float, width: Tensor, generator: torch.Generator) -> Tensor:
+    lower, upper = _sides(x, eps)
+    delta = torch.zeros_like(lower)
+    left = torch.arange(len(x))
     while len(left):
         tried, taken = _direction(lower[left], upper[left], width[left], eps, generator)
         delta[left[taken]] = tried[taken]

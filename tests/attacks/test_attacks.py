@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from study.attacks import ATTACKS, ball, memory
 from study.attacks.losses import log_odds
 from study.attacks.pgd import pgd
-from study.attacks.random_points import draw
+from study.attacks.random_points import uniform_points
 from study.attacks.universal import fooling_rate, judge, universal_fgsm, universal_pgd
 from tests.attack_cases import QUICK_ATTACKS, digits, linear, stream
 from tests.helpers import linear_net
@@ -248,7 +248,8 @@ def test_random_points_are_uniform_in_ball_and_box(norm):
     """Against plain rejection from the cube, in three dimensions with the box in the way on two sides."""
     centre = torch.tensor([0.05, 0.5, 0.97])
     x = centre.view(1, 1, 1, 3).repeat(20000, 1, 1, 1)
-    ours = draw(x, 0.3, norm, stream()).flatten(1)
+    (ours,) = uniform_points(x, 0.3, norm, 1, stream())
+    ours = ours.flatten(1)
     cube = torch.rand(300000, 3, generator=stream(1))
     naive = cube[ball.lengths(cube - centre, norm) <= 0.3]
     levels = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])
@@ -259,9 +260,20 @@ def test_random_points_are_uniform_in_ball_and_box(norm):
     assert torch.allclose(torch.corrcoef(ours.T), torch.corrcoef(naive.T), atol=0.03)
 
 
+@NORMS
+def test_each_random_point_is_another_and_many_are_those_of_one_stream(norm):
+    x, one = torch.rand(300, 1, 4, 4, generator=stream()), stream(1)
+    many = list(uniform_points(x, 0.3, norm, 3, stream(1)))
+    assert all(torch.equal(z, *uniform_points(x, 0.3, norm, 1, one)) for z in many)
+    assert not torch.equal(many[0], many[1])
+    assert list(uniform_points(x, 0.3, norm, 0, stream())) == []
+
+
 def test_random_points_where_the_box_is_smaller_than_the_ball():
-    drawn = draw(torch.full((4000, 1, 2, 2), 0.1), 50.0, "l2", stream()).flatten()
-    assert torch.allclose(drawn.quantile(torch.tensor([0.1, 0.5, 0.9])), torch.tensor([0.1, 0.5, 0.9]), atol=0.02)
+    (drawn,) = uniform_points(torch.full((4000, 1, 2, 2), 0.1), 50.0, "l2", 1, stream())
+    assert torch.allclose(
+        drawn.flatten().quantile(torch.tensor([0.1, 0.5, 0.9])), torch.tensor([0.1, 0.5, 0.9]), atol=0.02
+    )
 
 
 def test_the_worst_point_of_more_iterations_is_no_better():

@@ -9,7 +9,7 @@ from torch import nn
 
 from study.attacks import certificate
 from study.attacks.apgd import apgd
-from study.attacks.random_points import draw
+from study.attacks.random_points import uniform_points
 from study.nets.net import LowRankLinear, Net
 from tests.attack_cases import QUICK_ATTACKS, digits, linear, stream
 
@@ -62,7 +62,7 @@ def test_margins_lie_below_every_point_of_the_ball(norm, depth):
     for eps in LADDER[norm]:
         bound = certificate.margins(net, x, y, eps, norm)
         lowest = torch.full_like(bound, torch.inf)
-        points = [draw(x, eps, norm, stream(i)) for i in range(20)]
+        points = list(uniform_points(x, eps, norm, 20, stream()))
         points += [apgd(net, x, y, eps, norm, iterations=30, goal="loss", generator=stream()).worst]
         for point in points:
             logits = net(point).double().detach()

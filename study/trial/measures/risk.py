@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from study.attacks import ball, memory
-from study.attacks.random_points import draw
+from study.attacks.random_points import uniform_points
 from study.nets import masks
 from study.nets import net as nets
 from study.nets.net import Net
@@ -91,8 +91,7 @@ def moved(net: nn.Module, x: Tensor, eps: float, points: int, iterations: int, g
         clean = memory.logits(net, x)
         total = torch.zeros(len(x), device=x.device)
         most, start = torch.full_like(total, -1.0), x.clone()
-        for _ in range(points):
-            z = draw(x, eps, "l2", generator)
+        for z in uniform_points(x, eps, "l2", points, generator):
             there = ball.lengths(memory.logits(net, z) - clean, "l2")
             total += there
             better = there > most
