@@ -17,7 +17,7 @@ from analysis.tables import attack_of, per_trial
 from study.store.manifest import Manifest
 
 PURPLE, BROWN = "#8d4fa8", "#8b6b3d"
-PRINTED = ("Theorem", "Proposition", "product as printed")
+PRINTED = ("Theorem", "Proposition", "product")
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, BROWN, GREY, "#c2a21d")
 
 
