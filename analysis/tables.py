@@ -57,10 +57,12 @@ def arm_trials(frame: pd.DataFrame, arm: ArmRecord, defaults: Mapping[str, Value
     belongs to the arm at any of its values. One row per trial (index: fingerprint) with family, seed, status and the
     axes.
     """
+    columns = ["trial", "family", "seed", "status", *defaults]
+    if frame.empty:  # before its first trial a table has no column of the study's own axes
+        return pd.DataFrame(columns=columns).set_index("trial")
     chosen = pd.Series(True, index=frame.index)
     for axis, default in defaults.items():
         chosen &= frame[axis].isin(arm.axes.get(axis, (default,))) | _idle(frame, arm, axis)
-    columns = ["trial", "family", "seed", "status", *defaults]
     return frame.loc[chosen, columns].drop_duplicates("trial").set_index("trial")
 
 

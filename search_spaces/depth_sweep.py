@@ -6,19 +6,19 @@ expects a larger share to go in deeper nets before clean and attacked accuracy b
 
     python -m study.launch depth_sweep
 
-laptop: scikit-learn's digits, 200 units a layer, five seeds, random masks beside those by size; five minutes on two
-cores. paper: MNIST, 400 units (the paper does not say), 30 epochs. smoke: seconds; it judges nothing.
+laptop: scikit-learn's digits, 200 units a layer, five seeds, random masks (three draws per seed) beside those by size;
+five minutes on two cores. paper: MNIST, 400 units (the paper does not say), 30 epochs. smoke: seconds; it judges nothing.
 """
 
-from search_spaces._paper_b import FEWER, KEPT, laptop, masked, paper, smoke
+from search_spaces._paper_b import DRAWS, FEWER, KEPT, laptop, masked, paper, smoke
 from study.spec.studies import Arm, Study
 
 DEPTHS = (1, 2, 3)  # hidden layers: two, three and four with the head
 
 
-def _arms(kept: tuple[float, ...], drawn: tuple[float, ...]) -> tuple[Arm, ...]:
-    by = {"magnitude": kept, "bernoulli": drawn}
-    return tuple(masked(name, shares, mask=(name,), depth=DEPTHS) for name, shares in by.items())
+def _arms(kept: tuple[float, ...], drawn: tuple[float, ...], draws: tuple[int, ...] = DRAWS) -> tuple[Arm, ...]:
+    random = masked("bernoulli", drawn, mask=("bernoulli",), depth=DEPTHS, mask_draw=draws)
+    return masked("magnitude", kept, mask=("magnitude",), depth=DEPTHS), random
 
 
 STUDY = Study(
@@ -29,7 +29,7 @@ STUDY = Study(
     figures=("kept", "risk"),
     claims=("B-depth-magnitude", "B-depth-fgsm", "B-depth-bernoulli"),
     presets={
-        "smoke": smoke(_arms((1.0, 0.5), (1.0, 0.5))),
+        "smoke": smoke(_arms((1.0, 0.5), (1.0, 0.5), (0,))),
         "laptop": laptop(_arms(KEPT, FEWER)),
         "paper": paper(_arms(KEPT, FEWER), width=400),
     },

@@ -17,7 +17,7 @@ def check_terms(claim: Claim) -> None:
     what it is taken of, or is judged by a number that no effect could ever be told by."""
     if why := _never(claim):
         raise UsageError(f"claim {claim.id}: {why}")
-    rows = (claim.rows, *claim.against, *([claim.control_rows] if claim.control_rows else []))
+    rows = (claim.rows, *claim.against, *(c.control_rows for c in claim.controls if c.control_rows))
     terms = [wanted for r in rows for wanted in (r.y, r.x) if wanted]
     norms = [t.norm for t in terms if t.norm is not None or t.judged]
     for norm in [*norms, *([claim.regime.robust] if claim.regime.robust else [])]:

@@ -67,7 +67,9 @@ def _reasons(study: Manifest, claim: Claim, family: int, elsewhere: Mapping[str,
     out += [f"there is no arm {name}{_has(name, elsewhere)}" for name in lost]
     if claim.rows.arm in arms and claim.rows.axis:
         out += _levels(study, arms[claim.rows.arm], claim, family)
-    return out + _control(arms, claim, elsewhere)
+    if not claim.controls:
+        return [*out, "the claim names no control (give it one: a Control of its own)"]
+    return out + [lack for one in claim.controls for lack in _control(arms, one, elsewhere)]
 
 
 def _levels(study: Manifest, arm: ArmRecord, claim: Claim, family: int) -> list[str]:
@@ -104,10 +106,10 @@ def _levels(study: Manifest, arm: ArmRecord, claim: Claim, family: int) -> list[
 
 
 def _control(arms: Mapping[str, ArmRecord], claim: Claim, elsewhere: Mapping[str, str]) -> list[str]:
-    """What the claim's control lacks."""
+    """What the claim's one control lacks; nothing where it is planted in the claim's own numbers."""
     rows = claim.control_rows
-    if rows is None:
-        return ["the claim names no control (give it one: a Control of its own)"]
+    if rows is None or (claim.control and claim.control.planted):
+        return []
     if rows.arm not in arms:
         return [f"there is no control arm {rows.arm}{_has(rows.arm, elsewhere)}"]
     have = len(arms[rows.arm].axes.get(rows.axis, ()))

@@ -63,7 +63,8 @@ def _control(frame: pd.DataFrame, study: Manifest, claim: Claim) -> tuple[Found,
     """What the control shows at the levels that pass the same filters, and whether that is the effect planted there.
 
     It is judged over seeds alone: that its levels differ is known, for they were made to; what is asked is whether the
-    same measures, filters and coefficient tell it from the seeds' noise. Of two controls the second one's numbers are
+    same measures, filters and coefficient tell it from the seeds' noise. One that is planted in the claim's own numbers
+    is judged as the claim is, by its levels too. Of two controls the second one's numbers are
     shown where it alone is not detected.
     """
     parts, control = control_sides(frame, study, claim), claim.control
@@ -71,7 +72,8 @@ def _control(frame: pd.DataFrame, study: Manifest, claim: Claim) -> tuple[Found,
         return NOTHING, False
     rows = claim.control_rows or claim.rows
     found = statistic_of(claim).take(parts.tables, rows.axis, MIN_SEEDS)
-    detected = sign(claim, found, p_of_seeds(claim, found)) == (control.expected or claim.expected)
+    p = p_of(claim, found) if control.planted else p_of_seeds(claim, found)
+    detected = sign(claim, found, p) == (control.expected or claim.expected)
     if detected and control.also:
         other, detected = _control(frame, study, replace(claim, control=control.also))
         found = found if detected else other

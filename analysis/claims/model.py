@@ -60,6 +60,7 @@ class Control:
     same trials (what the experiment itself raises). `words` tell the reader what it is. `expected` is the sign that it
     must have, 0 that of the claim; `also` a second control, which must be detected too: where two numbers are to be
     equal, one pair that is and one that is not, for a measure that tells nothing apart finds all nets equal.
+    `planted`: a hump of this height is added to the claim's own numbers (analysis.claims.sides.hump), in y's unit.
     """
 
     words: str
@@ -69,6 +70,7 @@ class Control:
     y: Term | None = None
     at: Mapping[str, Value] | None = None
     expected: int = 0
+    planted: float = 0.0
     also: "Control | None" = None
 
 
@@ -133,3 +135,11 @@ class Claim:
         given = {name: getattr(self.control, name) for name in ("arm", "axis", "y")}
         changes = {name: value for name, value in given.items() if value}
         return replace(self.rows, **changes, at=self.rows.at if self.control.at is None else self.control.at)
+
+    @property
+    def controls(self) -> "tuple[Claim, ...]":
+        """The claim with each of its controls alone, the first one first."""
+        if self.control is None:
+            return ()
+        first = replace(self, control=replace(self.control, also=None))
+        return (first, *replace(self, control=self.control.also).controls)

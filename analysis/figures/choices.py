@@ -104,7 +104,9 @@ def _cloud(ax: Axes, found: Sequence[Way], at: Points, space: Space, shown: np.n
         ax.scatter(x[mine], y[mine], s=26, marker=shape, facecolors=face, edgecolors=color, lw=1.1, zorder=3)
         ax.scatter([], [], s=26, marker=shape, color=color, label=way.label)
     if (shown & ~at.unbeaten).any():
-        ax.scatter([], [], s=26, facecolors="white", edgecolors="#333333", lw=1.1, label="another beats it beyond noise")
+        ax.scatter(
+            [], [], s=26, facecolors="white", edgecolors="#333333", lw=1.1, label="another beats it beyond noise"
+        )
     if at.on.any():
         corners = np.column_stack([x[at.on], y[at.on]])
         staircase(ax, corners, space.maximise, color="#333333", lw=0.9, alpha=0.6)

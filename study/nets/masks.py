@@ -43,6 +43,15 @@ def maskable(net: Net, on: str) -> dict[str, nn.Parameter]:
     return kinds[on](net)
 
 
+def are_all(whole: Net, net: Net) -> bool:
+    """Whether a net's weights are those of another under its masks alone: no rows removed, no factors, no training and
+    no levels since."""
+    before, own = weights(whole), weights(net)
+    if [(n, W.shape) for n, W in before.items()] != [(n, W.shape) for n, W in own.items()]:
+        return False
+    return all(torch.equal(W.detach() * net.masks.get(n, 1.0), own[n]) for n, W in before.items())
+
+
 @torch.no_grad()
 def apply(net: Net) -> None:
     """Set the entries that the net's masks leave out to zero, in place."""

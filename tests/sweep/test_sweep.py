@@ -201,6 +201,15 @@ def test_a_time_budget_ends_cleanly(here, tmp_path):
     assert len(digests(tmp_path / "out")) < TRIALS
 
 
+@pytest.mark.parametrize("study", ["tightness_study", "tradeoff_sweep", "compression_level_sweep"])
+def test_a_time_budget_that_no_trial_meets_ends_cleanly_too(study, here, tmp_path):
+    words = [study, "--preset", "smoke", "--seeds", "1", "--set", "epochs=4000", "--in-process", "--time-budget", "1s"]
+    done = here(*words, "--output", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "0 of " in done.stdout
+    assert "time budget is used up; go on with" in done.stdout
+
+
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root to mount a small disk")
 @pytest.mark.parametrize("backend", ["in-process", pytest.param("ray", marks=pytest.mark.slow)])
 def test_a_full_disk_stops_with_one_message_and_loses_nothing(backend, control, tmp_path):

@@ -92,6 +92,7 @@ def test_the_bounds_know_the_masks_probabilities():
         (Prune(keep_prob=0.5), Train(epochs=1)),
         (Quantize(bits=4),),
         (Remove(ratio=0.5),),
+        (Remove(ratio=0.5), Prune(keep_prob=0.5, mask="bernoulli")),
     ],
 )
 def test_where_the_bounds_do_not_hold_they_are_left_out(after):
@@ -207,6 +208,8 @@ def test_a_vits_first_block_and_the_product_over_its_blocks_stand_beside_their_b
     for form in ("", "_printed"):
         for layer in ("blocks.0", "product"):
             assert masked[f"risk_blocks_bound{form}", layer] < whole[f"risk_blocks_bound{form}", layer]
+    with_rows_gone = by_layer(vit(Teacher(), Remove(ratio=0.5), Prune(keep_prob=0.5, mask="bernoulli")))
+    assert not any("bound" in name for name, _ in with_rows_gone)
     twice = {(r["measure"], r.get("layer")): r["value"] for r in risk(vit(), replace(FEW, eps=(1.0,)))}
     assert twice["risk_blocks_bound", "product"] == pytest.approx(2 * whole["risk_blocks_bound", "product"])
 

@@ -12,7 +12,7 @@ from analysis.claims.model import Claim, Control, Regime, Rows, Term
 from study.spec.attack_names import current
 
 DATED = "2026-11-27"
-TWO_POINTS, FIVE_POINTS, HALF = 0.02, 0.05, 0.5
+TWO_POINTS, THREE_POINTS, FIVE_POINTS, HALF = 0.02, 0.03, 0.05, 0.5
 CLEAN = Term(measure="clean_accuracy", split="test")
 FIDELITY = Term(measure="fidelity", norm="l2", split="test")
 LATE = 0.3  # the share kept at which Taylor scores are to be ahead
@@ -37,8 +37,11 @@ def _peak(
         id=f"B-peak-{name}", source="B, 6.3 and Figures 2, 3, 8 to 14", statistic="peak", threshold=TWO_POINTS,
         dated=DATED, rows=Rows(arm=arm, axis=axis, y=y), regime=Regime(robust="linf"),
         control=Control(
-            arm="control_rate", axis="learning_rate", at={"keep_prob": 1.0}, y=control,
-            words=f"{under or 'the same accuracy'} along the learning rate, which a rate can miss on either side",
+            planted=THREE_POINTS, words="the same numbers with a peak of three points planted where little is gone",
+            also=Control(
+                arm="control_rate", axis="learning_rate", at={"keep_prob": 1.0}, y=control,
+                words=f"{under or 'the same accuracy'} along the learning rate, which a rate can miss on either side",
+            ),
         ),
         quote=f"As {how}, attacked accuracy first rises and then falls.",
     )  # fmt: skip
@@ -49,7 +52,8 @@ def _falls(name: str, arm: str) -> Claim:
         id=f"B-risk-{name}", source="B, 4.2, 6.2 and Figures 1, 7", statistic="order", expected=-1, threshold=HALF,
         dated=DATED, rows=Rows(arm=arm, axis="keep_prob", y=moved("risk_worst")), regime=Regime(),
         control=Control(
-            y=FIDELITY, expected=1, words="the distance to the whole net's logits, which grows with every weight that goes"
+            y=FIDELITY, expected=1,
+            words="the distance to the whole net's logits, which grows with every weight that goes",
         ),
         quote=f"The fewer weights are kept ({arm}), the less an attacker moves the logits: the risk of the masked net "
         "is at most that of the whole net.",

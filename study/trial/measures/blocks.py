@@ -38,11 +38,8 @@ def _probability(state: State, net: Net) -> float | None:
     whole = state.teacher or net
     keep = state.keep if state.teacher is not None else {}
     shares = {float(P.min()) for P in keep.values()} | {float(P.max()) for P in keep.values()} or {1.0}
-    own, hidden = masks.weights(net), masks.hidden_weights(whole)
-    masked = {n: W.detach() * net.masks.get(n, 1.0) for n, W in masks.weights(whole).items()}
-    same = [*masked] == [*own] and all(torch.equal(W, own[name]) for name, W in masked.items())
-    outside = not keep.keys() <= hidden.keys()
-    return None if len(shares) > 1 or not same or outside else shares.pop()
+    outside = not keep.keys() <= masks.hidden_weights(whole).keys()
+    return None if len(shares) > 1 or outside or not masks.are_all(whole, net) else shares.pop()
 
 
 def _alone(body: AttentionBlock, p: float, shape: torch.Size) -> Bounds:

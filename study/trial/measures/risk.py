@@ -122,11 +122,8 @@ def _terms(state: State, net: Net) -> tuple[list[Tensor], list[Tensor | float]] 
     chain = nets.chain(whole)
     if chain is None or nets.chain(net) is None or not isinstance(head, nn.Linear) or head.bias is not None:
         return None
-    weights, own = masks.weights(whole), masks.weights(net)
-    if len(weights) != len(chain) + 1 or [*weights] != [*own]:
+    weights = masks.weights(whole)
+    if len(weights) != len(chain) + 1 or not masks.are_all(whole, net):
         return None  # low-rank factors: two tensors of a layer
     keep = state.keep if state.teacher is not None else {}
-    masked = {name: W.detach() * net.masks[name] if name in net.masks else W.detach() for name, W in weights.items()}
-    if not all(torch.equal(W, own[name]) for name, W in masked.items()):
-        return None
     return [W.detach().cpu() for W in weights.values()], [keep[n].cpu() if n in keep else 1.0 for n in weights]
