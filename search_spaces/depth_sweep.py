@@ -7,7 +7,8 @@ expects a larger share to go in deeper nets before clean and attacked accuracy b
     python -m study.launch depth_sweep
 
 laptop: scikit-learn's digits, 200 units a layer, five seeds, random masks (three draws per seed) beside those by size;
-five minutes on two cores. paper: MNIST, 400 units (the paper does not say), 30 epochs. smoke: seconds; it judges nothing.
+six minutes on two cores. paper: MNIST, 400 units (the paper does not say), 30 epochs. smoke: seconds; it judges
+nothing.
 """
 
 from search_spaces._paper_b import DRAWS, FEWER, KEPT, laptop, masked, paper, smoke
