@@ -98,7 +98,8 @@ CALLED = {  # what others call a knob
     "epsilon": "eps_linf", "n_epochs": "epochs", "hidden": "width", "hidden_size": "width", "layers": "depth",
     "n_layers": "depth", "dropout": "keep_prob", "sparsity": "prune_ratio", "reg": "alpha", "l1": "alpha",
     "opt": "optimizer", "scheduler": "schedule", "trials": "evaluations", "n_trials": "evaluations",
-    "steps": "attack_iterations", "fro": "frobenius",
+    "steps": "attack_iterations", "fro": "frobenius", "lambda": "lam", "p": "keep_prob", "retention": "keep_prob",
+    "retention_probability": "keep_prob", "pruning_probability": "keep_prob",  # paper B calls it both
 }  # fmt: skip
 
 

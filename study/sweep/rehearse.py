@@ -23,6 +23,7 @@ from study.spec.identity import canonical_trial
 from study.spec.rehearsal import described, small
 from study.sweep.plan import rehearsed
 from study.sweep.plan.catalogue import find_study, study_names
+from study.sweep.plan.job import Job
 from study.sweep.plan.plan import Plan
 from study.sweep.plan.request import Request, make_plan
 
@@ -161,13 +162,13 @@ def _lines(plan: Plan, server: Server, cache: dict[str, dict[str, Any]]) -> Iter
             "arms": list(kind.arms),
             "kind": kind.name,
             "trial": described(kind.job.trial),
-            "model": _model(plan),
+            "model": _model(plan, kind.job),
             "data": plan.configuration()["data"],
         } | cache[form]
 
 
-def _model(plan: Plan) -> str:
-    s = plan.settings
+def _model(plan: Plan, job: Job) -> str:
+    s = {**plan.settings, **job.axes}
     sizes = {"fcn": f" {s['depth']} x {s['width']}", "vit": f" {s['depth']} x {s['width']}"}
     return plan.model + sizes.get(plan.model, "") if plan.data else f"{s['rows']} x {s['columns']} matrix"
 

@@ -149,6 +149,30 @@ def test_taylor_scores_are_means_over_batches_and_leave_the_net_alone():
         taylor(net, [])
 
 
+def test_taylor_scores_are_those_of_evaluation_and_move_no_statistics():
+    """A net with batch normalisation, in training but for one layer: against gradients of a copy in evaluation mode."""
+    net = build(Build(model="cnn", width_multiplier=0.25), DATA.shape, 10, (DATA.mean, DATA.std), 0)
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    for m in norms:
+        m.running_mean.fill_(0.1)
+        m.running_var.fill_(2.0)
+    twin = copy.deepcopy(net).eval()
+    net.train()
+    norms[1].eval()
+    modes, before = [m.training for m in net.modules()], copy.deepcopy(net.state_dict())
+    found = taylor(net, BATCHES, "all")
+    expected = {name: torch.zeros_like(W) for name, W in masks.weights(twin).items()}
+    for x, y in BATCHES:
+        twin.zero_grad()
+        cross_entropy(twin(x), y).backward()
+        for name, W in masks.weights(twin).items():
+            expected[name] += (W * W.grad).abs().detach() / len(BATCHES)
+    for name, score in found.items():
+        torch.testing.assert_close(score, expected[name], rtol=1e-4, atol=1e-8)
+    assert [m.training for m in net.modules()] == modes
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
 def test_a_weight_that_the_loss_does_not_feel_goes_first():
     net = new_net(depth=1)
     with torch.no_grad():
@@ -221,6 +245,21 @@ def test_the_printed_algorithm_keeps_more_the_more_robustness_counts_and_the_exa
     assert sums == sorted(sums)
     assert exact == sorted(exact, reverse=True)
     assert exact[0] == 3.0
+
+
+@pytest.mark.parametrize("uniform", [False, True])
+@pytest.mark.parametrize(("low", "high"), [(0.45, 0.8434), (0.55, 0.0)])
+def test_the_printed_algorithm_begins_at_a_half(low, high, uniform):
+    """Four layers of one singular value 1, so that A = b = 1 and C = E||x||: p stays where p sqrt(1 - p) = r with
+    r = (1 - lam) C / lam. From above the lower root q the algorithm ends at the upper one, from below at 0. With q the
+    upper one solves p^2 - (1 - q) p - q (1 - q) = 0, which is .8434 for q = .45."""
+    net = new_net(width=4)
+    with torch.no_grad():
+        for W in masks.weights(net).values():
+            W.zero_()[0, 0] = 1.0
+    r = low * (1 - low) ** 0.5
+    found = shares(net, 0.5, 0.05, rule="printed", uniform=uniform, on="all", x_norm=r)
+    assert found.said == pytest.approx((high,) * 4, abs=1e-3)
 
 
 @pytest.mark.parametrize("net", [build(Build(model="cnn"), DATA.shape, 10, (DATA.mean, DATA.std), 0), tied()])

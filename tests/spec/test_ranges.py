@@ -63,6 +63,16 @@ def test_a_name_that_others_use_gets_its_hint(typed_, meant):
 
 
 @pytest.mark.parametrize(
+    ("typed_", "meant"),
+    [("pruning_probability", "keep_prob"), ("retention", "keep_prob"), ("retention_probability", "keep_prob"),
+     ("p", "keep_prob"), ("dropout", "keep_prob"), ("lambda", "lam")],
+)  # fmt: skip
+def test_the_papers_word_for_a_mask_gets_its_hint(typed_, meant):
+    with pytest.raises(UsageError, match=f"--set {typed_}: no such axis or setting; did you mean {meant}\\?"):
+        make_plan(Request(study="tradeoff_sweep", preset="smoke", overrides={typed_: "0.5"}))
+
+
+@pytest.mark.parametrize(
     ("item", "option"),
     [("seeds=3", "--seeds 3"), ("seed=3", "--seeds 3"), ("dataset=mnist", "--data mnist"),
      ("time-budget=2h", "--time-budget 2h")],

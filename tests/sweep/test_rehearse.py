@@ -97,6 +97,16 @@ def test_a_record_keeps_what_was_rehearsed_on_other_data(folder, capsys):
     assert sorted(e["data"] for e in found["entries"]) == ["digits", "digits", "mnist", "mnist"], "a kind of each arm"
 
 
+def test_the_table_names_the_depth_of_each_kind_of_trial(folder, capsys):
+    typed = ["depth_sweep", "--rehearse", "--preset", "smoke", "--output", "kept.json"]
+    assert main([*typed, "--set", "depth=1,3", "--set", "width=8", "--set", "keep_prob=0.5"]) == 0
+    entries = json.loads((folder / "kept.json").read_text())["entries"]
+    weights = {"fcn 1 x 8": 64 * 8 + 8 * 10, "fcn 3 x 8": 64 * 8 + 2 * 8 * 8 + 8 * 10}
+    assert {e["model"]: e["parameters"] for e in entries} == weights
+    assert all(e["parameters"] == weights[e["model"]] for e in entries)
+    assert "fcn 3 x 8" in capsys.readouterr().out
+
+
 def test_a_study_that_trains_nothing_has_no_step_in_its_table(folder, capsys):
     assert main(["audit", "--rehearse", "--preset", "smoke", "--model", "fcn"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
