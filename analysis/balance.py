@@ -38,7 +38,7 @@ def of_accuracies(frame: pd.DataFrame, study: Manifest) -> dict[str, Any]:
                 "area": mean_t(choices.areas(way, space).to_list()).numbers(3),
                 "clean, at equal weights": _number(clean),
                 "attacked, at equal weights": _number(robust),
-                "levels compared": f"{count} of {len(way.levels())}" if count else "",
+                "nets compared": f"{count} in {many(len(way.levels()), 'level')}" if count else "",
                 "knee": knee_words(way, space),
             }
         )

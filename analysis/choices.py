@@ -170,8 +170,9 @@ def areas(way: Way, space: Space) -> pd.Series:
 
 def at_equal_weights(way: Way, other: Way, weights: pd.Series, column: pd.Series) -> tuple[pd.Series, int]:
     """By seed, how far a number of a way's nets lies above that of another way's nets of as many weights, the mean over
-    its levels; and how many levels that is of. Between two levels of the other the number is taken on the line between
-    them; beyond its ends nothing is compared."""
+    its nets (levels that choose the same number of weights of a seed are one net); and how many nets that is of.
+    Between two levels of the other the number is taken on the line between them; beyond its ends nothing is
+    compared."""
     mine, theirs = (w.by_seed(weights) for w in (way, other))
     own, their = (w.by_seed(column) for w in (way, other))
     found, count = {}, 0
@@ -180,5 +181,6 @@ def at_equal_weights(way: Way, other: Way, weights: pd.Series, column: pd.Series
         if len(there):
             ends = {"left": np.nan, "right": np.nan}
             apart = own[seed] - np.interp(mine[seed], there["weights"], there["value"], **ends)
+            apart = apart[~mine[seed].duplicated()]
             found[seed], count = apart.mean(), max(count, int(apart.notna().sum()))
     return pd.Series(found, dtype=float).dropna(), count

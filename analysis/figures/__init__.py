@@ -97,7 +97,7 @@ CAPTIONS: dict[str, str] = {
     "pairs": f"Means over {{seeds}}, a point for each level, bars: 95 % t intervals of five seeds or more. {FRONT} "
     "Area: what a way's points dominate down to 0, by seed. At equal weights: less the accuracy of one share for all "
     "(where the study has none, of the first way) at as many weights, on the line between its levels, mean over the "
-    f"levels compared; brackets: 95 % t intervals over seeds. {KNEE}, and its ends lie two points of accuracy apart or "
+    f"nets compared; brackets: 95 % t intervals over seeds. {KNEE}, and its ends lie two points of accuracy apart or "
     "more in both.",
     "risk_fidelity": "Means over {seeds}, a point for each level, bars: 95 % t intervals; both better small, the whole "
     "net has zeta 0. Measured: the worst move that gradient ascent finds in the ball, averaged over images. The bounds "

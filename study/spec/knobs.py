@@ -62,7 +62,7 @@ KNOBS: dict[str, Knob] = {
     "mask": Knob(str, "magnitude", choices=("magnitude", "bernoulli", "smooth", "taylor"), column=True,
                  families=COMPRESSED, only_with=("keep_prob", "lam"), help="which weights keep_prob or lam keeps"),
     "lam": Knob(float, 0.0, low=0, high=1, column=True, compressed="high", families=COMPRESSED,
-                help="trade-off that sets each layer's keep_prob: 0 = off, 1 = least"),
+                help="trade-off that sets each layer's keep_prob: 0 = off, 1 = risk alone counts"),
     "bits": Knob(int, 0, choices=(0, 16, 8, 4, 2, 1), column=True, compressed="low", families=COMPRESSED,
                  help="bits of weights and activations; 0 = float32"),
     "finetune": Knob(str, "none", choices=("none", "standard", "adversarial"), column=True, families=COMPRESSED,
