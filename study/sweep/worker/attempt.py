@@ -34,6 +34,7 @@ from study.trial import stages
 from study.trial.run import Outcome, run
 
 LEAST_STILL = 3600.0  # seconds in one epoch or measure before a worker counts as hung: attacks on large nets take long
+TRAINING = ("torch", "torchvision", "timm")  # what a trained base comes from besides the code
 VERSIONS = ("torch", "torchvision", "numpy", "adversarial-robustness-toolbox", "ray", "scikit-learn")
 
 
@@ -160,7 +161,8 @@ class Attempt:
 
 @functools.cache
 def code_version() -> str:
-    """8 hexadecimal digits of the source of every room that a checkpoint or a trained base may depend on.
+    """8 hexadecimal digits of the source of every room that a checkpoint or a trained base may depend on, and of the
+    versions of the libraries that train.
 
     Whole folders: a list of files misses the next one. An edit to a measure costs unfinished trials their checkpoints.
     """
@@ -171,6 +173,7 @@ def code_version() -> str:
     whole = hashlib.sha256()
     for path in files:
         whole.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    whole.update(" ".join(map(version, TRAINING)).encode())
     return whole.hexdigest()[:8]
 
 
