@@ -202,23 +202,17 @@ def test_compression_shares_the_base_of_the_net_it_compresses():
 
 def test_shares_by_layer_are_typed_as_an_axis_and_share_one_base(tmp_path):
     def plan(*shares):
-        overrides = {
-            "layer_keep_prob": ",".join(shares),
-            "mask": "bernoulli",
-            "prune_ratio": "0",
-            "depth": "2",
-            "adversarial_ratio": "0",
-        }
-        return make_plan(Request(study="audit", preset="smoke", seeds=(0,), overrides=overrides,
-                                 output=str(tmp_path / "out")))  # fmt: skip
+        overrides = {"layer_keep_prob": ",".join(shares), "keep_prob": "1", "depth": "1", "mask_on": "all"}
+        request = Request(study="pruning_probability_sweep", preset="smoke", seeds=(0,), overrides=overrides,
+                          output=str(tmp_path / "out"))  # fmt: skip
+        return make_plan(request).jobs.values()
 
-    found = plan("none", "0.90/.5", "0.5/0.9")
-    axes = {j.axes["layer_keep_prob"]: j for j in found.jobs.values()}
-    assert [*axes] == ["", "0.9/0.5", "0.5/0.9"]
-    assert axes["0.9/0.5"].trial.stages[-1] == Prune(layers=(0.9, 0.5), mask="bernoulli")
-    assert not any(isinstance(stage, Prune) for stage in axes[""].trial.stages)
-    (base,) = {job.base for job in found.jobs.values()}
-    assert base
+    jobs = plan("none", "0.90/.5", "0.5/0.9")
+    layers = {j.axes["layer_keep_prob"]: {s.layers for s in j.trial.stages if isinstance(s, Prune)} for j in jobs}
+    assert layers == {"": set(), "0.9/0.5": {(0.9, 0.5)}, "0.5/0.9": {(0.5, 0.9)}}
+    assert {"bernoulli", "magnitude"} <= {j.axes["mask"] for j in jobs if j.axes["layer_keep_prob"]}
+    assert len({j.base for j in jobs}) == 1
+    assert all(j.base for j in jobs)
     for bad in ("0.5/", "0.5/0", "0.5/1.1", "half/1", "0.5/nan", "0.5;1", "-1/1"):
         with pytest.raises(UsageError, match=r"layer_keep_prob: .* give numbers above 0 to 1 with / between"):
             plan(bad)
