@@ -106,6 +106,7 @@ def test_the_bounds_are_of_each_layers_own_probability():
         (Prune(keep_prob=0.5), Train(epochs=1)),
         (Quantize(bits=4),),
         (Remove(ratio=0.5),),
+        (Remove(ratio=0.5), Prune(keep_prob=0.5)),
     ],
 )
 def test_where_the_bounds_do_not_hold_they_are_left_out(after):

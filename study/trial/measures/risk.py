@@ -125,6 +125,8 @@ def _terms(state: State, net: Net) -> tuple[list[Tensor], list[Tensor | float]] 
     weights, own = masks.weights(whole), masks.weights(net)
     if len(weights) != len(chain) + 1 or [*weights] != [*own]:
         return None  # low-rank factors: two tensors of a layer
+    if any(W.shape != own[name].shape for name, W in weights.items()):
+        return None  # rows went
     keep = state.keep if state.teacher is not None else {}
     masked = {name: W.detach() * net.masks[name] if name in net.masks else W.detach() for name, W in weights.items()}
     if not all(torch.equal(W, own[name]) for name, W in masked.items()):
