@@ -170,7 +170,7 @@ def kind(axes: Mapping[str, Any]) -> str:
     kinds = {
         "low rank": axes["rank"] > 0,
         "trade-off": axes["lam"] > 0,
-        "mask": axes["keep_prob"] < 1,
+        "mask": axes["keep_prob"] < 1 or bool(axes.get("layer_keep_prob")),
         "removal": axes["prune_ratio"] > 0,
     }
     return next((name for name, on in kinds.items() if on), "dense")

@@ -15,7 +15,7 @@ from study.spec.knobs import AXES
 from study.store.manifest import Manifest
 
 PRUNED, QUANTIZED, BITS = "prune_ratio", "bits", 8
-COMPRESSING = tuple(name for name, knob in AXES.items() if knob.compressed)
+COMPRESSING = tuple(name for name, knob in AXES.items() if knob.compressed or knob.shares)
 EQUAL = 1e-9  # two distances that differ by less are equal
 MISSING = "there are no validation rows (--set validation=0.1 --set validation_rows=1)"
 

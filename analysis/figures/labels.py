@@ -16,6 +16,7 @@ AXIS = {
     "plant_spectrum": "planted spectral concentration",
     "prune_ratio": "share of rows removed",
     "keep_prob": "share of weights kept",
+    "layer_keep_prob": "share of weights kept by layer",
     "factorize_ratio": "share of weights saved by factors",
     "lam": "trade-off λ",
     "frobenius": "Frobenius norm held",

@@ -162,9 +162,10 @@ class Remove:
 
 @dataclass(frozen=True, kw_only=True)
 class Prune:
-    """Stage: a mask on the weights that stays on. Each layer keeps the share keep_prob, or with lam > 0 what `rule`
-    says at the trade-off lam, layer by layer or `uniform`, never below `floor`. `budget` layer or global; `on` hidden
-    or all; `draw` is which one of the random masks of a seed (paper B; compression.mask, compression.tradeoff)."""
+    """Stage: a mask on the weights that stays on. Each layer keeps the share keep_prob, or its own of `layers` (one per
+    weight tensor, first layer first; (): off), or with lam > 0 what `rule` says at the trade-off lam, layer by layer or
+    `uniform`, never below `floor`. `budget` layer or global; `on` hidden or all; `draw` is which one of the random
+    masks of a seed (paper B; compression.mask, compression.tradeoff)."""
 
     keep_prob: float = 1.0
     mask: str = "magnitude"
@@ -175,6 +176,7 @@ class Prune:
     draw: int = 0
     rule: str = "chebyshev"
     uniform: bool = False
+    layers: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ PENALISED, MATRIX = ("regularization", "compressed", "transfer"), ("operator_nor
 TRANSFER = ("transfer",)
 PLANTED = ("regularization", "transfer")
 ATTACKED = ("adversarial_ratio", "finetune", "pretrain_ratio")  # what makes the adversary of training matter
+MASKED = ("keep_prob", "layer_keep_prob", "lam")  # what makes the rule of a mask matter
 
 SAME = {"same": None}  # as in the first training
 
@@ -58,9 +59,11 @@ KNOBS: dict[str, Knob] = {
     "prune_ratio": Knob(float, 0.0, low=0, high=1, open_high=True, column=True, compressed="high", families=COMPRESSED,
                         help="share of every hidden layer's rows removed"),
     "keep_prob": Knob(float, 1.0, low=0, high=1, open_low=True, column=True, compressed="low", families=COMPRESSED,
-                      help="share of the hidden weights that a mask keeps"),
+                      help="share of the weights that a mask keeps"),
+    "layer_keep_prob": Knob(str, "", words={"none": ""}, shares=True, column=True, families=COMPRESSED,
+                            help="share that a mask keeps of each layer's weights, first layer first, with / between"),
     "mask": Knob(str, "magnitude", choices=("magnitude", "bernoulli", "smooth", "taylor"), column=True,
-                 families=COMPRESSED, only_with=("keep_prob", "lam"), help="which weights keep_prob or lam keeps"),
+                 families=COMPRESSED, only_with=MASKED, help="which weights a mask keeps"),
     "lam": Knob(float, 0.0, low=0, high=1, column=True, compressed="high", families=COMPRESSED,
                 help="trade-off that sets each layer's keep_prob: 0 = off, 1 = risk alone counts"),
     "bits": Knob(int, 0, choices=(0, 16, 8, 4, 2, 1), column=True, compressed="low", families=COMPRESSED,
@@ -172,11 +175,11 @@ KNOBS: dict[str, Knob] = {
                     help="bits 1: sign times mean, or paper C's formula as printed, which leaves weights the level 0"),
     "qat": Knob(int, 0, low=0, high=1, families=COMPRESSED,
                 help="1: quantization-aware training: bits act from the start of the first training, not after it"),
-    "mask_budget": Knob(str, "layer", choices=("layer", "global"), families=COMPRESSED, only_with=("keep_prob",),
-                        help="what keeps the share: every layer, or all together"),
-    "mask_on": Knob(str, "hidden", choices=("hidden", "all"), families=COMPRESSED, only_with=("keep_prob", "lam"),
+    "mask_budget": Knob(str, "layer", choices=("layer", "global"), families=COMPRESSED,
+                        only_with=MASKED[:2], help="what keeps the share: every layer, or all together"),
+    "mask_on": Knob(str, "hidden", choices=("hidden", "all"), families=COMPRESSED, only_with=MASKED,
                     help="which layers are masked; all: the head, and a first convolution, too"),
-    "mask_draw": Knob(int, 0, low=0, high=MOST, families=COMPRESSED, only_with=("keep_prob", "lam"),
+    "mask_draw": Knob(int, 0, low=0, high=MOST, families=COMPRESSED, only_with=MASKED,
                       help="which of a seed's random masks (bernoulli, smooth)"),
     "lam_rule": Knob(str, "chebyshev", choices=("chebyshev", "exact", "printed"), families=COMPRESSED,
                      only_with=("lam",), help="how lam chooses: the exact front's Chebyshev point, the exact minimum "

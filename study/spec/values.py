@@ -18,10 +18,10 @@ class Knob:
     """One named number (or word) of an experiment: its kind, valid range or choices, default, whether it takes several.
 
     Any knob that takes one value can be an axis of a study: one trial per value. A default means "off" where there is
-    one. With `functions` a package:function of one's own is a value too, with `files` a file:PATH. `families` read it;
-    where all of `only_with` are off it does nothing. `column`: it stands in every table, not in those of studies alone
-    that move it. `compressed` says which end of a knob that compresses is the most compressed one: high, low, or ""
-    for a knob that does not compress by degrees.
+    one. With `functions` a package:function of one's own is a value too, with `files` a file:PATH, with `shares`
+    numbers in (0, 1] with / between. `families` read it; where all of `only_with` are off it does nothing. `column`: it
+    stands in every table, not in those of studies alone that move it. `compressed` says which end of a knob that
+    compresses is the most compressed one: high, low, or "" for a knob that does not compress by degrees.
     """
 
     kind: type
@@ -39,12 +39,15 @@ class Knob:
     column: bool = False
     functions: bool = False
     files: bool = False
+    shares: bool = False
     families: tuple[str, ...] = ()
     only_with: tuple[str, ...] = ()
 
     def range_text(self) -> str:
         """The valid values in words."""
         named = f"one of {', '.join(map(shown, self.choices))}" if self.choices else ""
+        if self.shares:
+            return f"numbers above 0 to 1 with / between, as 0.9/0.5/1{''.join(f', or {w}' for w in self.words)}"
         if self.functions:
             return f"{named}, or package:function" if named else "package:function"
         if named:
@@ -71,6 +74,15 @@ def parse_number(text: str) -> float:
     return number
 
 
+def shares(text: str) -> tuple[float, ...]:
+    """Numbers in (0, 1] with / between them; none of them where one is not."""
+    try:
+        found = tuple(map(float, text.split("/")))
+    except ValueError:
+        return ()
+    return found if all(0 < share <= 1 for share in found) else ()
+
+
 def parse_value(name: str, knob: Knob, text: str) -> Any:
     """One value of an axis or setting, checked against its range; UsageError naming what would be accepted."""
     refused = UsageError(f"--set {name}: {text!r} is not accepted; give {knob.range_text()}")
@@ -80,7 +92,7 @@ def parse_value(name: str, knob: Knob, text: str) -> Any:
         if text not in knob.choices and refusal(knob, text):
             near = closest(text, map(str, knob.choices))
             raise UsageError(f"{refused}{near}" if near != "." else str(refused))
-        return text
+        return "/".join(f"{share:.15g}" for share in shares(text)) if knob.shares else text
     try:
         number = parse_number(text)
     except (ValueError, ZeroDivisionError, OverflowError):
@@ -135,6 +147,8 @@ def refusal(knob: Knob, value: Any) -> str:
     if value is None and knob.default is None:
         return ""
     if value in knob.words.values() or value in knob.choices or (knob.functions and is_user_function(value)):
+        return ""
+    if knob.shares and isinstance(value, str) and shares(value):
         return ""
     if knob.files and isinstance(value, str) and value.startswith(FILE) and value != FILE:
         return ""

@@ -20,7 +20,7 @@ def masked(state: State, config: Prune) -> Iterator[State]:
     """The net's weights masked, and how probable that was (State.keep); rows say what a trade-off said and is kept."""
     assert state.net is not None
     net = state.net
-    shares: float | tuple[float, ...] = config.keep_prob
+    shares: float | tuple[float, ...] = config.layers or config.keep_prob
     if config.lam > 0:
         chosen = _chosen(state, config)
         shares = chosen.keep

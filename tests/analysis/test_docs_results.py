@@ -9,6 +9,7 @@ import pytest
 from analysis import finalists
 from analysis.claims import judge
 from scripts import tidy_results
+from study.spec.knobs import AXES
 from study.store import results
 from study.store.manifest import load
 from study.sweep.plan.catalogue import find_study
@@ -36,9 +37,11 @@ GAPS = {
 
 
 def kept(name):
-    """The frame and the manifest of a kept sweep; a column that is younger than its table is null."""
+    """The frame and the manifest of a kept sweep; a column that is younger than its table is null, an axis at its
+    default, as study.store.table reads them."""
     frame = pd.read_parquet(FOLDER / name / "rows.parquet")
     frame = frame.reindex(columns=[*frame.columns, *(c for c in results.COLUMNS if c not in frame)])
+    frame = frame.fillna({name: knob.default for name, knob in AXES.items() if frame[name].isna().all()})
     return frame, load(FOLDER / name)
 
 

@@ -111,6 +111,18 @@ def test_draws_have_the_stated_probabilities_within_binomial_error(kind):
                 assert abs(float((counts[name][some] / 40 - p[some]).mean())) < 5 * error + 1e-12
 
 
+@pytest.mark.parametrize("kind", RULES)
+def test_every_layer_keeps_its_own_share(kind):
+    net, wanted = new_net(), (0.25, 1.0, 0.5)
+    found = draw(net, probabilities(net, wanted, kind, **given(net, kind)), 1).masks  # 0 drew the weights
+    for share, kept in zip(wanted, found.values(), strict=True):
+        n, total = kept.numel(), float(kept.double().sum())
+        error = 0.0 if kind in ("magnitude", "taylor") else 4 * (n * share * (1 - share)) ** 0.5
+        assert abs(total - share * n) <= error
+    with pytest.raises(ValueError, match=r"2 shares to keep, of 3 weight tensors: layer1\.weight, layer2\.weight, lay"):
+        probabilities(net, (0.5, 0.5), "bernoulli")
+
+
 def test_taylor_scores_are_what_the_loss_changes_by():
     """Against finite differences of the loss, weight by weight."""
     net = new_net(width=6, depth=2).double().eval()
@@ -190,6 +202,8 @@ def test_layers_that_share_a_tensor_have_one_mask():
         assert torch.equal(out.masks["3.weight"], out.masks["5.weight"])
         assert out.body[3].weight is out.body[5].weight
     assert mask_weights(net, 0.5, "magnitude", 0).masks["3.weight"].sum() == 40
+    with pytest.raises(ValueError, match=r"3\.weight and 5\.weight are one tensor"):
+        probabilities(net, (0.5, 0.5, 0.4), "magnitude")
 
 
 def test_a_masked_head_is_counted_stored_and_read_again():

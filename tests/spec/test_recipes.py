@@ -126,14 +126,30 @@ SGD = {
     "pretrain_optimizer": "sgd",
     "pretrain_patience": 3,
 }
-OTHERS = ({"keep_prob": 1.0, "lam": 0.5}, {"factorize_ratio": 0.5}, {"bits": 1}, {"bits": 0, "audit_queries": 5}, SGD)
+OTHERS = (
+    {"keep_prob": 1.0, "lam": 0.5},
+    {"lam": 0.0, "layer_keep_prob": "0.5"},
+    {"factorize_ratio": 0.5},
+    {"bits": 1},
+    {"bits": 0, "audit_queries": 5},
+    SGD,
+)
 CONTEXTS = ({"validation": 0.2}, ACTIVE, *(ACTIVE | other for other in OTHERS))
 BEFORE = {"recipe", "finetune_recipe", "pretrain_recipe"}  # resolved before a family sees the point
 
 
 def others(knob):
     """Some values of a knob."""
-    given = [*knob.choices, *(["own:function"] if knob.functions else []), 0, 1, 2, 0.5, 0.25]
+    given = [
+        *knob.choices,
+        *(["own:function"] if knob.functions else []),
+        *(["0.5/1"] if knob.shares else []),
+        0,
+        1,
+        2,
+        0.5,
+        0.25,
+    ]
     return [(v,) if knob.several else v for v in given if not refusal(knob, v)]
 
 

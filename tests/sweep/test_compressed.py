@@ -14,7 +14,7 @@ from study.store import results
 from study.sweep.plan.folder import against_folder
 from study.sweep.plan.request import Request, make_plan
 from study.sweep.plan.tryout import check_data_and_model
-from study.sweep.preflight import to_try
+from study.sweep.preflight import check_trials, to_try
 
 POINT = {n: k.default for n, k in (AXES | SETTINGS).items()} | {
     "data": "digits", "data_digest": "d", "data_dir": "", "model": "fcn", "model_digest": "", "seed": 0, "sources": {},
@@ -109,7 +109,8 @@ def test_knobs_that_do_nothing_make_no_other_trial(idle):
 
 @pytest.mark.parametrize(
     "busy",
-    [{"mask": "bernoulli", "keep_prob": 0.5}, {"mask": "bernoulli", "lam": 0.5},
+    [{"mask": "bernoulli", "layer_keep_prob": "0.5/1/1/1"},
+     {"mask": "bernoulli", "keep_prob": 0.5}, {"mask": "bernoulli", "lam": 0.5},
      {"penalty": "nuclear_norm", "alpha": 0.1}, {"finetune": "standard", "finetune_epochs": 2, "bits": 8}],
 )  # fmt: skip
 def test_knobs_that_do_something_stay(busy):
@@ -142,14 +143,28 @@ def test_knobs_that_do_something_stay(busy):
         ),
         ({"qat": 1}, "qat=1 needs bits"),
         *[
-            ({"qat": 1, "bits": 8, **how}, "qat=1 does not go with prune_ratio, keep_prob, lam or factorize_ratio")
-            for how in ({"prune_ratio": 0.5}, {"keep_prob": 0.5}, {"lam": 0.5}, {"factorize_ratio": 0.5})
+            ({"qat": 1, "bits": 8, **how}, "qat=1 does not go with prune_ratio, keep_prob, layer_keep_prob, lam or")
+            for how in (
+                {"prune_ratio": 0.5},
+                {"keep_prob": 0.5},
+                {"lam": 0.5},
+                {"factorize_ratio": 0.5},
+                {"layer_keep_prob": "1/1/1/0.5"},
+            )
         ],
         ({"qat": 1, "bits": 8, "penalty": "nuclear_norm_prox", "alpha": 0.1}, "overwrites weights"),
         ({"bits": 8, "distillation": 0.5}, "distillation needs finetune=standard or adversarial"),
         ({"bits": 8, "distillation": 0.5, "finetune": "standard"}, "and finetune_epochs"),
         ({"distillation": 0.5, **TUNED}, "another is its own teacher"),
         ({"distillation": 0.5, "rank": 4, **TUNED}, "distillation needs a net that is compressed after its training"),
+        ({"layer_keep_prob": "1/1/.5/.5", "keep_prob": 0.5}, "leave keep_prob at 1 and lam at 0"),
+        ({"layer_keep_prob": "1/1/.5/.5", "lam": 0.5}, "leave keep_prob at 1 and lam at 0"),
+        ({"layer_keep_prob": "1/1/.5/.5", "mask_budget": "global"}, "does not go with mask_budget=global"),
+        ({"layer_keep_prob": "1/1/.5/.5", "factorize_ratio": 0.5}, "factorize_ratio does not go with layer_keep_prob"),
+        ({"layer_keep_prob": "1/1/.5"}, "layer_keep_prob 1/1/.5 has 3 shares, where the masked layers are 4: hidden"),
+        ({"layer_keep_prob": "1/.5", "depth": 2, "mask_on": "all"}, "has 2 shares, .* are 3: hidden layers, head"),
+        ({"layer_keep_prob": "1/.5", "depth": 2, "rank": 4}, "has 2 shares, .* are 4: hidden layers of two factors"),
+        ({"layer_keep_prob": "1/0", "depth": 2}, "layer_keep_prob '1/0' is not accepted; give numbers above 0 to 1"),
     ],
 )
 def test_what_does_not_go_together_is_refused(point, words):
@@ -183,6 +198,34 @@ def test_compression_shares_the_base_of_the_net_it_compresses():
     assert len({base_key(t) for t in found}) == 1
     assert len({fingerprint(t) for t in found}) == 3
     assert base_key(trial(rank=4)) != base_key(trial())
+
+
+def test_shares_by_layer_are_typed_as_an_axis_and_share_one_base(tmp_path):
+    def plan(*shares):
+        overrides = {"layer_keep_prob": ",".join(shares), "keep_prob": "1", "depth": "1", "mask_on": "all"}
+        request = Request(study="pruning_probability_sweep", preset="smoke", seeds=(0,), overrides=overrides,
+                          output=str(tmp_path / "out"))  # fmt: skip
+        return make_plan(request).jobs.values()
+
+    jobs = plan("none", "0.90/.5", "0.5/0.9")
+    layers = {j.axes["layer_keep_prob"]: {s.layers for s in j.trial.stages if isinstance(s, Prune)} for j in jobs}
+    assert layers == {"": set(), "0.9/0.5": {(0.9, 0.5)}, "0.5/0.9": {(0.5, 0.9)}}
+    assert {"bernoulli", "magnitude"} <= {j.axes["mask"] for j in jobs if j.axes["layer_keep_prob"]}
+    assert len({j.base for j in jobs}) == 1
+    assert all(j.base for j in jobs)
+    for bad in ("0.5/", "0.5/0", "0.5/1.1", "half/1", "0.5/nan", "0.5;1", "-1/1"):
+        with pytest.raises(UsageError, match=r"layer_keep_prob: .* give numbers above 0 to 1 with / between"):
+            plan(bad)
+
+
+def test_a_net_of_other_layers_than_shares_is_refused_with_their_names(tmp_path):
+    overrides = {"keep_prob": "1", "layer_keep_prob": "none,0.5/0.5"}
+    request = Request(study="pruning_probability_sweep", preset="smoke", model="cnn", seeds=(0,), overrides=overrides,
+                      output=str(tmp_path / "out"))  # fmt: skip
+    with pytest.raises(
+        UsageError, match=r"cannot be given layer_keep_prob: 2 shares .* of \d+ weight tensors: .*weight"
+    ):
+        check_trials(make_plan(request))
 
 
 def test_distillation_keeps_a_teacher_and_fine_tuning_alone_learns_from_it():

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from study.nets import blocks
+from study.nets import blocks, masks
 from study.nets.build import build
 from study.spec.config import Build, Load, Prune, Quantize, Remove, Risk, Teacher, Train, Trial
 from study.theory.pruning import zeta_bound
@@ -86,6 +86,20 @@ def test_the_bounds_know_the_masks_probabilities():
     assert hidden["risk_bound", 1.0] == pytest.approx(0.5 * whole["risk_bound", 1.0], rel=1e-5)
 
 
+def test_the_bounds_are_of_each_layers_own_probability():
+    """Theorem 2 by hand: eps times ||W||_F sqrt(p) of every layer; with one p in a layer its tight form is the same."""
+    shares = (0.81, 0.25)
+    state = state_of(Teacher(), Prune(layers=shares, mask="bernoulli", on="all"))
+    assert [float(P.unique()) for P in state.keep.values()] == pytest.approx(shares)
+    first, head = (float(torch.linalg.norm(W.double())) for W in masks.weights(state.teacher).values())
+    gamma, found = 0.9 * first * 0.5 * head / float(state.net.std.min()), numbers(state)
+    for eps in (0.25, 1.0):
+        assert found["risk_bound", eps] == pytest.approx(eps * gamma, rel=1e-5)
+        assert found["risk_bound_tight", eps] == pytest.approx(eps * gamma, rel=1e-5)
+    kept = {r["layer"]: r["value"] for r in state.history if r["measure"] == "kept_share"}
+    assert kept == {name: float(m.mean()) for name, m in state.net.masks.items()}
+
+
 @pytest.mark.parametrize(
     "after",
     [
@@ -156,7 +170,8 @@ def test_one_attention_block_has_the_risk_and_the_bounds_of_theorem_1():
     masked = numbers(block(Teacher(), Prune(keep_prob=0.5, mask="bernoulli")))
     assert masked["risk_block_bound_printed", 1.0] < masked["risk_block_bound", 1.0] < whole["risk_block_bound", 1.0]
     assert ("fidelity", None) in masked
-    for other in (Prune(keep_prob=0.5), Prune(keep_prob=0.5, mask="bernoulli", on="all")):
+    different = Prune(layers=(0.5, 0.5, 0.5, 0.5, 0.4), mask="bernoulli")
+    for other in (Prune(keep_prob=0.5), Prune(keep_prob=0.5, mask="bernoulli", on="all"), different):
         assert not any("bound" in name for name, _ in numbers(block(Teacher(), other)))
 
 

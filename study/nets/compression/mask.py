@@ -96,7 +96,9 @@ def probabilities(
             raise ValueError(f"{word} must be one of {', '.join(known)}, got {said!r}")
     weights = masks.maskable(net, on)
     shares = [keep] * len(weights) if isinstance(keep, (int, float)) else list(keep)
-    if len(shares) != len(weights) or not all(0 < share <= 1 for share in shares):
+    if len(shares) != len(weights):
+        raise ValueError(f"{len(shares)} shares to keep, of {len(weights)} weight tensors: {', '.join(weights)}")
+    if not all(0 < share <= 1 for share in shares):
         raise ValueError(f"keep must be in (0, 1], one for all or each of {len(weights)} weight tensors, got {keep}")
     if budget == "global" and len(set(shares)) > 1:
         raise ValueError(f"a global budget is one share for all tensors, got {keep}")
@@ -106,7 +108,8 @@ def probabilities(
     share = dict(zip(weights, shares, strict=True))
     first: dict[int, str] = {}
     for name, W in weights.items():
-        first.setdefault(id(W), name)
+        if share[name] != share[first.setdefault(id(W), name)]:
+            raise ValueError(f"{first[id(W)]} and {name} are one tensor, of which one share is kept, got {keep}")
     found: Probabilities = {}
     for group in [[*first.values()]] if budget == "global" else [[name] for name in first.values()]:
         found |= zip(group, RULES[kind]([given[name] for name in group], share[group[0]]), strict=True)

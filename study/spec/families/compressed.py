@@ -27,7 +27,8 @@ from study.spec.config import (
 from study.spec.datasets import is_user_function
 from study.spec.errors import UsageError
 from study.spec.families.common import accuracy, again, attacks, curves, load_and_build, mechanisms, own, train
-from study.spec.knobs import AXES, off
+from study.spec.knobs import AXES, KNOBS, off
+from study.spec.values import refusal, shares
 
 OF_TRAINING = ("alpha", "rank", "adversarial_ratio", "l1", "spread_control", "alignment_penalty")
 FCN_ALONE = ("lam",)  # what this family does to fully connected nets, and to no other
@@ -55,12 +56,13 @@ def trial(point: Mapping[str, Any]) -> Trial:
 
 def check(point: Mapping[str, Any]) -> None:
     """UsageError naming the first two knobs of a point that cannot be had together."""
-    masked = point["lam"] > 0 or point["keep_prob"] < 1
+    masked = point["lam"] > 0 or point["keep_prob"] < 1 or bool(point["layer_keep_prob"])
     fcn = point["model"] == "fcn"
     unremovable = point["prune_ratio"] > 0 and not removable(point["model"])
     proximal = point["penalty"] == "nuclear_norm_prox" and point["alpha"] > 0
     refused = {
         "lam sets keep_prob of each layer itself; leave keep_prob at 1": point["lam"] > 0 and point["keep_prob"] < 1,
+        **(_by_layer(point) if point["layer_keep_prob"] else {}),
         **{f"{name} goes with model fcn, got {point['model']}": point[name] > 0 and not fcn for name in FCN_ALONE},
         f"prune_ratio goes with model {', '.join(REMOVABLE)} or package:function, got {point['model']}": unremovable,
         "penalty nuclear_norm_prox goes with dense layers; leave rank at 0": proximal and point["rank"] > 0,
@@ -74,8 +76,9 @@ def check(point: Mapping[str, Any]) -> None:
         and point["finetune"] == "none",
         "distillation needs finetune=standard or adversarial, and finetune_epochs": point["distillation"] > 0
         and point["finetune"] == "none",
-        "distillation needs a net that is compressed after its training (prune_ratio, keep_prob, lam, factorize_ratio, "
-        "or bits without qat): another is its own teacher": point["distillation"] > 0 and not compression(point),
+        "distillation needs a net that is compressed after its training (prune_ratio, keep_prob, layer_keep_prob, lam, "
+        "factorize_ratio, or bits without qat): another is its own teacher": point["distillation"] > 0
+        and not compression(point),
         "certify=1 does not go with bits: certificates do not cover quantized activations": bool(point["certify"])
         and point["bits"] > 0,
         "pruning does not go with bits: weights on levels are not pruned": bool(point["pruning"]) and point["bits"] > 0,
@@ -86,13 +89,33 @@ def check(point: Mapping[str, Any]) -> None:
         "qat=1 needs a first training, got epochs 0: set bits alone, and finetune": bool(point["qat"])
         and not point["epochs"],
         "qat=1 needs bits: set bits to 16, 8, 4, 2 or 1": bool(point["qat"]) and not point["bits"],
-        "qat=1 does not go with prune_ratio, keep_prob, lam or factorize_ratio, which act on nets not yet on "
-        "levels": bool(point["qat"]) and (masked or point["prune_ratio"] > 0 or point["factorize_ratio"] > 0),
+        "qat=1 does not go with prune_ratio, keep_prob, layer_keep_prob, lam or factorize_ratio, which act on nets "
+        "not yet on levels": bool(point["qat"])
+        and (masked or point["prune_ratio"] > 0 or point["factorize_ratio"] > 0),
         "qat=1 does not go with penalty nuclear_norm_prox, which overwrites weights": bool(point["qat"]) and proximal,
     }
     for reason, wrong in refused.items():
         if wrong:
             raise UsageError(f"compressed: {reason}")
+
+
+def _by_layer(point: Mapping[str, Any]) -> dict[str, bool]:
+    """Why a point whose layers keep shares of their own cannot be had, and whether each holds."""
+    said = point["layer_keep_prob"]
+    count, head = len(shares(said)), point["mask_on"] == "all"
+    wanted = point["depth"] * (2 if point["rank"] else 1) + head
+    needs = f"{wanted}: hidden layers{' of two factors each' if point['rank'] else ''}{', head' if head else ''}"
+    return {
+        f"layer_keep_prob {said!r} is not accepted; give {KNOBS['layer_keep_prob'].range_text()}": bool(
+            refusal(KNOBS["layer_keep_prob"], said)
+        ),
+        "layer_keep_prob says what each layer keeps; leave keep_prob at 1 and lam at 0": point["keep_prob"] < 1
+        or point["lam"] > 0,
+        "layer_keep_prob does not go with mask_budget=global, which is one share for all": point["mask_budget"]
+        == "global",
+        f"layer_keep_prob {said} has {count} shares, where the masked layers are {needs}": point["model"] == "fcn"
+        and count != wanted,
+    }
 
 
 def removable(model: str) -> bool:
@@ -102,7 +125,8 @@ def removable(model: str) -> bool:
 
 def _without_factors(point: Mapping[str, Any]) -> dict[str, bool]:
     """Why a point that is factorized cannot be had, and whether each holds."""
-    others = {name: point[name] > 0 for name in ("prune_ratio", "lam", "rank")} | {"keep_prob": point["keep_prob"] < 1}
+    others = {name: point[name] > 0 for name in ("prune_ratio", "lam", "rank")}
+    others |= {"keep_prob": point["keep_prob"] < 1, "layer_keep_prob": bool(point["layer_keep_prob"])}
     method, model = point["factorization"], point["model"]
     tensors = method != "svd"
     convolutional = model in CONVOLUTIONAL or is_user_function(model)
@@ -125,6 +149,8 @@ def compression(point: Mapping[str, Any]) -> tuple[Stage, ...]:
         uniform = point["lam_layers"] == "uniform"
         rule = {"floor": point["keep_floor"], "rule": point["lam_rule"], "uniform": uniform}
         stages.append(Prune(lam=point["lam"], **rule, **how))
+    elif point["layer_keep_prob"]:
+        stages.append(Prune(layers=shares(point["layer_keep_prob"]), **how))
     elif point["keep_prob"] < 1:
         stages.append(Prune(keep_prob=point["keep_prob"], budget=point["mask_budget"], **how))
     if point["factorize_ratio"] > 0:

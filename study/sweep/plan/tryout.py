@@ -10,6 +10,7 @@ from torch import nn
 from study.nets import heads, outputs, steady
 from study.nets.build import build
 from study.nets.checkpoints import say
+from study.nets.compression import mask
 from study.nets.compression.decompose import decompose
 from study.nets.compression.factorize import factorize
 from study.nets.compression.quantize import quantize
@@ -26,6 +27,7 @@ from study.spec.config import (
     Factorize,
     Head,
     Load,
+    Prune,
     Quantize,
     Remove,
     Robustness,
@@ -126,14 +128,17 @@ def _check_compression(net: Net, trial: Trial, shape: Shape, model: str) -> None
     """UsageError where a net cannot be compressed as a trial says."""
     if any(isinstance(stage, ON_LAYERS) for stage in trial.stages) and (left := attention(net)):
         raise UsageError(f"--model {model} cannot be compressed: {left}")
-    kinds = tuple(KNOB_OF) if datasets.is_user_function(model) else (Remove,)  # of ours the others are known to do
+    whole = datasets.is_user_function(model) or any(isinstance(s, Prune) and s.layers for s in trial.stages)
+    kinds = tuple(KNOB_OF) if whole else (Remove,)  # of ours the others are known to do
     knob, said = tried(net, [stage for stage in trial.stages if isinstance(stage, kinds)], shape)
     if said:
         raise UsageError(f"--model {model} cannot be given {knob}: {said}")
 
 
 # What each way to compress is called where it is asked for.
-KNOB_OF = {Remove: "prune_ratio", Factorize: "rank", Decompose: "factorize_ratio", Quantize: "bits"}
+KNOB_OF = {
+    Remove: "prune_ratio", Factorize: "rank", Prune: "layer_keep_prob", Decompose: "factorize_ratio", Quantize: "bits",
+}  # fmt: skip
 
 
 def tried(net: Net, stages: Iterable[Stage], shape: Shape) -> tuple[str, str]:
@@ -146,6 +151,8 @@ def tried(net: Net, stages: Iterable[Stage], shape: Shape) -> tuple[str, str]:
         try:
             if isinstance(stage, Remove):
                 net = remove_rows(net, stage.ratio, shape)
+            elif isinstance(stage, Prune):
+                mask.probabilities(net, stage.layers or stage.keep_prob, "bernoulli", on=stage.on)
             elif net.read:
                 return knob, f"{net.read[0]} is never called, its weight is read elsewhere; call the layer"
             elif isinstance(stage, Factorize):
