@@ -179,6 +179,7 @@ def _view(
     arms: Arms,
     note: Mapping[str, Any],
 ) -> TrialView:
+    identity = arms.base | dict(identity)  # a trial from before a resumed sweep moved an axis does not name it
     rows = sorted((r for r in rows if r["layer"] in NET_LEVEL), key=_rank)
     cause = str(note.get("cause", ""))
     tags = shared_tags(folder, manifest) | {

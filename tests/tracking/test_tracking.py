@@ -31,6 +31,17 @@ def store(tmp_path_factory, here):
     return folder
 
 
+def test_a_sweep_that_is_resumed_along_another_knob_is_delivered_whole(tmp_path, here):
+    words = [*SMOKE, "--set", "alpha=0", "--set", "rank=full", "--seeds", "1", "--output", "out"]
+    for more in ([], ["--set", "learning_rate=0.001,0.01", "--resume"]):
+        done = here(*words, *more, cwd=tmp_path, MLFLOW_TRACKING_URI="")
+        assert done.returncode == 0, done.stderr
+        assert "MLflow did not take everything" not in done.stderr
+    _, found, _ = runs(tmp_path)
+    rates = sorted(r.data.params["learning_rate"] for r in found if "mlflow.parentRunId" in r.data.tags)
+    assert rates == ["0.001", "0.01"]
+
+
 def runs(store):
     client = MlflowClient(tracking_uri=f"sqlite:///{store / 'mlflow.db'}")
     (experiment,) = [e for e in client.search_experiments() if e.name == "compressibility_sweep"]
