@@ -162,8 +162,8 @@ def test_knobs_that_do_something_stay(busy):
         ({"layer_keep_prob": "1/1/.5/.5", "mask_budget": "global"}, "does not go with mask_budget=global"),
         ({"layer_keep_prob": "1/1/.5/.5", "factorize_ratio": 0.5}, "factorize_ratio does not go with layer_keep_prob"),
         ({"layer_keep_prob": "1/1/.5"}, "layer_keep_prob 1/1/.5 has shares for 3, where 4 are masked: hidden"),
-        ({"layer_keep_prob": "1/.5", "depth": 2, "mask_on": "all"}, "has shares for 2, .* 3 are masked: hidden layers, head"),
-        ({"layer_keep_prob": "1/.5", "depth": 2, "rank": 4}, "has shares for 2, .* 4 are masked: hidden layers of two factors"),
+        ({"layer_keep_prob": "1/.5", "depth": 2, "mask_on": "all"}, "2, where 3 are masked: hidden layers, head"),
+        ({"layer_keep_prob": "1/.5", "depth": 2, "rank": 4}, "2, where 4 are masked: hidden layers of two factors"),
         ({"layer_keep_prob": "1/0", "depth": 2}, "layer_keep_prob '1/0' is not accepted; give numbers above 0 to 1"),
     ],
 )

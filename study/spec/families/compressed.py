@@ -104,7 +104,8 @@ def _by_layer(point: Mapping[str, Any]) -> dict[str, bool]:
     said = point["layer_keep_prob"]
     count, head = len(shares(said)), point["mask_on"] == "all"
     wanted = point["depth"] * (2 if point["rank"] else 1) + head
-    needs = f"{wanted} are masked: hidden layers{' of two factors each' if point['rank'] else ''}{', head' if head else ''}"
+    factors, last = " of two factors each" if point["rank"] else "", ", head" if head else ""
+    needs = f"{wanted} are masked: hidden layers{factors}{last}"
     return {
         f"layer_keep_prob {said!r} is not accepted; give {KNOBS['layer_keep_prob'].range_text()}": bool(
             refusal(KNOBS["layer_keep_prob"], said)
@@ -113,8 +114,7 @@ def _by_layer(point: Mapping[str, Any]) -> dict[str, bool]:
         or point["lam"] > 0,
         "layer_keep_prob does not go with mask_budget=global, which is one share for all": point["mask_budget"]
         == "global",
-        f"layer_keep_prob {said} has shares for {count}, where {needs}": point["model"] == "fcn"
-        and count != wanted,
+        f"layer_keep_prob {said} has shares for {count}, where {needs}": point["model"] == "fcn" and count != wanted,
     }
 
 
