@@ -62,9 +62,8 @@ class Knob:
 
 
 def shown(value: Value) -> str:
-    """An axis value as people read it: 0.01, 16, linf; `none` for no word, `same` for a part of fine-tuning that is as
-    in the training."""
-    return value or "none" if isinstance(value, str) else "same" if value is None else f"{value:g}"
+    """An axis value as people read it: 0.01, 16, linf; `same` for a part of fine-tuning that is as in the training."""
+    return value if isinstance(value, str) else "same" if value is None else f"{value:g}"
 
 
 def parse_number(text: str) -> float:

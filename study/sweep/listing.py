@@ -171,7 +171,7 @@ def show_plan(
         )
     longest = max([17, *(len(arm.name) for arm in plan.preset.arms)])
     for arm in plan.preset.arms:
-        axes = "; ".join(f"{k} {', '.join(map(shown, vs))}" for k, vs in arm.axes.items())
+        axes = "; ".join(f"{k} {', '.join(shown(v) or 'none' for v in vs)}" for k, vs in arm.axes.items())
         out.print(f"  {arm.name.ljust(longest)} {arm.family}: {axes}", markup=False)
     if search := plan.preset.search:
         knobs = "; ".join(f"{name} {_domain(domain)}" for name, domain in search.knobs.items())
@@ -212,7 +212,7 @@ def show_plan(
         for name, job in plan.jobs.items():
             where = arms[(job.trial.seed, *job.axes.values())]
             lines.append([name, job.family, "+".join(where), str(job.trial.seed)])
-            lines[-1] += [shown(job.axes[a]) for a in moved]
+            lines[-1] += [shown(job.axes[a]) or "none" for a in moved]
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         table = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
         for at in range(0, len(table), 1000):  # each print costs as much as ten lines of a table
