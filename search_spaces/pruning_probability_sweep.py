@@ -9,6 +9,7 @@ about .85 to .9) and then falls; with Taylor scores that comes at smaller shares
 l_2 ball) falls, the distance to the net before grows.
 
     python -m study.launch pruning_probability_sweep
+    python -m study.launch pruning_probability_sweep --preset laptop_vit
     python -m study.launch pruning_probability_sweep --preset paper_vit --set weights=augreg_in21k_ft_in1k
 
 Every base is trained once per seed, and shared. Random masks are drawn three times per seed (`mask_draw`), so that what
@@ -19,13 +20,26 @@ budget, 4/255. The 4-layer CNN is the project's own `cnn`. AutoAttack takes seco
 where AutoPGD takes .1): the laptop preset asks it of the nets masked by size alone, on 200 images (MNIST: 100) at the
 judged budget.
 
-laptop: scikit-learn's digits, an MLP of two layers, five seeds; ten minutes on two cores. paper: MNIST, the same MLP,
+laptop: scikit-learn's digits, an MLP of two layers, five seeds; ten minutes on two cores. laptop_vit: the same digits
+enlarged, a ViT of two blocks from random weights, masked by size and by Taylor scores. paper: MNIST, the same MLP,
 30 epochs. paper_mlp: CIFAR-10, 8192-4096-2048-1024, 100 epochs. paper_cnn: CIFAR-10 (or CIFAR-100), 100 epochs.
 paper_vit: ViT-Tiny, 10 epochs, Taylor scores (ImageNet-100: `--data imagefolder:PATH`). smoke: seconds; it judges
 nothing.
 """
 
-from search_spaces._paper_b import DRAWS, FEWER, KEPT, Axes, control_rate, laptop, masked, paper, removed, smoke
+from search_spaces._paper_b import (
+    DRAWS,
+    FEWER,
+    KEPT,
+    SMALL_VIT,
+    Axes,
+    control_rate,
+    laptop,
+    masked,
+    paper,
+    removed,
+    smoke,
+)
 from study.spec.studies import Arm, Study
 
 AUTOATTACK: Axes = {"second_attack": ("autoattack",)}
@@ -38,6 +52,10 @@ def _arms(
     magnitude = masked("magnitude", kept, mask=("magnitude",), **(by_size or {}))
     taylor = masked("taylor", kept, mask=("taylor",))
     return (magnitude, taylor, *random.values(), removed("removed", kept), control_rate())
+
+
+def _of_a_vit(kept: tuple[float, ...]) -> tuple[Arm, ...]:
+    return (*(masked(name, kept, mask=(name,)) for name in ("magnitude", "taylor")), control_rate())
 
 
 WHOLE = _arms(KEPT, FEWER)
@@ -55,6 +73,7 @@ STUDY = Study(
     presets={
         "smoke": smoke(_arms((1.0, 0.5), (1.0, 0.5), (0, 1), AUTOATTACK)[:-1]),
         "laptop": laptop(_arms(KEPT, FEWER, by_size=AUTOATTACK)),
+        "laptop_vit": laptop(_of_a_vit(KEPT), "vit", **SMALL_VIT),
         "paper": paper(WHOLE, width=400, depth=1),
         "paper_mlp": paper(WHOLE, "fcn", "cifar10", 0.5, epochs=100, width=8192, depth=4, width_taper=0.5),
         "paper_cnn": paper(WHOLE, "cnn", "cifar10", epochs=100),

@@ -26,16 +26,13 @@ seconds; it judges nothing.
 
 from typing import Any
 
-from search_spaces._paper_b import laptop, masked, paper, smoke
+from search_spaces._paper_b import SMALL_VIT, laptop, masked, paper, smoke
 from study.spec.studies import Arm, Study
 
 SHARES, DRAWS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), (0, 1, 2, 3, 4)
 OF_A_VIT = (1.0, 0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.4, 0.2)  # below .8 of its weights it tells few digits apart
 BLOCK: dict[str, Any] = {"width": 64, "mask_on": "hidden"}  # Theorem 1 is of the block alone
 VIT: dict[str, Any] = {"mask_on": "hidden", "recipe": "paper_b_vit"}
-SMALL_VIT: dict[str, Any] = VIT | {
-    "width": 64, "depth": 2, "patch_size": 8, "epochs": 100, "risk_points": 20, "risk_images": 50,
-}  # fmt: skip
 ALONE: dict[str, Any] = {"more_attacks": (), "risk_points": 200}
 
 
@@ -55,7 +52,7 @@ STUDY = Study(
         "smoke": smoke(_arms((1.0, 0.5), (0, 1))),
         "laptop": laptop(WHOLE, **ALONE),
         "laptop_block": laptop(WHOLE, "attention_block", **ALONE, **BLOCK, patch_size=4, epochs=60),
-        "laptop_vit": laptop(_arms(OF_A_VIT, (0, 1, 2)), "vit", **ALONE | SMALL_VIT),
+        "laptop_vit": laptop(_arms(OF_A_VIT, (0, 1, 2)), "vit", **ALONE | SMALL_VIT | VIT),
         "paper": paper(WHOLE, **ALONE, width=400, depth=1),
         "paper_block": paper(WHOLE, "attention_block", **ALONE, **BLOCK, patch_size=4),
         "paper_vit": paper(WHOLE, "vit_tiny", "cifar10", 0.5, **ALONE, **VIT, epochs=10),
