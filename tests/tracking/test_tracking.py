@@ -31,11 +31,11 @@ def store(tmp_path_factory, here):
     return folder
 
 
-def test_a_sweep_that_is_resumed_along_another_knob_is_delivered_whole(tmp_path, here):
+def test_a_sweep_that_is_resumed_along_another_knob_is_delivered_whole(tmp_path):
     words = [*SMOKE, "--set", "alpha=0", "--set", "rank=full", "--seeds", "1", "--output", "out"]
     more = ["--set", "learning_rate=0.001,0.01", "--resume"]
     for typed, store in ((words, "sqlite:///before.db"), (words + more, "")):  # all of it is delivered anew
-        done = here(*typed, cwd=tmp_path, MLFLOW_TRACKING_URI=store)
+        done = launch(*typed, cwd=tmp_path, MLFLOW_TRACKING_URI=store)
         assert done.returncode == 0, done.stderr
         assert "MLflow did not take everything" not in done.stderr
     _, found, _ = runs(tmp_path)
