@@ -75,13 +75,13 @@ def _check_sqlite(uri: str) -> None:
     if path.exists() and not path.is_file():
         raise UsageError(f"--tracking-uri {uri}: {path} is not a file")
     if path.exists():
-        try:
-            with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as store:
+        if not _writable(path, os.W_OK):
+            raise UsageError(f"--tracking-uri {uri}: {path} cannot be written; give another store")
+        try:  # for writing: what a killed process had begun is then taken back, which a reader may not do
+            with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as store:
                 store.execute("PRAGMA schema_version")
         except sqlite3.Error as error:
             raise UsageError(f"--tracking-uri {uri}: {path} is not an SQLite database ({error})") from None
-        if not _writable(path, os.W_OK):
-            raise UsageError(f"--tracking-uri {uri}: {path} cannot be written; give another store")
 
 
 def _writable(path: Path, mode: int) -> bool:

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
@@ -10,6 +12,26 @@ from study.spec.errors import UsageError
 from study.tracking import stores, tracker
 from study.tracking.__main__ import main
 from tests.folders import make_folder
+
+KILLED = """
+import os, sqlite3
+store = sqlite3.connect("mlflow.db", isolation_level=None)
+store.execute("CREATE TABLE runs (x)")
+store.execute("PRAGMA cache_size = 2")  # what does not fit is written before the transaction ends
+store.execute("BEGIN")
+for _ in range(200):
+    store.execute("INSERT INTO runs VALUES (zeroblob(4000))")
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_store_whose_writer_was_killed_is_used_again(tmp_path):
+    subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, check=False)
+    path = tmp_path / "mlflow.db"
+    assert (tmp_path / "mlflow.db-journal").stat().st_size > 0, "half a transaction is on the disk"
+    stores.check_uri(f"sqlite:///{path}")
+    with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as store:
+        assert store.execute("SELECT count(*) FROM runs").fetchone() == (0,), "and is taken back"
 
 
 @contextlib.contextmanager
