@@ -33,8 +33,7 @@ def asked(study: manifest.Manifest) -> set[str]:
     """The measures that a study's claims read."""
     found: set[str] = set()
     for claim in find(find_study(study.name).claims):
-        sides = (claim.rows, *claim.against, *(c.control_rows for c in claim.controls if c.control_rows))
-        found |= {term.measure for rows in sides for term in (rows.x, rows.y) if term}
+        found |= {term.measure for rows in claim.all_rows for term in (rows.x, rows.y) if term}
     return found
 
 

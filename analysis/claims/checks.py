@@ -17,8 +17,7 @@ def check_terms(claim: Claim) -> None:
     what it is taken of, or is judged by a number that no effect could ever be told by."""
     if why := _never(claim):
         raise UsageError(f"claim {claim.id}: {why}")
-    rows = (claim.rows, *claim.against, *(c.control_rows for c in claim.controls if c.control_rows))
-    terms = [wanted for r in rows for wanted in (r.y, r.x) if wanted]
+    terms = [wanted for r in claim.all_rows for wanted in (r.y, r.x) if wanted]
     norms = [t.norm for t in terms if t.norm is not None or t.judged]
     for norm in [*norms, *([claim.regime.robust] if claim.regime.robust else [])]:
         if norm not in NORMS:
@@ -30,6 +29,8 @@ def _never(claim: Claim) -> str:
     name, threshold = claim.statistic, claim.threshold
     if claim.expected not in (-1, 1):
         return f"expected is the sign of the effect, 1 or -1, got {claim.expected!r}"
+    if name != "peak" and any(c.control and c.control.planted for c in claim.controls):
+        return f"a hump is planted for a peak alone, got {name}"
     if name in CORRELATIONS and claim.rows.x is None:
         return f"{name} is of two numbers of a net; its rows name no x"
     if claim.change is not None and not claim.change >= 0:

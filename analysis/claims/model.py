@@ -143,3 +143,8 @@ class Claim:
             return ()
         first = replace(self, control=replace(self.control, also=None))
         return (first, *replace(self, control=self.control.also).controls)
+
+    @property
+    def all_rows(self) -> tuple[Rows, ...]:
+        """Its rows, those that it compares with, those of its controls."""
+        return (self.rows, *self.against, *(c.control_rows for c in self.controls if c.control_rows))

@@ -317,6 +317,7 @@ def test_a_wrong_claim_is_refused_before_anything_is_trained(tmp_path):
     [
         (claim("equivalence", at={"bits": 1}), "equivalence needs a threshold above 0"),
         (claim("spearman"), "its rows name no x"),
+        (claim("order", control=Control(words="w", planted=0.1)), "planted for a peak alone, got order"),
         (claim("ratio", at={"bits": 1}, threshold=0.9), "a factor above 1"),
         (claim("difference", at={"bits": 1}, threshold=-0.1), "must not be negative"),
         (claim("order", threshold=1.5), "at most 1"),
