@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from study.spec.attack_names import current
 from study.store import results
 from study.sweep.plan.catalogue import find_study, study_names
 from tests.folders import digests
@@ -290,14 +291,21 @@ def test_every_study_can_be_attacked_through_the_toolbox(study, here, tmp_path):
     done = here(study, "--preset", "smoke", "--in-process", "--seeds", "1", "--set", "attack_backend=art",
                 "--set", "attack_iterations=3", "--output", "out", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    table = results.read(tmp_path / "out")
-    gaps = table[(table.measure == "loss_gap") & (table.attack == "art/apgd@2")]
+    table, preset = results.read(tmp_path / "out"), find_study(study).presets["smoke"]
+    own = current("art", preset.settings.get("attack", "apgd"))
+    gaps = table[(table.measure == "loss_gap") & (table.attack == own)]
     assert set(gaps.trial) == set(table.trial)
     robust = table[table.measure == "robust_accuracy"]
-    audited = find_study(study).presets["smoke"].settings.get("audit_queries", 0) > 0
-    finals = {"native/autoattack@3", "native/square"} if study == "pareto_search" else set()
-    finals |= {"native/square"} if audited else set()
-    assert set(robust.attack) == {"art/apgd@2", *finals}
+    seconds = [
+        preset.settings.get("second_attack", "none"),
+        *(a for r in preset.arms for a in r.axes.get("second_attack", ())),
+    ]
+    beside = {
+        current("native", name) for name in (*preset.settings.get("more_attacks", ()), *seconds) if name != "none"
+    }
+    beside |= {"native/square"} if preset.settings.get("audit_queries", 0) > 0 else set()
+    beside |= {"native/autoattack@3", "native/square"} if study == "pareto_search" else set()
+    assert set(robust.attack) == {own, *beside}
     assert len(robust) >= len(gaps) > 0
 
 
