@@ -31,6 +31,7 @@ from search_spaces._paper_b import (
     DRAWS,
     FEWER,
     KEPT,
+    SMALL_CNN,
     SMALL_VIT,
     Axes,
     control_rate,
@@ -69,6 +70,7 @@ STUDY = Study(
     presets={
         "smoke": smoke(_arms((1.0, 0.5), (1.0, 0.5), (0, 1), AUTOATTACK)[:-1]),
         "laptop": laptop(_arms(KEPT, FEWER, by_size=AUTOATTACK)),
+        "laptop_cnn": laptop(_arms(KEPT, FEWER, (0,)), "cnn", **SMALL_CNN),
         "laptop_vit": laptop(_arms(KEPT, FEWER, (0,)), "vit", **SMALL_VIT),
         "paper": paper(WHOLE, width=400, depth=1),
         "paper_mlp": paper(WHOLE, "fcn", "cifar10", 0.5, epochs=100, width=8192, depth=4, width_taper=0.5),

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from analysis.arms import baseline, slices
-from analysis.claims.model import Claim
+from analysis.claims.model import Claim, Term
 from analysis.claims.needs import CONTROL_LEVELS, NEEDS, POINTS_BETWEEN, K, levels_for
 from study.spec import datasets
 from study.spec.domains import Value
@@ -16,6 +16,8 @@ from study.spec.knobs import AXES, KNOBS, named
 from study.store.manifest import ArmRecord, Manifest
 
 SPECTRAL = "compress_eps_sigma"
+BY_ATTACK = ("robust_accuracy", "relative_robust_accuracy")
+ASKING = ("attack_backend", "attack", "more_attacks", "second_attack", "audit_queries")  # which attacks a trial has
 
 
 def unjudged(
@@ -65,11 +67,27 @@ def _reasons(study: Manifest, claim: Claim, family: int, elsewhere: Mapping[str,
     arms = {arm.name: arm for arm in study.arms}
     lost = dict.fromkeys(rows.arm for rows in (claim.rows, *claim.against) if rows.arm not in arms)
     out += [f"there is no arm {name}{_has(name, elsewhere)}" for name in lost]
+    if claim.rows.arm in arms:
+        out += _attack(study, arms[claim.rows.arm], claim.rows.y)
     if claim.rows.arm in arms and claim.rows.axis:
         out += _levels(study, arms[claim.rows.arm], claim, family)
     if not claim.controls:
         return [*out, "the claim names no control (give it one: a Control of its own)"]
     return out + [lack for one in claim.controls for lack in _control(arms, one, elsewhere)]
+
+
+def _attack(study: Manifest, arm: ArmRecord, y: Term) -> list[str]:
+    """That no trial of an arm is attacked as its numbers ask, where they name an attack that is no gap's."""
+    backend, _, name = y.attack.partition("@")[0].partition("/")
+    if not name or y.measure not in BY_ATTACK:
+        return []
+    settings = {knob: study.settings.get(knob, KNOBS[knob].default) for knob in ASKING}
+    own = settings["attack_backend"] == backend and name in arm.axes.get("attack", (settings["attack"],))
+    beside = [*settings["more_attacks"], *arm.axes.get("second_attack", (settings["second_attack"],))]
+    if own or (backend == "native" and (name in beside or (name == "square" and settings["audit_queries"]))):
+        return []
+    asking = f"second_attack={name}" if backend == "native" else f"attack_backend={backend} --set attack={name}"
+    return [f"no trial of arm {arm.name} is attacked by {backend}/{name} (--set {asking})"]
 
 
 def _levels(study: Manifest, arm: ArmRecord, claim: Claim, family: int) -> list[str]:

@@ -156,3 +156,43 @@ def test_claims_of_equal_reasons_share_a_heading():
 
 def test_every_claim_of_the_registry_has_a_statistic_with_needs():
     assert {claim.statistic for claim in CLAIMS.values()} <= set(NEEDS)
+
+
+def masks(attack, /, **more):
+    rows = Rows(arm="masks", y=Term(measure="robust_accuracy", attack=attack, norm="linf", judged=True), axis="alpha")
+    claim = Claim(id="C", source="s", quote="q", rows=rows, statistic="spearman", control=Control(words="w"))
+    return unjudged(study(arm("masks", alpha=ALPHAS, **more.pop("axes", {})), **more), [claim]).get("C", [])
+
+
+@pytest.mark.parametrize(
+    ("attack", "settings"),
+    [
+        ("configured", {}),
+        ("gap", {}),
+        ("native/apgd@3", {}),
+        ("native/cw@2", {"more_attacks": ("fgsm", "cw")}),
+        ("native/autoattack@3", {"second_attack": "autoattack"}),
+        ("native/autoattack@3", {"axes": {"second_attack": ("autoattack",)}}),
+        ("native/square", {"audit_queries": 100}),
+        ("art/pgd@2", {"attack_backend": "art", "attack": "pgd"}),
+        ("native/cw@2", {"attack_backend": "art", "more_attacks": ("cw",)}),
+    ],
+)
+def test_an_attack_that_some_setting_asks_for_is_no_reason(attack, settings):
+    assert masks(attack, **settings) == []
+
+
+@pytest.mark.parametrize(
+    ("attack", "settings", "way"),
+    [
+        ("native/autoattack@3", {}, "second_attack=autoattack"),
+        ("native/cw@2", {"more_attacks": ("fgsm",), "second_attack": "autoattack"}, "second_attack=cw"),
+        ("native/square", {"audit_queries": 0}, "second_attack=square"),
+        ("native/apgd@3", {"attack_backend": "art"}, "second_attack=apgd"),
+        ("art/apgd@2", {}, "attack_backend=art --set attack=apgd"),
+        ("art/cw@2", {"more_attacks": ("cw",)}, "attack_backend=art --set attack=cw"),
+    ],
+)
+def test_a_claim_about_an_attack_that_no_trial_makes_cannot_be_judged(attack, settings, way):
+    name = attack.partition("@")[0]
+    assert masks(attack, **settings) == [f"no trial of arm masks is attacked by {name} (--set {way})"]
