@@ -30,7 +30,9 @@ SMALL_VIT = {
     "recipe": "paper_b_vit", "width": 64, "depth": 2, "patch_size": 8, "epochs": 100, "risk_points": 20,
     "risk_images": 50,
 }  # fmt: skip
-SMALL_CNN = {"width_multiplier": 0.25, "risk_points": 20, "risk_images": 50}
+SMALL_CNN = {
+    "width_multiplier": 0.25, "recalibrate": 1, "risk_points": 20, "risk_images": 50, "second_images": 50,
+}  # fmt: skip
 DIGITS = {"eps_linf": (8 / 255, 16 / 255), "judged_linf": 16 / 255}
 MNIST = {
     "train_size": 5000, "test_size": 1000, "eps_linf": (4 / 255, 8 / 255), "judged_linf": 8 / 255, "risk_images": 50,

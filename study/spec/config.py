@@ -190,6 +190,11 @@ class Decompose:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recalibrate:
+    """Stage: BatchNorm's running statistics become those of the net as it is, over the training images."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Quantize:
     """Stage: weights and activations on 2^bits levels, straight-through gradients; stays on in later training.
 
@@ -239,6 +244,7 @@ Stage = (
     | Remove
     | Prune
     | Decompose
+    | Recalibrate
     | Quantize
     | Plant
     | Gaussian

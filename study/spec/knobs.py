@@ -169,6 +169,9 @@ KNOBS: dict[str, Knob] = {
                             help="share of the trained weights of each hidden layer that its factors save"),
     "factorization": Knob(str, "svd", choices=FACTORIZATIONS, families=COMPRESSED, only_with=("factorize_ratio",),
                           help="what convolutions become; linear layers are svd"),
+    "recalibrate": Knob(int, 0, low=0, high=1, families=COMPRESSED,
+                        help="1: BatchNorm's running statistics are taken anew on the training images, once weights "
+                        "have gone and before bits (of a whole net too)"),
     "bits_granularity": Knob(str, "tensor", choices=("tensor", "channel"), families=COMPRESSED, only_with=("bits",),
                              help="weights' scales: one per tensor, or one per output row or filter"),
     "one_bit": Knob(str, "mean", choices=("mean", "as_printed"), families=COMPRESSED, only_with=("bits",),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from study.spec import budgets
-from study.spec.config import ON_LAYERS, Build, Decompose, Load, Prune, Remove, Trial, aligned
+from study.spec.config import ON_LAYERS, Build, Decompose, Load, Prune, Recalibrate, Remove, Trial, aligned
 from study.spec.datasets import is_user_function
 from study.spec.errors import UsageError
 from study.spec.expand import knob_values
@@ -113,13 +113,16 @@ def weighted(trial: Trial) -> bool:
 def to_try(plan: Plan) -> list[Trial]:
     """The trials of a plan to try out: the first one, and the first with each other choice of data or of halves, of
     weights, of patches, of how many layers keep shares of their own, and of whether layers are to be aligned, or a net
-    of one's own loses rows, is factorized, or compressed at all: what the table of knobs cannot judge."""
+    of one's own loses rows, is factorized, has its statistics taken anew, or is compressed at all: what the table of
+    knobs cannot judge."""
     found: dict[tuple[Any, ...], Trial] = {}
     for job in plan.jobs.values():
         data = tuple((s.name, s.data, s.classes, s.part) for s in loads(job.trial))
         nets = tuple((s.weights, s.patch_size) for s in job.trial.stages if isinstance(s, Build))
         of_ones_own = job.trial.stages if is_user_function(plan.model) else ()
-        done = tuple(any(isinstance(s, kind) for s in of_ones_own) for kind in (Remove, Decompose, ON_LAYERS))
+        done = tuple(
+            any(isinstance(s, kind) for s in of_ones_own) for kind in (Remove, Decompose, Recalibrate, ON_LAYERS)
+        )
         layers = tuple((len(s.layers), s.on) for s in job.trial.stages if isinstance(s, Prune) and s.layers)
         found.setdefault((data, nets, aligned(job.trial), done, layers), job.trial)
     return list(found.values()) or [first(plan).trial, *_removal(plan)]

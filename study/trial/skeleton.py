@@ -9,11 +9,11 @@ from torch.nn.utils import parametrize
 
 from study.nets.net import Net
 from study.nets.splits import Dataset, Split
-from study.spec.config import Build, Interim, Load, Plant, Prune, Stage, Train
+from study.spec.config import Build, Interim, Load, Plant, Prune, Recalibrate, Stage, Train
 from study.trial.stages import STAGES
 from study.trial.state import State
 
-NO_ARCHITECTURE = (Load, Train, Interim, Prune, Plant)  # they need data, or change numbers alone
+NO_ARCHITECTURE = (Load, Train, Interim, Prune, Recalibrate, Plant)  # they need data, or change numbers alone
 
 
 def seen(state: State) -> dict[str, Any]:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from study.nets import heads, sources
 from study.nets.build import build
-from study.nets.compression import decompose, prune, quantize, remove
+from study.nets.compression import decompose, prune, quantize, recalibrate, remove
 from study.nets.compression import factorize as factors
 from study.nets.data import load
 from study.nets.net import Net
@@ -25,6 +26,7 @@ from study.spec.config import (
     Plant,
     Prune,
     Quantize,
+    Recalibrate,
     Remove,
     Teacher,
     Train,
@@ -129,12 +131,21 @@ def _decompose(state: State, config: Decompose) -> Iterator[State]:
     yield state
 
 
+def _recalibrate(state: State, config: Recalibrate) -> Iterator[State]:
+    assert state.net is not None
+    state.net = recalibrate.recalibrate(state.net, _training_images(state))
+    yield state
+
+
+def _training_images(state: State) -> Iterator[Tensor]:
+    assert state.data is not None
+    return (x.to(state.device) for x, _ in state.data.train.batches(1000))
+
+
 def _quantize(state: State, config: Quantize) -> Iterator[State]:
     assert state.net is not None
-    assert state.data is not None
-    images = (x.to(state.device) for x, _ in state.data.train.batches(1000))
     how = (config.granularity, config.one_bit)
-    state.net = quantize.quantize(state.net, config.bits, images, *how, aware=config.aware)
+    state.net = quantize.quantize(state.net, config.bits, _training_images(state), *how, aware=config.aware)
     yield state
 
 
@@ -178,6 +189,7 @@ STAGES: dict[type, StageFunction] = {
     Remove: _remove,
     Decompose: _decompose,
     Prune: masked,
+    Recalibrate: _recalibrate,
     Quantize: _quantize,
     Plant: _plant,
     Gaussian: _gaussian,

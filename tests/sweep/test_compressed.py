@@ -5,7 +5,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from study.spec.config import Cost, Decompose, Factorize, Prune, Quantize, Remove, Robustness, Teacher, Train
+from study.spec.config import (
+    Cost,
+    Decompose,
+    Factorize,
+    Prune,
+    Quantize,
+    Recalibrate,
+    Remove,
+    Robustness,
+    Teacher,
+    Train,
+)
 from study.spec.errors import UsageError
 from study.spec.families import FAMILIES
 from study.spec.identity import base_key, fingerprint
@@ -66,6 +77,29 @@ def test_factors_come_after_the_training_and_before_levels():
     own = trial(factorize_ratio=0.5, factorization="cp", model="mine:net", pruning=("rows",))
     assert kinds(own) == [Train, Decompose]
     assert base_key(own) == base_key(trial(model="mine:net")), "one base for all ratios and methods"
+
+
+def test_statistics_are_taken_anew_after_what_changes_them_and_before_levels():
+    parts = {"model": "cnn", "recalibrate": 1, "prune_ratio": 0.5, "keep_prob": 0.3, "bits": 8}
+    found = trial(**parts, finetune="standard", finetune_epochs=1)
+    assert kinds(found) == [Train, Remove, Prune, Recalibrate, Quantize, Train]
+    assert base_key(found) == base_key(trial(model="cnn")), "one base with and without"
+    assert kinds(trial(model="resnet18", factorize_ratio=0.5, recalibrate=1)) == [Train, Decompose, Recalibrate]
+
+
+def test_a_whole_net_has_new_statistics_too():
+    """Else masked nets would be compared with one whose statistics lag behind its training."""
+    assert kinds(trial(model="cnn", recalibrate=1)) == [Train, Recalibrate]
+    assert kinds(trial(model="cnn", recalibrate=1, bits=8)) == [Train, Recalibrate, Quantize]
+    assert kinds(trial(model="cnn", recalibrate=1, risk_eps=(0.5,))) == [Train, Recalibrate], "no net to compare with"
+    with pytest.raises(UsageError, match="is its own teacher"):
+        trial(model="cnn", recalibrate=1, finetune="standard", finetune_epochs=1, distillation=0.5)
+
+
+@pytest.mark.parametrize("model", ["fcn", "cnn8", "vgg16", "vit"])
+def test_statistics_are_refused_to_nets_that_keep_none(model):
+    with pytest.raises(UsageError, match=f"recalibrate goes with model cnn, resnet18, .* got {model}"):
+        trial(model=model, keep_prob=0.5, recalibrate=1)
 
 
 def test_quantization_comes_before_the_first_training_where_training_knows_of_it():

@@ -1,8 +1,8 @@
 """The compressed family: every knob that trades robustness for efficiency, in one net; what the searches draw from.
 
-A net is trained (with a penalty, at a rank, against an adversary), then its rows are removed, its weights masked,
-factorized and quantized, in this order, and what is left is fine-tuned with masks and quantization on. With qat it is
-quantized before its first training.
+A net is trained (with a penalty, at a rank, against an adversary), then its rows are removed, its weights masked and
+factorized, its BatchNorms' statistics taken anew and its weights quantized, in this order, and what is left is
+fine-tuned with masks and quantization on. With qat it is quantized before its first training.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from study.spec.config import (
     Measure,
     Prune,
     Quantize,
+    Recalibrate,
     Remove,
     Risk,
     Stage,
@@ -33,6 +34,7 @@ from study.spec.values import refusal, shares
 OF_TRAINING = ("alpha", "rank", "adversarial_ratio", "l1", "spread_control", "alignment_penalty")
 FCN_ALONE = ("lam",)  # what this family does to fully connected nets, and to no other
 CONVOLUTIONAL = ("cnn", "cnn8", "resnet18", "wrn50_2", "wrn101_2", "vgg16")  # whose hidden layers are convolutions
+NORMED = ("cnn", "resnet18", "wrn50_2", "wrn101_2")  # whose layers BatchNorms follow
 # whose rows, filters, heads can really go
 REMOVABLE = ("fcn", "cnn", "cnn8", "resnet18", "wrn50_2", "wrn101_2", "vgg16", "vit", "vit_b8", "vit_tiny")
 
@@ -45,7 +47,7 @@ def trial(point: Mapping[str, Any]) -> Trial:
     aware = quantization(point) if point["qat"] else ()
     base = (train(point, point["penalty"]),) if point["epochs"] else ()  # none: a net as its weights are
     first = (*load_and_build(point), *factorize, *aware, *base)
-    compared = bool(point["risk_eps"]) and bool(compression(point))  # with the net before it was compressed
+    compared = bool(point["risk_eps"]) and loses(point)  # with the net before it was compressed
     teacher = (Teacher(),) if point["distillation"] > 0 or compared else ()
     stages = (*first, *teacher, *compression(point), *finetune(point))
     asked = (*risk(point), *curves(point), *mechanisms(point), *own(point))
@@ -66,6 +68,10 @@ def check(point: Mapping[str, Any]) -> None:
         **{f"{name} goes with model fcn, got {point['model']}": point[name] > 0 and not fcn for name in FCN_ALONE},
         f"prune_ratio goes with model {', '.join(REMOVABLE)} or package:function, got {point['model']}": unremovable,
         "penalty nuclear_norm_prox goes with dense layers; leave rank at 0": proximal and point["rank"] > 0,
+        f"recalibrate goes with model {', '.join(NORMED)} or package:function, got {point['model']}": bool(
+            point["recalibrate"]
+        )
+        and not (point["model"] in NORMED or is_user_function(point["model"])),
         f"rank goes with prune_ratio for model fcn alone, got {point['model']}": point["rank"] > 0
         and point["prune_ratio"] > 0
         and not fcn,
@@ -78,7 +84,7 @@ def check(point: Mapping[str, Any]) -> None:
         and point["finetune"] == "none",
         "distillation needs a net that is compressed after its training (prune_ratio, keep_prob, layer_keep_prob, lam, "
         "factorize_ratio, or bits without qat): another is its own teacher": point["distillation"] > 0
-        and not compression(point),
+        and not loses(point),
         "certify=1 does not go with bits: certificates do not cover quantized activations": bool(point["certify"])
         and point["bits"] > 0,
         "pruning does not go with bits: weights on levels are not pruned": bool(point["pruning"]) and point["bits"] > 0,
@@ -139,8 +145,14 @@ def _without_factors(point: Mapping[str, Any]) -> dict[str, bool]:
     }
 
 
+def loses(point: Mapping[str, Any]) -> bool:
+    """Whether anything of the trained net goes: new statistics alone take nothing."""
+    return bool(compression({**point, "recalibrate": 0}))
+
+
 def compression(point: Mapping[str, Any]) -> tuple[Stage, ...]:
-    """Removal, mask, factorization and quantization of a point, in this order; nothing where all are off."""
+    """Removal, mask, factorization, new statistics and quantization of a point, in this order; nothing where all are
+    off."""
     stages: list[Stage] = []
     if point["prune_ratio"] > 0:
         stages.append(Remove(ratio=point["prune_ratio"]))
@@ -155,6 +167,8 @@ def compression(point: Mapping[str, Any]) -> tuple[Stage, ...]:
         stages.append(Prune(keep_prob=point["keep_prob"], budget=point["mask_budget"], **how))
     if point["factorize_ratio"] > 0:
         stages.append(Decompose(ratio=point["factorize_ratio"], method=point["factorization"]))
+    if point["recalibrate"]:
+        stages.append(Recalibrate())
     return (*stages, *(() if point["qat"] else quantization(point)))
 
 

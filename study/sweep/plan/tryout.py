@@ -14,6 +14,7 @@ from study.nets.compression import mask
 from study.nets.compression.decompose import decompose
 from study.nets.compression.factorize import factorize
 from study.nets.compression.quantize import quantize
+from study.nets.compression.recalibrate import recalibrate
 from study.nets.compression.remove import remove_rows
 from study.nets.data import load
 from study.nets.net import Net
@@ -29,6 +30,7 @@ from study.spec.config import (
     Load,
     Prune,
     Quantize,
+    Recalibrate,
     Remove,
     Robustness,
     Stage,
@@ -137,7 +139,8 @@ def _check_compression(net: Net, trial: Trial, shape: Shape, model: str) -> None
 
 # What each way to compress is called where it is asked for.
 KNOB_OF = {
-    Remove: "prune_ratio", Factorize: "rank", Prune: "layer_keep_prob", Decompose: "factorize_ratio", Quantize: "bits",
+    Remove: "prune_ratio", Factorize: "rank", Prune: "layer_keep_prob", Decompose: "factorize_ratio",
+    Recalibrate: "recalibrate", Quantize: "bits",
 }  # fmt: skip
 
 
@@ -159,6 +162,8 @@ def tried(net: Net, stages: Iterable[Stage], shape: Shape) -> tuple[str, str]:
                 net = factorize(net, stage.rank, 0)
             elif isinstance(stage, Decompose):
                 net = decompose(net, stage.ratio, stage.method, 0, sweeps=1)[0]
+            elif isinstance(stage, Recalibrate):
+                net = recalibrate(net, [images])
             elif isinstance(stage, Quantize):
                 net = quantize(net, stage.bits, [images], stage.granularity, stage.one_bit, aware=stage.aware)
             with torch.no_grad():
