@@ -120,8 +120,9 @@ def sentences(frame: pd.DataFrame, study: Manifest, address: str = "") -> list[s
     if base is None:
         return []
     eps = drawing.budget(float(study.settings["judged_linf"]), "linf")
+    how = "With its BatchNorms' statistics taken anew" if study.settings.get("recalibrate") else "As it is"
     out = [
-        f"As it is: clean accuracy {_share(base.clean)}, robust accuracy {_share(base.robust)} at l_inf {eps} "
+        f"{how}: clean accuracy {_share(base.clean)}, robust accuracy {_share(base.robust)} at l_inf {eps} "
         f"({base.n} test images: other images would move either by {100 * _reach(base.clean, base.n):.0f} and "
         f"{100 * _reach(base.robust, base.n):.0f} points){_second(base)}."
     ]

@@ -152,3 +152,14 @@ def test_importing_study_imports_nothing_heavy():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
     with pytest.raises(AttributeError, match="no attribute 'audits'"):
         _ = study.audits
+
+
+def test_statistics_taken_anew_move_the_numbers_and_the_verdict_says_so(net):
+    old, new = (study.audit(net, "digits", **LEAST, recalibrate=on) for on in (0, 1))
+    assert old.verdict[0].startswith("As it is: clean accuracy ")
+    assert new.verdict[0].startswith("With its BatchNorms' statistics taken anew: clean accuracy ")
+    clean = [
+        f.frame[(f.frame.measure == "clean_accuracy") & (f.frame.split == "test")].value.tolist() for f in (old, new)
+    ]
+    assert len(clean[0]) == len(clean[1])
+    assert clean[0] != clean[1]
