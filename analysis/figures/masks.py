@@ -62,19 +62,21 @@ def risk(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) 
             "product, corrected": per_trial(frame, "risk_blocks_bound", eps=eps, layer="product", **at),
             "product as printed": per_trial(frame, "risk_blocks_bound_printed", eps=eps, layer="product", **at),
         },
-        **({"move of the first block's tokens": early} if any(map(len, early.values())) else {}),
+        "move of the first block's tokens": early,
         "distance to the whole net": {
             "measured": per_trial(frame, "fidelity", **at),
             "bound for all masks": per_trial(frame, "fidelity_bound", **at),
             "Proposition 1": per_trial(frame, "fidelity_bound_printed", **at),
         },
     }
+    rows = {words: {name: c for name, c in values.items() if _masked(c, found)} for words, values in rows.items()}
+    rows = {words: values for words, values in rows.items() if values or words != "move of the first block's tokens"}
     fig, grid = subplots(len(rows), max(1, len(found)), 3.0, right=0.84)
     for line, (words, values) in zip(grid, rows.items(), strict=True):
         for ax in line[1:]:
             ax.sharey(line[0])
         for ax, way in zip(line, found, strict=False):
-            there = {name: column[column > 0] for name, column in values.items() if len(column)}
+            there = {name: column[column > 0] for name, column in values.items()}
             for color, (name, column) in zip(COLOURS, there.items(), strict=False):
                 along(ax, way, column, color, name)
             _share_axis(ax, way)
@@ -115,6 +117,12 @@ def _share_axis(ax: Axes, way: Way) -> None:
 def _places(way: Way, levels: Sequence[float]) -> np.ndarray:
     """Where levels of a way stand: at the share that stays, or at lam."""
     return 1 - np.asarray(levels) if way.axis == "prune_ratio" else np.asarray(levels)
+
+
+def _masked(column: pd.Series, found: Sequence[Way]) -> bool:
+    """Whether any net that lost something has the number: of a whole net's alone the scale would hide the others."""
+    tables = [(way, way.by_seed(column).dropna(how="all")) for way in found] if len(column) else []
+    return any((_places(way, table.index) < 1).any() for way, table in tables)
 
 
 def along(ax: Axes, way: Way, column: pd.Series, color: str, label: str) -> None:

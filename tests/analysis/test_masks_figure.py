@@ -53,6 +53,20 @@ def test_a_vit_has_a_row_for_its_first_block_and_the_product_beside_its_logits()
     assert len(masks.risk(pd.concat(without, ignore_index=True), asked, []).axes) == 2
 
 
+def test_what_whole_nets_alone_have_is_not_drawn():
+    """A ViT masked everywhere has its blocks' bounds before it is masked alone: 1e19 beside moves of 1."""
+    asked = study(MASKED, settings=SETTINGS)
+    worst, fidelity = rows(asked, "risk_worst", 2.0, eps=0.5), rows(asked, "fidelity", 3.0)
+    bound = rows(asked, "risk_blocks_bound", 1e19, layer="product", eps=0.5)
+    tokens = rows(asked, "risk_worst", 4.0, layer="blocks.0", eps=0.5)
+    whole = [part[part["keep_prob"] == 1] for part in (bound, tokens)]
+    logits, distance = masks.risk(pd.concat([worst, fidelity, *whole], ignore_index=True), asked, []).axes
+    assert (set(curves(logits)), set(curves(distance))) == ({"worst found"}, {"measured"})
+    assert logits.get_ylim()[1] < 1e3
+    one = tokens[tokens["keep_prob"] == 0.6]
+    assert len(masks.risk(pd.concat([worst, fidelity, one], ignore_index=True), asked, []).axes) == 3
+
+
 def test_the_legend_of_a_row_names_what_any_of_its_panels_draws():
     """Removed rows have no bounds; they stand last, where the legend is."""
     asked = study(MASKED, ("removed", {"prune_ratio": (0.0, 0.4, 0.8)}), settings=SETTINGS)
