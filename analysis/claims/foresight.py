@@ -5,11 +5,13 @@ What the numbers decide (clean accuracy, compressibility that does not move, the
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from analysis.arms import baseline, slices
 from analysis.claims.model import Claim, Term
 from analysis.claims.needs import CONTROL_LEVELS, NEEDS, POINTS_BETWEEN, K, levels_for
 from study.spec import datasets
+from study.spec.attack_names import REVISIONS
 from study.spec.domains import Value
 from study.spec.errors import UsageError
 from study.spec.knobs import AXES, KNOBS, named
@@ -81,13 +83,15 @@ def _attack(study: Manifest, arm: ArmRecord, y: Term) -> list[str]:
     backend, _, name = y.attack.partition("@")[0].partition("/")
     if not name or y.measure not in BY_ATTACK:
         return []
-    settings = {knob: study.settings.get(knob, KNOBS[knob].default) for knob in ASKING}
-    own = settings["attack_backend"] == backend and name in arm.axes.get("attack", (settings["attack"],))
-    beside = [*settings["more_attacks"], *arm.axes.get("second_attack", (settings["second_attack"],))]
-    if own or (backend == "native" and (name in beside or (name == "square" and settings["audit_queries"]))):
+    given: dict[str, tuple[Any, ...]] = {
+        knob: arm.axes.get(knob) or (study.settings.get(knob, KNOBS[knob].default),) for knob in ASKING
+    }
+    own = backend in given["attack_backend"] and name in given["attack"]
+    beside = [*given["second_attack"], *(n for names in given["more_attacks"] for n in names)]
+    if own or (backend == "native" and (name in beside or (name == "square" and any(given["audit_queries"])))):
         return []
     asking = f"second_attack={name}" if backend == "native" else f"attack_backend={backend} --set attack={name}"
-    return [f"no trial of arm {arm.name} is attacked by {backend}/{name} (--set {asking})"]
+    return [f"no trial of arm {arm.name} is attacked by {backend}/{name}" + f" (--set {asking})" * (name in REVISIONS)]
 
 
 def _levels(study: Manifest, arm: ArmRecord, claim: Claim, family: int) -> list[str]:

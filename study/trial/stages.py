@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from study.nets import heads, sources
 from study.nets.build import build
@@ -133,19 +132,21 @@ def _decompose(state: State, config: Decompose) -> Iterator[State]:
 
 def _recalibrate(state: State, config: Recalibrate) -> Iterator[State]:
     assert state.net is not None
-    state.net = recalibrate.recalibrate(state.net, _training_images(state))
-    yield state
-
-
-def _training_images(state: State) -> Iterator[Tensor]:
     assert state.data is not None
-    return (x.to(state.device) for x, _ in state.data.train.batches(1000))
+    train = state.data.train
+    # batches of all classes and of one size: each counts alike, and a folder's images lie class by class
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed_for(state.seed, "statistics")))
+    parts = order.tensor_split(math.ceil(len(train) / 1000))
+    state.net = recalibrate.recalibrate(state.net, (train[part][0].to(state.device) for part in parts))
+    yield state
 
 
 def _quantize(state: State, config: Quantize) -> Iterator[State]:
     assert state.net is not None
+    assert state.data is not None
+    images = (x.to(state.device) for x, _ in state.data.train.batches(1000))
     how = (config.granularity, config.one_bit)
-    state.net = quantize.quantize(state.net, config.bits, _training_images(state), *how, aware=config.aware)
+    state.net = quantize.quantize(state.net, config.bits, images, *how, aware=config.aware)
     yield state
 
 

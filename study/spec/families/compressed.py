@@ -48,7 +48,8 @@ def trial(point: Mapping[str, Any]) -> Trial:
     base = (train(point, point["penalty"]),) if point["epochs"] else ()  # none: a net as its weights are
     first = (*load_and_build(point), *factorize, *aware, *base)
     compared = bool(point["risk_eps"]) and loses(point)  # with the net before it was compressed
-    teacher = (Teacher(),) if point["distillation"] > 0 or compared else ()
+    fresh = (Recalibrate(),) if point["recalibrate"] else ()  # the whole net is compared as the others are
+    teacher = (*fresh, Teacher()) if point["distillation"] > 0 or compared else ()
     stages = (*first, *teacher, *compression(point), *finetune(point))
     asked = (*risk(point), *curves(point), *mechanisms(point), *own(point))
     spared = {"audit_queries": 0, "audit_images": 0} if point["audit_on"] == "quantized" and not point["bits"] else {}
@@ -87,6 +88,8 @@ def check(point: Mapping[str, Any]) -> None:
         and not loses(point),
         "certify=1 does not go with bits: certificates do not cover quantized activations": bool(point["certify"])
         and point["bits"] > 0,
+        "pruning does not go with recalibrate: its curves keep the statistics of the whole net": bool(point["pruning"])
+        and bool(point["recalibrate"]),
         "pruning does not go with bits: weights on levels are not pruned": bool(point["pruning"]) and point["bits"] > 0,
         **{
             f"{name} acts in the first training, and epochs is 0": point[name] > 0 and not point["epochs"]
