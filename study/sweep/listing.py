@@ -235,7 +235,8 @@ def show_unjudged(out: Console, plan: Plan, none: str = "") -> None:
 
 def foreseen(plan: Plan) -> dict[str, list[str]]:
     """Why claims of the plan's study cannot be judged by its trials, whatever they find; by the claim's id."""
-    presets = {arm.name: name for name, preset in [*plan.study.presets.items()][::-1] for arm in preset.arms}
+    judging = [(name, preset) for name, preset in plan.study.presets.items() if name != "smoke"]
+    presets = {arm.name: name for name, preset in judging[::-1] for arm in preset.arms}
     return foresight.unjudged(manifest(plan), find(plan.study.claims), presets)
 
 

@@ -98,3 +98,25 @@ def test_a_net_that_keeps_no_statistics_is_refused():
     for model in (bare, forgetful):
         with pytest.raises(ValueError, match="no BatchNorm that keeps running statistics"):
             recalibrate(model, images(4))
+
+
+class Frozen(nn.BatchNorm2d):
+    def train(self, mode=True):
+        return super().train(False)
+
+
+def test_a_norm_that_stays_in_eval_mode_keeps_what_it_has():
+    model = net(nn.BatchNorm2d(3), Frozen(3), nn.Flatten(), nn.Linear(192, 2))
+    with torch.no_grad():
+        model.body[1].running_mean.fill_(0.25)
+    found = recalibrate(model, images(4))
+    assert torch.equal(found.body[1].running_mean, torch.full((3,), 0.25))
+    assert not torch.equal(found.body[0].running_mean, model.body[0].running_mean)
+    with pytest.raises(ValueError, match="no BatchNorm that keeps"):
+        recalibrate(net(Frozen(3), nn.Flatten(), nn.Linear(192, 2)), images(4))
+
+
+def test_statistics_that_are_used_are_taken_whatever_is_said_of_tracking():
+    model = cnn()
+    model.body[1].track_running_stats = False  # in eval mode its buffers are used all the same
+    assert recalibrate(model, images(4)).body[5].num_batches_tracked == 1

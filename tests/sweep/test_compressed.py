@@ -92,8 +92,15 @@ def test_a_whole_net_has_new_statistics_too():
     assert kinds(trial(model="cnn", recalibrate=1)) == [Train, Recalibrate]
     assert kinds(trial(model="cnn", recalibrate=1, bits=8)) == [Train, Recalibrate, Quantize]
     assert kinds(trial(model="cnn", recalibrate=1, risk_eps=(0.5,))) == [Train, Recalibrate], "no net to compare with"
+    of_two = kinds(trial(model="cnn", recalibrate=1, risk_eps=(0.5,), keep_prob=0.5))
+    assert of_two == [Train, Recalibrate, Teacher, Prune, Recalibrate], "the net that it is compared with has them"
     with pytest.raises(UsageError, match="is its own teacher"):
         trial(model="cnn", recalibrate=1, finetune="standard", finetune_epochs=1, distillation=0.5)
+
+
+def test_curves_of_old_statistics_are_refused_beside_new_ones():
+    with pytest.raises(UsageError, match="pruning does not go with recalibrate"):
+        trial(model="cnn", recalibrate=1, pruning=("rows",))
 
 
 @pytest.mark.parametrize("model", ["fcn", "cnn8", "vgg16", "vit"])
