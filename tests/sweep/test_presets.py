@@ -43,13 +43,25 @@ def docstring(study):
     return importlib.import_module(f"search_spaces.{study}").__doc__
 
 
+# What a smaller preset leaves to the others: paper B masks its CNN by size alone, and AutoAttack is slow on a ViT.
+LEFT_OUT = {
+    ("pruning_probability_sweep", "laptop_cnn"): {"B-peak-taylor", "B-peak-removed", "B-taylor-later"},
+    ("pruning_probability_sweep", "laptop_vit"): {"B-peak-autoattack"},
+}
+
+
+def claims(asked):
+    left_out = LEFT_OUT.get((asked.study.name, asked.preset_name), set())
+    return [claim for claim in find(asked.study.claims) if claim.id not in left_out]
+
+
 @pytest.mark.parametrize(("study", "preset", "data"), CASES)
 def test_every_claim_of_a_preset_can_be_judged(study, preset, data):
     found = listing.foreseen(plan(study, preset, data))
     if find_study(study).presets[preset].seeds == (0, 1, 2):  # as published, and too few: nothing else may be amiss
         assert {why for reasons in found.values() for why in reasons} <= {"3 seeds, 5 are needed (--seeds 5)"}
         return
-    assert found == {}
+    assert set(found) == LEFT_OUT.get((study, preset), set())
 
 
 @pytest.mark.parametrize(("study", "preset", "data"), CASES)
@@ -58,7 +70,7 @@ def test_arms_that_claims_order_have_levels_to_spare(study, preset, data):
     asked = plan(study, preset, data)
     arms = {arm.name: arm.axes for arm in asked.preset.arms}
     k = asked.settings["width"] / 10 if asked.model == "fcn" else 0  # layers of other nets have many sizes
-    for claim in find(asked.study.claims):
+    for claim in claims(asked):
         if not NEEDS[claim.statistic].least:
             continue
         levels = arms[claim.rows.arm][claim.rows.axis]
@@ -72,7 +84,7 @@ def test_what_claims_compare_is_there_on_every_side(study, preset, data):
     """Comparisons name their levels beforehand: each side and the control has what it names, and one of the rest."""
     asked = plan(study, preset, data)
     arms = {arm.name: arm.axes for arm in asked.preset.arms}
-    for claim in find(asked.study.claims):
+    for claim in claims(asked):
         for rows in (claim.rows, *claim.against, claim.control_rows):
             for axis, value in rows.at.items():
                 found = arms[rows.arm].get(axis, (asked.settings.get(axis, KNOBS[axis].default),))
