@@ -17,6 +17,7 @@ from analysis.tables import attack_of, per_trial
 from study.store.manifest import Manifest
 
 PURPLE, BROWN = "#8d4fa8", "#8b6b3d"
+TOKENS = "move of the first block's tokens"  # a row of its own where nets have one
 PRINTED = ("Theorem", "Proposition", "product")
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, BROWN, GREY, "#c2a21d")
 
@@ -62,7 +63,7 @@ def risk(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) 
             "product, corrected": per_trial(frame, "risk_blocks_bound", eps=eps, layer="product", **at),
             "product as printed": per_trial(frame, "risk_blocks_bound_printed", eps=eps, layer="product", **at),
         },
-        "move of the first block's tokens": early,
+        TOKENS: early,
         "distance to the whole net": {
             "measured": per_trial(frame, "fidelity", **at),
             "bound for all masks": per_trial(frame, "fidelity_bound", **at),
@@ -70,7 +71,7 @@ def risk(frame: pd.DataFrame, study: Manifest, judgements: Sequence[Judgement]) 
         },
     }
     rows = {words: {name: c for name, c in values.items() if _masked(c, found)} for words, values in rows.items()}
-    rows = {words: values for words, values in rows.items() if values or words != "move of the first block's tokens"}
+    rows = {words: values for words, values in rows.items() if values or words != TOKENS}
     fig, grid = subplots(len(rows), max(1, len(found)), 3.0, right=0.84)
     for line, (words, values) in zip(grid, rows.items(), strict=True):
         for ax in line[1:]:

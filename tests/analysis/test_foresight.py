@@ -176,6 +176,7 @@ def masks(attack, /, **more):
         ("native/square", {"audit_queries": 100}),
         ("art/pgd@2", {"attack_backend": "art", "attack": "pgd"}),
         ("native/cw@2", {"attack_backend": "art", "more_attacks": ("cw",)}),
+        ("art/apgd@2", {"axes": {"attack_backend": ("art",)}}),
     ],
 )
 def test_an_attack_that_some_setting_asks_for_is_no_reason(attack, settings):
@@ -195,4 +196,5 @@ def test_an_attack_that_some_setting_asks_for_is_no_reason(attack, settings):
 )
 def test_a_claim_about_an_attack_that_no_trial_makes_cannot_be_judged(attack, settings, way):
     name = attack.partition("@")[0]
+    assert masks("native/unknown") == ["no trial of arm masks is attacked by native/unknown"]
     assert masks(attack, **settings) == [f"no trial of arm masks is attacked by {name} (--set {way})"]

@@ -62,6 +62,8 @@ def test_every_claim_of_a_preset_can_be_judged(study, preset, data):
         assert {why for reasons in found.values() for why in reasons} <= {"3 seeds, 5 are needed (--seeds 5)"}
         return
     assert set(found) == LEFT_OUT.get((study, preset), set())
+    reasons = [why for reasons in found.values() for why in reasons]
+    assert all(why.startswith(("there is no ", "no trial of arm ")) for why in reasons), "it lacks no more than that"
 
 
 @pytest.mark.parametrize(("study", "preset", "data"), CASES)

@@ -28,14 +28,12 @@ def recalibrate(net: Net, images: Iterable[Tensor]) -> Net:
         norm.momentum = None  # every batch counts alike
         norm.train()
     seen = [len(out(batch)) for batch in images if len(batch) > 1] if norms else []
-    taken = 0
+    taken = [norm for norm in norms if norm.num_batches_tracked is not None and int(norm.num_batches_tracked)]
     for norm, (momentum, state) in zip(norms, before, strict=True):
         norm.momentum = momentum
         norm.eval()
-        if norm.num_batches_tracked is None or not int(norm.num_batches_tracked):
+        if norm not in taken:
             norm.load_state_dict(state)
-        else:
-            taken += 1
     if norms and not seen:
         raise ValueError("BatchNorm's statistics need a batch of two images at least")
     if not taken:
